@@ -1,0 +1,1 @@
+"""Run configurations as YAML: data, no code."""

@@ -1,0 +1,201 @@
+"""Train / validation / test: leave-one-out and global time."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from genrec.data.dataset import Catalogue, Dataset, unit_rows
+from genrec.data.sequences import Sequences
+
+NUM_ANCHORS = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Cases:
+    """Evaluation rows: a history and the item that came next.
+
+    Attributes:
+        histories: N histories.
+        targets: (N,) held-out item index of each.
+        users: (N,) row of the user in the dataset.
+    """
+
+    histories: Sequences
+    targets: NDArray[np.int32]
+    users: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def take(self, rows: NDArray[np.integer]) -> "Cases":
+        """The cases at ``rows``."""
+        return Cases(self.histories.take(rows), self.targets[rows], self.users[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """What may be learnt from, tuned on and reported.
+
+    Attributes:
+        name: "leave-one-out" or "global-time".
+        fingerprint: of the dataset that was split.
+        train: one sequence a training user; the only source of counts, teachers and rewards.
+        valid: cases for early stopping, calibration and tuning.
+        test: cases for reporting only.
+        catalogue: the dataset's items with counts and vectors of the training events.
+        notes: what a reader must know, for instance users left out of the test and why.
+    """
+
+    name: str
+    fingerprint: str
+    train: Sequences
+    valid: Cases
+    test: Cases
+    catalogue: Catalogue
+    notes: tuple[str, ...]
+
+
+def leave_one_out(dataset: Dataset, num_validation: int = 512, seed: int = 42) -> Split:
+    """The last event of every user is the test target; validation users also lose the one before it.
+
+    This is the protocol of the gSASRec paper's code [Petrov & Macdonald 2023, §5]: ``num_validation`` users drawn with
+    ``RandomState(seed)`` give the validation cases, everybody else trains on all events but the last. On a log with
+    fewer than 4 x ``num_validation`` eligible users a quarter of them is drawn.
+
+    Leave-one-out leaks across users: training events of one user may be younger than the test event of another. Use
+    ``global_time`` where that matters.
+
+    Args:
+        dataset: the log; users with a single event train and are not tested.
+        num_validation: validation users, 0 for none.
+        seed: of the draw.
+
+    Raises:
+        ValueError: if no user has two events.
+    """
+    sequences = dataset.sequences
+    lengths = sequences.lengths
+    tested = lengths >= 2
+    if not tested.any():
+        raise ValueError(f"{dataset.name}: no user has two events, nothing can be held out")
+    eligible = np.flatnonzero(lengths >= 3)
+    size = min(num_validation, max(1, len(eligible) // 4)) if len(eligible) else 0
+    size = size if num_validation else 0
+    chosen = np.random.RandomState(seed).choice(len(eligible), size, replace=False)
+    validation = np.sort(eligible[chosen])
+    held_out = tested.astype(np.int64)
+    held_out[validation] = 2
+    before_test = sequences.drop_last(1)
+    short = int((~tested).sum())
+    notes = (f"{short} user(s) with a single event train and are not tested",) if short else ()
+    return _split(
+        dataset,
+        "leave-one-out",
+        sequences.drop_last(held_out),
+        valid=_last_event(before_test, validation),
+        test=_last_event(sequences, np.flatnonzero(tested)),
+        notes=notes,
+    )
+
+
+def global_time(dataset: Dataset, valid_share: float = 0.05, test_share: float = 0.1, max_valid: int = 512) -> Split:
+    """Everything before one moment trains; the first event of each user after it is the target.
+
+    Two moments cut the log: training events are older than the first; validation targets lie between them, test targets
+    after the second. A history is all that the user did before the moment. Nothing is learnt from events younger than
+    the first moment.
+
+    Args:
+        dataset: a log with timestamps.
+        valid_share: share of all events that lie between the two moments.
+        test_share: share of all events after the second moment.
+        max_valid: keep at most this many validation cases, drawn with a fixed seed.
+
+    Raises:
+        ValueError: without timestamps, or where a share leaves no case.
+    """
+    if dataset.timestamps is None:
+        raise ValueError(f"{dataset.name} has no timestamps; split it with leave-one-out")
+    if not 0 < valid_share + test_share < 1 or min(valid_share, test_share) <= 0:
+        raise ValueError(
+            f"valid_share {valid_share} and test_share {test_share} must be positive and sum to less than 1"
+        )
+    ordered = np.sort(dataset.timestamps)
+    size = len(ordered)
+    first = ordered[int(size * (1 - valid_share - test_share))]
+    second = ordered[int(size * (1 - test_share))]
+    before_first = _events_before(dataset, first)
+    before_second = _events_before(dataset, second)
+    lengths = dataset.sequences.lengths
+    valid_users = np.flatnonzero((before_first > 0) & (before_second > before_first))
+    test_users = np.flatnonzero((before_second > 0) & (lengths > before_second))
+    if not len(valid_users) or not len(test_users):
+        raise ValueError(
+            f"{dataset.name}: {len(valid_users)} validation and {len(test_users)} test users; change the shares"
+        )
+    if len(valid_users) > max_valid:
+        valid_users = np.sort(np.random.default_rng(0).choice(valid_users, max_valid, replace=False))
+    notes = (
+        f"{len(dataset.users) - len(test_users)} user(s) without events on both sides of the moment are not tested",
+    )
+    return _split(
+        dataset,
+        "global-time",
+        _first_events(dataset.sequences, before_first),
+        valid=_last_event(_first_events(dataset.sequences, before_first + 1), valid_users),
+        test=_last_event(_first_events(dataset.sequences, before_second + 1), test_users),
+        notes=notes,
+    )
+
+
+def split(dataset: Dataset, method: Literal["leave-one-out", "global-time"] = "leave-one-out") -> Split:
+    """Split by name with the defaults of that split."""
+    return leave_one_out(dataset) if method == "leave-one-out" else global_time(dataset)
+
+
+def _events_before(dataset: Dataset, moment: np.int64) -> NDArray[np.int64]:
+    assert dataset.timestamps is not None
+    earlier = (dataset.timestamps < moment).astype(np.int64)
+    return np.bincount(dataset.sequences.rows(), weights=earlier, minlength=len(dataset.users)).astype(np.int64)
+
+
+def _first_events(sequences: Sequences, count: NDArray[np.int64]) -> Sequences:
+    starts = sequences.offsets[:-1]
+    return sequences.slices(starts, np.minimum(starts + count, sequences.offsets[1:]))
+
+
+def _last_event(sequences: Sequences, users: NDArray[np.int64]) -> Cases:
+    histories = sequences.drop_last(1).take(users)
+    return Cases(histories, sequences.items[sequences.offsets[1:][users] - 1], users)
+
+
+def _split(dataset: Dataset, name: str, train: Sequences, valid: Cases, test: Cases, notes: tuple[str, ...]) -> Split:
+    train = train.take(train.lengths > 0)
+    catalogue = with_training_counts(dataset.catalogue, train)
+    return Split(name, dataset.fingerprint, train, valid, test, catalogue, notes)
+
+
+def with_training_counts(catalogue: Catalogue, train: Sequences) -> Catalogue:
+    """The catalogue with counts, audience and, where it has no features, vectors of the training events."""
+    size = catalogue.num_items + 1
+    rows = train.rows()
+    once = sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, train.items)), shape=(len(train), size))
+    once.data[:] = 1  # a repeated item is one user
+    audience = np.asarray(once.sum(axis=0)).ravel().astype(np.int64)
+    vectors = catalogue.vectors if catalogue.feature_names else _co_occurrence_vectors(once, audience)
+    counts = np.bincount(train.items, minlength=size)
+    return replace(catalogue, counts=counts, audience=audience, num_users=len(train), vectors=vectors)
+
+
+def _co_occurrence_vectors(once: sparse.csr_matrix, audience: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Positive pointwise mutual information of each item with the most popular items, as unit rows (V+1, <=256)."""
+    anchors = np.argsort(-audience, kind="stable")[: min(NUM_ANCHORS, len(audience) - 1)]
+    together = np.asarray((once.T @ once[:, anchors]).todense(), dtype=np.float64)
+    together[anchors, np.arange(len(anchors))] = 0
+    expected = audience[:, None] * audience[anchors][None, :] / max(1, once.shape[0])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        information = np.log(together / expected)
+    return unit_rows(np.where(together > 0, np.maximum(information, 0), 0).astype(np.float32))

@@ -1,0 +1,95 @@
+"""The two interfaces of everything that recommends: scorers and recommenders."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from genrec.data.sequences import Sequences
+
+
+class Scorer(Protocol):
+    """Histories in, one score for every item out."""
+
+    @property
+    def num_items(self) -> int:
+        """V."""
+        ...
+
+    def score(self, histories: Sequences) -> torch.Tensor:
+        """(B, V+1) float32 scores; column i is item i, column 0 (PAD) is -inf. Seen items are *not* filtered."""
+        ...
+
+
+class Recommender(Protocol):
+    """Histories in, lists out."""
+
+    def recommend(self, histories: Sequences, k: int) -> NDArray[np.int64]:
+        """(B, k) slates of distinct items that are not in the history, best first.
+
+        Raises:
+            ValueError: where a history leaves fewer than k items.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class TopK:
+    """The recommender that sorts a scorer's scores."""
+
+    scorer: Scorer
+    batch_size: int = 512
+
+    def recommend(self, histories: Sequences, k: int) -> NDArray[np.int64]:
+        """The k best-scored unseen items, (B, k); equal scores keep the order of the items."""
+        return self.candidates(histories, k)[0]
+
+    def candidates(self, histories: Sequences, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The k best unseen items and their scores, both (B, k)."""
+        slates, scores = [], []
+        for batch in batches(histories, self.batch_size):
+            score = mask_seen(self.scorer.score(batch), batch)
+            require_choice(score, k)
+            best, items = top_k(score, k)
+            slates.append(items.cpu().numpy())
+            scores.append(best.float().cpu().numpy())
+        return np.concatenate(slates), np.concatenate(scores)
+
+
+def top_k(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The k largest of each row, (B, k) values and columns; ties go to the smaller column, on every device."""
+    values, columns = torch.topk(scores, min(k + 1, scores.shape[1]), dim=1)
+    tied = (values[:, 1:] == values[:, :-1]).any(dim=1)
+    values, columns = values[:, :k].clone(), columns[:, :k].clone()
+    if tied.any():
+        exact = torch.sort(scores[tied], dim=1, descending=True, stable=True)
+        values[tied], columns[tied] = exact.values[:, :k], exact.indices[:, :k]
+    return values, columns
+
+
+def mask_seen(scores: torch.Tensor, histories: Sequences) -> torch.Tensor:
+    """Scores with -inf at every item of the whole history and at PAD; in place."""
+    rows = torch.from_numpy(histories.rows()).to(scores.device)
+    items = torch.from_numpy(histories.items.astype(np.int64)).to(scores.device)
+    scores[rows, items] = -torch.inf
+    scores[:, 0] = -torch.inf
+    return scores
+
+
+def require_choice(scores: torch.Tensor, k: int) -> None:
+    """Raise where a row has fewer than k items to choose from."""
+    allowed = (scores > -torch.inf).sum(dim=1)
+    if allowed.numel() and int(allowed.min()) < k:
+        raise ValueError(
+            f"a list of {k} items was asked for, but only {int(allowed.min())} of {scores.shape[1] - 1} items are new"
+            f" to the user of row {int(allowed.argmin())}; ask for a shorter list"
+        )
+
+
+def batches(histories: Sequences, size: int) -> Iterator[Sequences]:
+    """The histories in slices of ``size``."""
+    for start in range(0, len(histories), size):
+        yield histories.take(np.arange(start, min(start + size, len(histories))))
