@@ -1,0 +1,32 @@
+# make setup | demo | test | check | docs. A machine with make and one of Python 3.11-3.13 is enough.
+VENV ?= .venv
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+BIN := $(VENV)/bin
+
+.PHONY: setup demo test check docs
+
+setup:
+	@test -n "$(PYTHON)" || { echo "no Python 3.11-3.13 found; name one: make setup PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -c constraints.txt -e ".[dev]"
+
+$(BIN)/genrec:
+	$(MAKE) setup
+
+demo: $(BIN)/genrec
+	$(BIN)/genrec align --config demo.yaml --reward diversity --out runs/demo
+	$(BIN)/genrec compare runs/demo
+
+test: $(BIN)/genrec
+	$(BIN)/python -m pytest
+
+check: $(BIN)/genrec
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+docs: $(BIN)/genrec
+	$(BIN)/python -m pytest tests/test_readme.py tests/test_papers.py genrec
