@@ -1,0 +1,120 @@
+"""The neural scorer: an embedding, a backbone and an objective that agree on one way to read a history."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from genrec.data.sequences import Sequences
+from genrec.models.embeddings import Table
+from genrec.models.losses import Loss
+from genrec.models.negatives import Negatives
+from genrec.models.objectives import Batch, Objective
+
+
+class NeuralScorer(nn.Module):
+    """P(next item | history) up to a constant: embed, run the backbone, score one state against all items.
+
+    Args:
+        embedding: ids to vectors and vectors to scores.
+        backbone: (B, T, D), mask (B, T) -> (B, T, D).
+        objective: how histories become inputs.
+        max_length: T, how much of a history is read.
+    """
+
+    def __init__(self, embedding: Table, backbone: nn.Module, objective: Objective, max_length: int) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.backbone = backbone
+        self.objective = objective
+        self.max_length = max_length
+
+    @property
+    def num_items(self) -> int:
+        """V."""
+        return self.embedding.num_items
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.embedding.weight.device
+
+    def states(self, inputs: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """(N, D) states of the flattened ``rows`` of inputs (B, T)."""
+        hidden: torch.Tensor = self.backbone(self.embedding(inputs), inputs > 0)
+        return hidden.flatten(0, 1)[rows]
+
+    @torch.no_grad()
+    def score(self, histories: Sequences) -> torch.Tensor:
+        """(B, V+1) float32 scores of the item that comes next; PAD is -inf, seen items are not filtered."""
+        training = self.training
+        self.eval()
+        inputs, rows = self.objective.query(histories, self.max_length, self.embedding.mask_id)
+        scores = self.embedding.score(self.states(inputs.to(self.device), rows.to(self.device)))
+        self.train(training)
+        return scores.float()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A scorer and how it is trained: one choice on each axis.
+
+    Attributes:
+        scorer: embedding, backbone and objective.
+        negatives: what targets are compared with.
+        loss: how.
+    """
+
+    scorer: NeuralScorer
+    negatives: Negatives
+    loss: Loss
+
+    def step(
+        self, batch: Batch, generator: torch.Generator, chunk: int, backward: Callable[[torch.Tensor], None]
+    ) -> float:
+        """One training step's loss, with gradients accumulated by ``backward``.
+
+        The states of a batch answer in chunks, each scored, judged and differentiated before the next, so that no more
+        than (chunk, C) scores exist at a time; the backbone is differentiated once, at the end.
+
+        Args:
+            batch: what to answer.
+            generator: for the negatives.
+            chunk: rows scored at a time.
+            backward: called with each scalar to differentiate.
+
+        Returns:
+            The mean loss over the batch's targets.
+        """
+        hidden = self.scorer.states(batch.inputs, batch.rows)
+        leaf = hidden.detach().requires_grad_()
+        total = 0.0
+        for part, targets in zip(leaf.split(chunk), batch.targets.split(chunk), strict=True):
+            scores, positive = self.compare(part, targets, self.negatives(targets, generator))
+            loss = self.loss(scores, positive) * (len(targets) / len(batch.targets))
+            backward(loss)
+            total += float(loss.detach())
+        assert leaf.grad is not None
+        hidden.backward(leaf.grad)
+        return total
+
+    def compare(
+        self, hidden: torch.Tensor, targets: torch.Tensor, ids: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Scores (N, C) of targets and negatives, and the positive's column (N,).
+
+        A sampled negative that equals the row's target is no candidate: its score is -inf.
+        """
+        score = self.scorer.embedding.score
+        if ids is None:
+            return score(hidden), targets
+        if ids.dim() == 1:
+            at_target = (hidden * self.scorer.embedding(targets)).sum(dim=1, keepdim=True)
+            scores = score(hidden, ids).masked_fill(ids == targets[:, None], -torch.inf)
+            scores = torch.cat([at_target.to(scores.dtype), scores], dim=1)
+        else:
+            scores = score(hidden, torch.cat([targets[:, None], ids], dim=1))
+            same = torch.cat([torch.zeros_like(targets[:, None], dtype=torch.bool), ids == targets[:, None]], dim=1)
+            scores = scores.masked_fill(same, -torch.inf)
+        return scores, torch.zeros_like(targets)

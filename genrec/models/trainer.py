@@ -1,0 +1,168 @@
+"""Training a recipe: one loop for every teacher."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from genrec import runs
+from genrec.data.sequences import Sequences
+from genrec.data.splits import Split
+from genrec.metrics import evaluate
+from genrec.models.scorer import Recipe
+from genrec.recommender import TopK
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train.
+
+    Attributes:
+        epochs: passes over the training sequences.
+        learning_rate: of Adam, falling linearly to 5 % of it over the epochs.
+        tokens_per_step: padded positions in one batch.
+        evaluate_every: epochs between validations.
+        patience: validations without a better NDCG@10 before stopping.
+        weight_decay: decoupled, of AdamW.
+        bf16: matrix products in bfloat16 where that pays.
+        seed: of initialisation, batches, negatives and dropout.
+    """
+
+    epochs: int = 60
+    learning_rate: float = 1.5e-3
+    tokens_per_step: int = 25_600
+    evaluate_every: int = 2
+    patience: int = 10
+    weight_decay: float = 0.0
+    bf16: bool = True
+    seed: int = 0
+
+
+def length_buckets(
+    lengths: NDArray[np.int64], max_length: int, tokens: int, generator: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """Batches of similar length with about ``tokens`` padded positions each, in random order.
+
+    Lengths are jittered by up to a tenth before sorting, so that batches differ from epoch to epoch.
+    """
+    clipped = np.minimum(lengths, max_length)
+    order = np.argsort(clipped * generator.uniform(0.9, 1.0, len(lengths)), kind="stable")
+    widest = np.maximum.accumulate(clipped[order])
+    batches, start = [], 0
+    while start < len(order):
+        # the largest stop with (stop - start) * widest[stop - 1] <= tokens; the left side grows with stop
+        sizes = np.arange(1, len(order) - start + 1)
+        fits = int(np.searchsorted(sizes * widest[start:], tokens, side="right"))
+        batches.append(order[start : start + max(1, fits)])
+        start += max(1, fits)
+    return [batches[i] for i in generator.permutation(len(batches))]
+
+
+def fit(
+    recipe: Recipe, split: Split, schedule: Schedule, folder: Path | None = None, quiet: bool = False
+) -> dict[str, float]:
+    """Train a recipe's scorer in place and leave it with the weights of its best validation.
+
+    Args:
+        recipe: scorer, negatives and loss.
+        split: training sequences and validation cases.
+        schedule: how long and how fast.
+        folder: receives metrics and a checkpoint; training goes on from a checkpoint found there.
+        quiet: no progress bar.
+
+    Returns:
+        Best validation metrics and its epoch.
+
+    Raises:
+        FloatingPointError: when the loss is no longer finite.
+        Interrupted: after Ctrl-C, once the checkpoint is saved.
+    """
+    scorer, device = recipe.scorer, recipe.scorer.device
+    numbers = np.random.default_rng(schedule.seed)
+    generator = torch.Generator().manual_seed(schedule.seed)
+    torch.manual_seed(schedule.seed)  # dropout
+    sequences = split.train.take(split.train.lengths >= 2)
+    optimizer = torch.optim.AdamW(
+        scorer.parameters(), lr=schedule.learning_rate, betas=(0.9, 0.98), weight_decay=schedule.weight_decay
+    )
+    best: runs.Tensors = {}
+    progress: dict[str, Any] = {"epoch": 0, "best": {}, "since_best": 0}
+    if folder and (found := runs.load_checkpoint(folder, scorer, optimizer)):
+        progress, best = found
+        _restore_generators(progress, numbers, generator)
+
+    with (
+        runs.Logbook(folder, "teacher", quiet) as log,
+        log.progress(schedule.epochs, progress["epoch"]) as bar,
+        runs.interruptible() as stop,
+    ):
+        for epoch in range(progress["epoch"] + 1, schedule.epochs + 1):
+            _set_learning_rate(optimizer, schedule, epoch)
+            scorer.train()
+            losses = []
+            for batch in _batches(recipe, sequences, schedule, numbers):
+                with runs.autocast(device, schedule.bf16):
+                    losses.append(recipe.step(batch.to(device), generator, CHUNK, lambda loss: loss.backward()))
+                if not math.isfinite(losses[-1]):
+                    raise FloatingPointError(f"the loss is {losses[-1]} in epoch {epoch}: lower the learning rate")
+                torch.nn.utils.clip_grad_norm_(scorer.parameters(), 1.0)
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+            values = {"loss": float(np.mean(losses)), "learning_rate": optimizer.param_groups[0]["lr"]}
+            progress["epoch"] = epoch
+            if epoch % schedule.evaluate_every == 0 or epoch == schedule.epochs:
+                measured = evaluate(TopK(scorer), split.valid, split.catalogue).means
+                values |= {f"valid {name}": value for name, value in measured.items()}
+                progress["since_best"] += 1
+                if measured["ndcg@10"] > progress["best"].get("ndcg@10", -1.0):
+                    best = {name: value.clone() for name, value in scorer.state_dict().items()}
+                    progress |= {"best": {"epoch": epoch, **measured}, "since_best": 0}
+                if folder:
+                    state = progress | _generator_states(numbers, generator)
+                    runs.save_checkpoint(folder, scorer, best, optimizer, state)
+            log.record(epoch, values)
+            bar(epoch, f"loss {values['loss']:.3f}  best valid NDCG@10 {progress['best'].get('ndcg@10', 0):.4f}")
+            if stop.requested:
+                raise runs.Interrupted(
+                    f"stopped after epoch {epoch}; the same command goes on from the last validation"
+                )
+            if progress["since_best"] >= schedule.patience:
+                log.say(f"no better validation for {schedule.patience} evaluations: stopped at epoch {epoch}")
+                break
+    scorer.load_state_dict(best)
+    scorer.eval()
+    return dict(progress["best"])
+
+
+CHUNK = 2048  # rows scored at a time: (2048, V) scores stay in the processor's cache for catalogues of thousands
+
+
+def _batches(recipe: Recipe, sequences: Sequences, schedule: Schedule, numbers: np.random.Generator) -> Iterator[Any]:
+    scorer = recipe.scorer
+    for rows in length_buckets(sequences.lengths, scorer.max_length, schedule.tokens_per_step, numbers):
+        yield scorer.objective.batch(sequences.take(rows), scorer.max_length, scorer.embedding.mask_id, numbers)
+
+
+def _set_learning_rate(optimizer: torch.optim.Optimizer, schedule: Schedule, epoch: int) -> None:
+    done = (epoch - 1) / max(1, schedule.epochs - 1)
+    for group in optimizer.param_groups:
+        group["lr"] = schedule.learning_rate * (1 - 0.95 * done)
+
+
+def _generator_states(numbers: np.random.Generator, generator: torch.Generator) -> dict[str, Any]:
+    return {
+        "numpy": numbers.bit_generator.state,
+        "torch": generator.get_state().tolist(),
+        "dropout": torch.get_rng_state().tolist(),
+    }
+
+
+def _restore_generators(progress: dict[str, Any], numbers: np.random.Generator, generator: torch.Generator) -> None:
+    numbers.bit_generator.state = progress.pop("numpy")
+    generator.set_state(torch.tensor(progress.pop("torch"), dtype=torch.uint8))
+    torch.set_rng_state(torch.tensor(progress.pop("dropout"), dtype=torch.uint8))
