@@ -1,0 +1,22 @@
+"""What every test may ask for."""
+
+import os
+from pathlib import Path
+
+import matplotlib
+import pytest
+import torch
+
+matplotlib.use("Agg")
+torch.set_num_threads(1)
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder with the public datasets: GENREC_DATA, a path from the root of the repository."""
+    folder = (ROOT / os.environ.get("GENREC_DATA", "../shared/data")).resolve()
+    if not folder.is_dir():
+        pytest.skip(f"no data in {folder}: set GENREC_DATA to the folder that holds ml-1m/ml-1m.txt and the others")
+    return folder
