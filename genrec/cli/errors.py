@@ -1,7 +1,6 @@
 """Mistakes of the caller become one message on stderr and exit status 1."""
 
 import functools
-import sys
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
@@ -22,8 +21,7 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except BrokenPipeError:
-            sys.stderr.close()  # the reader of our output left, for instance `head`; nothing to say to anybody
-            raise typer.Exit(1) from None
+            raise  # the reader of our output left, as `head` does; the command line framework exits quietly
         except (ValueError, KeyError, OSError) as error:
             typer.echo(f"error: {message(error)}", err=True)
             raise typer.Exit(1) from error

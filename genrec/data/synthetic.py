@@ -169,7 +169,8 @@ def _draw(weights: NDArray[np.float64] | NDArray[np.bool_], rng: np.random.Gener
     """One column a row with probability in proportion to its weight; the last column where all weights are 0."""
     total = np.cumsum(weights, axis=1, dtype=np.float64)
     threshold = rng.random(len(weights))[:, None] * total[:, -1:]
-    return np.minimum(np.count_nonzero(total <= threshold, axis=1), weights.shape[1] - 1)
+    columns: NDArray[np.int64] = np.count_nonzero(total <= threshold, axis=1)
+    return columns.clip(max=weights.shape[1] - 1)
 
 
 def _titles(names: list[list[str]], main_genre: NDArray[np.int64], rng: np.random.Generator) -> list[str]:
