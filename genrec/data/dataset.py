@@ -47,6 +47,12 @@ class Catalogue:
         return self.counts / max(1, int(self.counts.sum()))
 
     @cached_property
+    def known(self) -> NDArray[np.bool_]:
+        """(V+1,) whether anything is known of each item, so that distances from it mean something."""
+        flags: NDArray[np.bool_] = self.vectors.any(axis=1)
+        return flags
+
+    @cached_property
     def index(self) -> dict[str, int]:
         """Raw item id -> index."""
         return {str(raw): i for i, raw in enumerate(self.item_ids) if i}

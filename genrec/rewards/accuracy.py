@@ -1,0 +1,42 @@
+"""The reward for hitting the held-out item."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from genrec.metrics import Context, Floats, Slates, discount
+from genrec.rewards.reward import Reward
+
+
+@dataclass(frozen=True)
+class Ndcg(Reward):
+    """NDCG with one relevant item: sparse, exact accuracy.
+
+    gain_i = 1[g_i = y] / log2(i + 1), where y is the held-out target; an unknown target (0) earns nothing. The sum over
+    a list of K items is NDCG@K [Järvelin & Kekäläinen 2002; Petrov 2025, p. 225].
+
+    >>> from genrec.data import Sequences, make_catalogue
+    >>> context = Context(Sequences.from_lists([[3]]), np.array([2]), make_catalogue(["a", "b", "c"]), k=2)
+    >>> Ndcg()(np.array([[1, 2]]), context).round(4).tolist()
+    [[0.0, 0.6309]]
+    """
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The held-out items."""
+        return frozenset({"targets"})
+
+    def __call__(self, slates: Slates, context: Context) -> Floats:
+        """Gains (n, j); see the class."""
+        gains: Floats = _hits(slates, context) * discount(slates.shape[1])
+        return gains
+
+    def marginal(self, slates: Slates, candidates: Slates, context: Context) -> Floats:
+        """(n, C): a candidate's hit at position j + 1, whatever was placed before."""
+        gains: Floats = _hits(candidates, context) * discount(slates.shape[1] + 1)[-1]
+        return gains
+
+
+def _hits(items: Slates, context: Context) -> Floats:
+    targets = context.targets[:, None]
+    return np.where((items == targets) & (targets != 0), 1.0, 0.0)

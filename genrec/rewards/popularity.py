@@ -1,0 +1,48 @@
+"""The reward for items that not everybody gets anyway."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from genrec.data.dataset import Catalogue
+from genrec.metrics import Context, Floats, Slates
+from genrec.rewards.reward import Reward
+
+
+@dataclass(frozen=True)
+class Popularity(Reward):
+    """Popularity, as a cost.
+
+    gain_i = −p(g_i) / (sum of the K largest p), p = share of the training events that are of the item. The list of the
+    K most popular items earns −1, a list of untouched items 0; a positive weight makes lists less popular.
+    This is nPCOUNT [Petrov 2025, p. 225] with the sign turned, counts of training events only, and one reference list
+    for everybody, not the most popular items that are new to the user.
+
+    >>> from dataclasses import replace
+    >>> from genrec.data import Sequences, make_catalogue
+    >>> catalogue = replace(make_catalogue(["a", "b", "c"]), counts=np.array([0, 6, 3, 1]))
+    >>> context = Context(Sequences.from_lists([[]]), np.array([0]), catalogue, k=2)
+    >>> Popularity()(np.array([[1, 3]]), context).round(4).tolist()
+    [[-0.6667, -0.1111]]
+    """
+
+    def __call__(self, slates: Slates, context: Context) -> Floats:
+        """Gains (n, j); see the class.
+
+        Raises:
+            ValueError: if the catalogue has no training counts.
+        """
+        return _cost(slates, context.catalogue, context.k)
+
+    def marginal(self, slates: Slates, candidates: Slates, context: Context) -> Floats:
+        """(n, C): the same at every position, whatever was placed before."""
+        return _cost(candidates, context.catalogue, context.k)
+
+
+def _cost(items: Slates, catalogue: Catalogue, k: int) -> Floats:
+    shares = catalogue.popularity
+    largest = np.partition(shares, max(0, len(shares) - k))[-k:].sum()
+    if largest == 0:
+        raise ValueError("the catalogue has no training counts: take the catalogue of a Split, not of the Dataset")
+    cost: Floats = -shares[items] / largest
+    return cost

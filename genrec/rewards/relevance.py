@@ -1,0 +1,38 @@
+"""The reward for items that a calibrated teacher expects."""
+
+from dataclasses import dataclass
+
+from genrec.metrics import Context, Floats, Slates, discount
+from genrec.rewards.reward import Reward
+
+
+@dataclass(frozen=True)
+class Relevance(Reward):
+    """Expected NDCG under the teacher: dense accuracy.
+
+    gain_i = P(g_i | history) / log2(i + 1). If the teacher's probabilities are right, the sum over a list of K items is
+    the expectation of NDCG@K, so that every position of every list earns something, hit or not. The probabilities must
+    be calibrated (``genrec.calibration``): raw scores of most teachers are far from probabilities.
+
+    >>> import numpy as np
+    >>> from genrec.data import Sequences, make_catalogue
+    >>> p = np.array([[0.0, 0.5, 0.3, 0.2]])
+    >>> context = Context(Sequences.from_lists([[]]), np.array([0]), make_catalogue(["a", "b", "c"]), 2, p)
+    >>> Relevance()(np.array([[1, 2]]), context).round(4).tolist()
+    [[0.5, 0.1893]]
+    """
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The teacher's probabilities."""
+        return frozenset({"probabilities"})
+
+    def __call__(self, slates: Slates, context: Context) -> Floats:
+        """Gains (n, j); see the class."""
+        gains: Floats = context.probability(slates) * discount(slates.shape[1])
+        return gains
+
+    def marginal(self, slates: Slates, candidates: Slates, context: Context) -> Floats:
+        """(n, C): a candidate's probability, discounted for position j + 1."""
+        gains: Floats = context.probability(candidates) * discount(slates.shape[1] + 1)[-1]
+        return gains
