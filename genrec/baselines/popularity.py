@@ -1,0 +1,75 @@
+"""The popularity baseline: everybody gets the most frequent items."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from genrec.data.sequences import Sequences
+from genrec.data.splits import Split
+
+
+@dataclass(frozen=True, eq=False)
+class Popularity:
+    """Scores an item by how often it was used in training, whoever asks.
+
+    score_i = log((n_i + 1) / (N + V)), n_i the training events of item i and N their sum: the order of the counts, on
+    the scale of a log-probability, finite for items without events.
+
+    Attributes:
+        counts: (V+1,) training events of each item, 0 at PAD.
+    """
+
+    counts: NDArray[np.int64]
+
+    @classmethod
+    def fit(cls, split: Split) -> Self:
+        """The counts of the split's training events."""
+        return cls(split.catalogue.counts)
+
+    @property
+    def num_items(self) -> int:
+        """V."""
+        return len(self.counts) - 1
+
+    def score(self, histories: Sequences) -> torch.Tensor:
+        """(B, V+1) the same scores for each of the B histories; column 0 is -inf."""
+        row = torch.from_numpy(log_popularity(self.counts, smoothing=1.0).astype(np.float32))
+        return row.repeat(len(histories), 1)
+
+    def save(self, folder: Path) -> None:
+        """Write ``scorer.json`` and ``scorer.safetensors`` into the folder."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "scorer.json").write_text(json.dumps({"kind": "popularity"}))
+        save_file({"counts": self.counts}, folder / "scorer.safetensors")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """The scorer that ``save`` wrote.
+
+        Raises:
+            ValueError: if the folder holds another kind of scorer.
+        """
+        folder = Path(folder)
+        kind = json.loads((folder / "scorer.json").read_text())["kind"]
+        if kind != "popularity":
+            raise ValueError(f"{folder} holds a scorer of kind {kind!r}, not 'popularity'")
+        return cls(load_file(folder / "scorer.safetensors")["counts"])
+
+
+def log_popularity(counts: NDArray[np.int64], smoothing: float) -> NDArray[np.float64]:
+    """(V+1,) log((n_i + s) / (N + s·V)), the smoothed log share of item i; -inf at PAD.
+
+    >>> log_popularity(np.array([0, 3, 0]), smoothing=1.0).round(3).tolist()
+    [-inf, -0.223, -1.609]
+    """
+    share = (counts + smoothing) / (counts.sum() + smoothing * (len(counts) - 1))
+    logs: NDArray[np.float64] = np.log(share)
+    logs[0] = -np.inf
+    return logs

@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+import torch
+
+from genrec.data import Sequences
+from genrec.recommender import TopK, batches, mask_seen, require_choice, top_k
+
+
+class Fixed:
+    """Scores every history with the same row and remembers the sizes of its batches."""
+
+    def __init__(self, row: list[float]) -> None:
+        self.row = torch.tensor([-torch.inf, *row])
+        self.sizes: list[int] = []
+
+    @property
+    def num_items(self) -> int:
+        return len(self.row) - 1
+
+    def score(self, histories: Sequences) -> torch.Tensor:
+        self.sizes.append(len(histories))
+        return self.row.repeat(len(histories), 1)
+
+
+def test_best_first():
+    slates = TopK(Fixed([0.1, 0.9, 0.5, 0.7])).recommend(Sequences.from_lists([[], [4], [2, 3]]), 2)
+    assert slates.tolist() == [[2, 4], [2, 3], [4, 1]]
+    assert slates.dtype == np.int64
+
+
+def test_candidates_come_with_their_scores():
+    slates, scores = TopK(Fixed([0.25, 0.75, 0.5, -2.0])).candidates(Sequences.from_lists([[2], []]), 3)
+    assert slates.tolist() == [[3, 1, 4], [2, 3, 1]]
+    assert scores.tolist() == [[0.5, 0.25, -2.0], [0.75, 0.5, 0.25]]
+    assert scores.dtype == np.float32
+
+
+def test_the_whole_history_is_filtered_however_long():
+    best = [1] + [2] * 5000
+    slates = TopK(Fixed([9.0, 8.0, 1.0, 2.0])).recommend(Sequences.from_lists([best]), 2)
+    assert slates.tolist() == [[4, 3]]
+
+
+def test_mask_seen_touches_seen_items_and_pad_only():
+    scores = torch.arange(10.0).reshape(2, 5)
+    masked = mask_seen(scores, Sequences.from_lists([[3, 3, 1], []]))
+    low = -torch.inf
+    assert masked.tolist() == [[low, low, 2.0, low, 4.0], [low, 6.0, 7.0, 8.0, 9.0]]
+    assert masked is scores
+
+
+def test_ties_go_to_the_smaller_item():
+    slates = TopK(Fixed([0.5, 0.9, 0.5, 0.9, 0.9, 0.5])).recommend(Sequences.from_lists([[], [2]]), 4)
+    assert slates.tolist() == [[2, 4, 5, 1], [4, 5, 1, 3]]
+
+
+def test_a_tie_across_the_end_of_the_list():
+    assert top_k(torch.tensor([[0.0, 1.0, 0.0, 0.0]]), 2)[1].tolist() == [[1, 0]]
+
+
+def test_ties_of_many_items():
+    values, columns = top_k(torch.zeros(3, 4000), 10)
+    assert columns.tolist() == [list(range(10))] * 3
+    assert values.tolist() == [[0.0] * 10] * 3
+
+
+def test_top_k_of_tied_and_untied_rows_together():
+    scores = torch.tensor([[3.0, 1.0, 2.0, 0.0], [1.0, 2.0, 2.0, 2.0]])
+    values, columns = top_k(scores, 3)
+    assert columns.tolist() == [[0, 2, 1], [1, 2, 3]]
+    assert values.tolist() == [[3.0, 2.0, 1.0], [2.0, 2.0, 2.0]]
+
+
+def test_top_k_of_everything():
+    assert top_k(torch.tensor([[0.1, 0.3, 0.2]]), 3)[1].tolist() == [[1, 2, 0]]
+
+
+def test_too_short_a_choice_is_an_error():
+    recommender = TopK(Fixed([0.1, 0.2, 0.3]))
+    histories = Sequences.from_lists([[1], [1, 2, 2]])
+    assert recommender.recommend(histories, 1).tolist() == [[3], [3]]
+    with pytest.raises(ValueError, match=r"list of 2 items was asked for, but only 1 of 3 items are new.*row 1"):
+        recommender.recommend(histories, 2)
+
+
+def test_require_choice_accepts_exactly_enough():
+    low = -torch.inf
+    require_choice(torch.tensor([[low, 0.0, 1.0], [low, 2.0, 3.0]]), 2)
+    require_choice(torch.empty(0, 3), 2)
+    with pytest.raises(ValueError, match="only 1 of 2"):
+        require_choice(torch.tensor([[low, 0.0, 1.0], [low, low, 3.0]]), 2)
+
+
+def test_batches_cover_all_histories_in_order():
+    histories = Sequences.from_lists([[1], [], [2, 3], [4], [5, 6]])
+    found = [[row.tolist() for row in (part[n] for n in range(len(part)))] for part in batches(histories, 2)]
+    assert found == [[[1], []], [[2, 3], [4]], [[5, 6]]]
+    assert [len(part) for part in batches(histories, 9)] == [5]
+    assert list(batches(Sequences.from_lists([]), 2)) == []
+
+
+def test_lists_do_not_depend_on_the_batch_size():
+    histories = Sequences.from_lists([[n % 6 + 1, n % 4 + 1] for n in range(7)])
+    row = [0.3, 0.1, 0.3, 0.2, 0.9, 0.1]
+    scorer = Fixed(row)
+    small = TopK(scorer, batch_size=3).recommend(histories, 3)
+    assert scorer.sizes == [3, 3, 1]
+    assert small.tolist() == TopK(Fixed(row)).recommend(histories, 3).tolist()
