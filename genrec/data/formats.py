@@ -7,7 +7,7 @@ import pandas as pd
 
 from genrec.data.interactions import DataError, Log
 from genrec.data.items import find_items, read_items
-from genrec.data.tables import choose_column, column_names, read_table, read_text, text_encoding, text_lines
+from genrec.data.tables import choose_column, column_names, first_line, read_table, read_text
 
 USER_NAMES = ("user", "user_id", "userid", "customer_id", "customerid", "reviewerid", "session_id", "visitorid", "uid")
 ITEM_NAMES = (
@@ -91,7 +91,7 @@ def _read_events(file: Path, options: ReadOptions) -> tuple[pd.DataFrame, str]:
     """Columns user, item and maybe time; a note on the format."""
     if file.suffix == ".parquet":
         return _read_columns(file, options), "read as Parquet"
-    fields = text_lines(file, text_encoding(file), limit=1)[0]
+    fields = first_line(file)
     asked = options.user or options.item or options.separator
     if file.name == "u.data":
         columns = ["user", "item", "rating", "time"]

@@ -35,6 +35,8 @@ def load(source: str | Path, options: ReadOptions | None = None) -> Loaded:
     options = options or ReadOptions()
     name = str(source)
     if name in BUILT_IN:
+        if options != ReadOptions():
+            raise DataError(f"{name} is built in and takes no options for reading or filtering; leave them out")
         return _built_in(name)
     path = fetch(name) if name in KNOWN else Path(source).expanduser()
     if not path.exists():

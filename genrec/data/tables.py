@@ -15,24 +15,27 @@ MORE = "fields beyond the last column"
 MISSING = ["", "nan", "NaN", "null", "NULL", "None", "<NA>"]
 
 
-def text_lines(path: Path, encoding: str, limit: int | None = None) -> list[str]:
-    """Lines of a text file that are not blank, the first ``limit`` of them.
+def text_lines(path: Path, encoding: str) -> list[str]:
+    """Lines of a text file that are not blank."""
+    with path.open(encoding=encoding) as file:
+        return [line.rstrip("\n") for line in file if line.strip()]
+
+
+def first_line(path: Path) -> str:
+    """The first line of a text file.
 
     Raises:
-        DataError: for an empty file and for one that is not text.
+        DataError: for an empty file, a blank first line, and a file that is not text.
     """
-    lines: list[str] = []
-    with path.open(encoding=encoding) as file:
-        for line in file:
-            if line.strip():
-                lines.append(line.rstrip("\n"))
-            if limit is not None and len(lines) == limit:
-                break
-    if not lines:
+    if not path.stat().st_size:
         raise DataError(f"{path} is empty; a log has one line an event, with a user and an item")
-    if "\0" in lines[0]:
+    with path.open(encoding=text_encoding(path), errors="replace") as file:
+        line = file.readline(1 << 20)
+    if "\0" in line:
         raise DataError(f"{path}, line 1: this is not text. Unpack archives first; Parquet files must end in .parquet")
-    return lines
+    if not line.strip():
+        raise DataError(f"{path}, line 1 is blank; delete the blank lines at the beginning")
+    return line.rstrip("\n")
 
 
 def text_encoding(path: Path) -> str:
@@ -53,7 +56,7 @@ def column_names(path: Path, separator: str | None) -> tuple[list[str], str]:
             return list(pq.read_schema(path).names), ""
         except (pyarrow.ArrowInvalid, OSError) as error:
             raise DataError(f"{path} is not a Parquet file ({error}); text tables must not end in .parquet") from error
-    header = text_lines(path, text_encoding(path), limit=1)[0]
+    header = first_line(path)
     chosen = separator or max(SEPARATORS, key=header.count)
     names = [name.strip() for name in next(csv.reader([header], delimiter=chosen, skipinitialspace=True))]
     if len(names) == 1:
@@ -121,8 +124,8 @@ def read_text(
     if longer.any():
         line = first + 1 + int(longer.argmax())
         raise DataError(
-            f"{path}, line {line}: more than the {len(names)} fields {', '.join(names)} ({int(longer.sum())} such line(s))."
-            " Quote fields that contain the separator, or give the file a header line that names all columns"
+            f"{path}, line {line}: more than the {len(names)} fields {', '.join(names)} ({int(longer.sum())} such"
+            " line(s)). Quote fields that contain the separator, or give the file a header line that names all columns"
         )
     return table[columns or names]
 
