@@ -220,6 +220,8 @@ class ListGenerationEnv(gymnasium.Env[Observation, np.int64]):
         self._case = self._choose(options or {})
         self._context = list_context(self.task, np.array([self._case]))
         self._history = self._context.of_histories[0]
+        observed = self._context.of_histories.padded(self.task.max_length, side="left")
+        self._observed = observed[0].astype(np.int32)
         self._allowed = np.ones(self.task.num_items + 1, dtype=np.bool_)
         self._allowed[PAD] = False
         self._allowed[self._history] = False
@@ -282,8 +284,7 @@ class ListGenerationEnv(gymnasium.Env[Observation, np.int64]):
         return {name: float(gain[0]) for name, gain in gains.items()}
 
     def _observe(self) -> Observation:
-        history = self._context.of_histories.padded(self.task.max_length, side="left")[0]
-        return {"history": history.astype(np.int32), "slate": self._slate.astype(np.int32)}
+        return {"history": self._observed.copy(), "slate": self._slate.astype(np.int32)}
 
     def _require_started(self) -> None:
         if self._case < 0:

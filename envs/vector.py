@@ -101,7 +101,8 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
         self._context = list_context(self.task, cases, self.group_size)
         histories = self._context.of_histories
         width = self.task.num_items + 1
-        self._seen = np.unique(histories.rows() * width + histories.items)
+        keys = np.sort(histories.rows() * width + histories.items)
+        self._seen = keys[np.diff(keys, prepend=-1) > 0]
         require_choice(self.task, cases, np.bincount(self._seen // width, minlength=len(cases)))
         self._history = histories.padded(self.task.max_length, side="left").astype(np.int32)
         self._slates = np.full((self.num_envs, self.task.k), PAD, dtype=np.int64)

@@ -40,6 +40,21 @@ def test_two_lists_of_one_history_by_hand(task):
     assert observations["slate"].tolist() == [[2, 3, 4], [3, 2, 6], [1, 6, 2], [3, 4, 1]]
 
 
+def test_cases_keep_their_order_and_their_targets(task):
+    envs = ListGenerationVectorEnv(task, num_envs=3)
+    _, infos = envs.reset(options={"cases": [1, 0, 1]})
+    assert infos["targets"].tolist() == [1, 3, 1]
+    assert [infos["histories"][i].tolist() for i in range(3)] == [[4, 6, 5, 6], [1], [4, 6, 5, 6]]
+    assert envs.step(np.array([1, 3, 2]))[1].tolist() == [1, 1, 0]
+
+
+def test_histories_may_all_be_empty(task):
+    envs = ListGenerationVectorEnv(task, num_envs=2)
+    envs.reset(options={"cases": [2, 2]})
+    assert envs.action_masks().sum() == 12
+    assert envs.step(np.array([6, 1]))[0]["slate"].tolist() == [[6, 0, 0], [1, 0, 0]]
+
+
 def test_agrees_with_the_single_environment(wide_task: ListTask):
     group_size, rng = 3, np.random.default_rng(1)
     envs = ListGenerationVectorEnv(wide_task, num_envs=12, group_size=group_size)
