@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+
+from genrec.data import Dataset, Sequences, global_time, leave_one_out, load, make_catalogue, split, synthetic
+
+
+def dataset(rows, times=None, num_items=6):
+    flat = None if times is None else np.array(sum(times, []), dtype=np.int64)
+    users = np.array([f"u{n}" for n in range(len(rows))])
+    items = make_catalogue([str(n) for n in range(1, num_items + 1)])
+    return Dataset("toy", users, Sequences.from_lists(rows), flat, items)
+
+
+def lists(sequences):
+    return [sequences[n].tolist() for n in range(len(sequences))]
+
+
+def test_leave_one_out_by_hand():
+    # The three users of three events and more are eligible for validation; a quarter of 3 rounds to none, at least 1.
+    result = leave_one_out(dataset([[1, 2, 3, 4], [5], [2, 6], [3, 1, 2], [4, 5, 6]]), num_validation=512, seed=42)
+    chosen = [0, 3, 4][np.random.RandomState(42).choice(3, 1, replace=False)[0]]
+    assert chosen == 0
+    assert result.name == "leave-one-out"
+    assert lists(result.train) == [[1, 2], [5], [2], [3, 1], [4, 5]]
+    assert lists(result.valid.histories) == [[1, 2]]
+    assert result.valid.targets.tolist() == [3]
+    assert result.valid.users.tolist() == [0]
+    assert lists(result.test.histories) == [[1, 2, 3], [2], [3, 1], [4, 5]]
+    assert result.test.targets.tolist() == [4, 6, 2, 6]
+    assert result.test.users.tolist() == [0, 2, 3, 4]
+    assert result.notes == ("1 user(s) with a single event train and are not tested",)
+
+
+def test_counts_and_audience_are_of_training_events_only():
+    result = leave_one_out(dataset([[1, 1, 2, 3], [1, 2], [4, 5]]), num_validation=0)
+    assert len(result.valid) == 0
+    assert lists(result.train) == [[1, 1, 2], [1], [4]]
+    assert result.catalogue.counts.tolist() == [0, 3, 1, 0, 1, 0, 0]
+    assert result.catalogue.audience.tolist() == [0, 2, 1, 0, 1, 0, 0]
+    assert result.catalogue.num_users == 3
+    np.testing.assert_allclose(result.catalogue.popularity, [0, 0.6, 0.2, 0, 0.2, 0, 0])
+
+
+def test_nothing_to_hold_out():
+    with pytest.raises(ValueError, match="toy: no user has two events"):
+        leave_one_out(dataset([[1], [2]]))
+
+
+def test_global_time_by_hand():
+    # 10 events at times 1..10; shares .2 and .2: training before time 7, validation from 7, test from 9.
+    log = dataset([[1, 2, 3], [4, 5, 6, 1], [2, 3, 4]], [[1, 4, 9], [2, 3, 7, 10], [5, 6, 8]])
+    result = global_time(log, valid_share=0.2, test_share=0.2)
+    assert lists(result.train) == [[1, 2], [4, 5], [2, 3]]
+    assert lists(result.valid.histories) == [[4, 5], [2, 3]]
+    assert result.valid.targets.tolist() == [6, 4]
+    assert result.valid.users.tolist() == [1, 2]
+    assert lists(result.test.histories) == [[1, 2], [4, 5, 6]]
+    assert result.test.targets.tolist() == [3, 1]
+    assert result.test.users.tolist() == [0, 1]
+    assert result.notes == ("1 user(s) without events on both sides of the moment are not tested",)
+
+
+def test_global_time_refuses_logs_without_times_and_impossible_shares():
+    with pytest.raises(ValueError, match="toy has no timestamps; split it with leave-one-out"):
+        global_time(dataset([[1, 2]]))
+    with pytest.raises(ValueError, match="must be positive and sum to less than 1"):
+        global_time(dataset([[1, 2]], [[1, 2]]), valid_share=0.6, test_share=0.5)
+    with pytest.raises(ValueError, match="change the shares"):
+        global_time(dataset([[1, 2]], [[1, 1]]))
+
+
+def test_split_by_name():
+    log = synthetic.chain(40, 30, 10, randomness=0.5, seed=0)
+    assert split(log).name == "leave-one-out"
+    assert split(log, "global-time").name == "global-time"
+
+
+@pytest.fixture(scope="module")
+def demo() -> Dataset:
+    return synthetic.demo(400, 200, seed=3)
+
+
+def test_no_held_out_event_is_trained_on(demo):
+    """Items are unique within a user here, so an item tells the event."""
+    result = leave_one_out(demo, num_validation=50)
+    seen = np.zeros((400, 201), dtype=bool)
+    seen[result.train.rows(), result.train.items] = True  # every user trains, so rows are users
+    assert len(result.train) == 400
+    assert not seen[result.test.users, result.test.targets].any()
+    assert not seen[result.valid.users, result.valid.targets].any()
+    assert len(result.valid) == 50
+
+
+def test_nothing_in_train_is_younger_than_the_moment(demo):
+    result = global_time(demo, valid_share=0.1, test_share=0.1)
+    rows, times = demo.sequences.rows(), demo.timestamps
+    time_of = {(u, i): t for u, i, t in zip(rows, demo.sequences.items, times, strict=True)}
+    valid = [time_of[u, i] for u, i in zip(result.valid.users, result.valid.targets, strict=True)]
+    test = [time_of[u, i] for u, i in zip(result.test.users, result.test.targets, strict=True)]
+    moment = np.sort(times)[int(len(times) * 0.8)]
+    assert min(valid) >= moment
+    assert max(valid) < min(test)
+    assert len(result.train.items) == (times < moment).sum()
+
+
+def test_ml_1m_is_the_file_of_the_papers(data_dir):
+    loaded = load(data_dir / "ml-1m")
+    log = loaded.dataset
+    result = leave_one_out(log)
+    assert (len(log.users), log.catalogue.num_items, len(log.sequences.items)) == (6040, 3416, 999611)
+    assert log.catalogue.item_ids[1:].astype(int).tolist() == list(range(1, 3417))
+    assert sorted(result.valid.users) == sorted(np.random.RandomState(42).choice(6040, 512, replace=False))
+    assert len(result.valid) == 512
+    assert len(result.test) == 6040
+    assert len(result.train.items) == 999611 - 6040 - 512
+
+
+def test_ml_1m_keeps_the_order_of_its_lines(data_dir):
+    log = load(data_dir / "ml-1m").dataset
+    expected = np.loadtxt(data_dir / "ml-1m" / "ml-1m.txt", dtype=np.int32, max_rows=2000)
+    np.testing.assert_array_equal(log.sequences.items[:2000], expected[:, 1])
+    np.testing.assert_array_equal(log.users[log.sequences.rows()[:2000]].astype(int), expected[:, 0])
