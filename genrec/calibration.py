@@ -99,12 +99,12 @@ def fit_temperature(scorer: Scorer, cases: Cases, batch_size: int = 512) -> Temp
         count = int((~torch.isfinite(target_scores)).sum())
         raise ValueError(f"{count} unseen target(s) have score -inf; smooth the scorer so that no item is impossible")
 
-    def loss(log_temperature: float) -> float:
-        temperature = float(np.exp(log_temperature))
-        logs = torch.logsumexp(scores / temperature, dim=1) - target_scores / temperature
-        return float(logs.double().mean())
-
     middle, reach = np.log(_spread(scores)), np.log(RANGE)
+    behind = scores - target_scores[:, None]  # so that nothing cancels: −log softmax = logsumexp((s − s_y) / T)
+
+    def loss(log_temperature: float) -> float:
+        return float(torch.logsumexp(behind / float(np.exp(log_temperature)), dim=1).double().mean())
+
     found = minimize_scalar(loss, bounds=(middle - reach, middle + reach), method="bounded", options={"xatol": 1e-4})
     return Temperature(float(np.exp(found.x)), float(found.fun), loss(0.0), len(target_scores))
 

@@ -35,7 +35,7 @@ class Checked(Reward):
             RewardError: naming the reward, the position and the list.
         """
         gains = _of_shape(self.reward(slates, context), slates.shape, self.name)
-        if not np.isfinite(gains.sum()) and not np.isfinite(gains).all():
+        if not np.isfinite(gains).all():
             row, column = np.argwhere(~np.isfinite(gains))[0]
             raise RewardError(
                 f"reward {self.name!r} is {gains[row, column]} at position {column + 1} of list {row}:"
@@ -50,7 +50,7 @@ class Checked(Reward):
             RewardError: naming the reward, the position, the candidate and the list.
         """
         gains = _of_shape(self.reward.marginal(slates, candidates, context), candidates.shape, self.name)
-        if not np.isfinite(gains.sum()) and not np.isfinite(gains).all():
+        if not np.isfinite(gains).all():
             row, column = np.argwhere(~np.isfinite(gains))[0]
             raise RewardError(
                 f"reward {self.name!r} is {gains[row, column]} for item {candidates[row, column]} at position"

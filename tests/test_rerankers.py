@@ -1,0 +1,299 @@
+"""Re-rankers against hand-worked lists and a slow implementation of their own papers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import permutations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from genrec import rerankers
+from genrec.calibration import Calibrated
+from genrec.data import Catalogue, Sequences, make_catalogue
+from genrec.metrics import Context, Slates
+from genrec.recommender import TopK
+from genrec.rerankers import Pool, Reranked, draw_pool, greedy, mmr, popularity_penalised, sog
+from genrec.rewards import Relevance, Reward, terminal, weighted
+
+V, B, C, K = 40, 12, 15, 5
+
+
+def catalogue() -> Catalogue:
+    generator = np.random.default_rng(8)
+    names = [str(i) for i in range(1, V + 1)]
+    features = {name: [f"f{f}" for f in generator.choice(7, generator.integers(0, 4), replace=False)] for name in names}
+    return replace(
+        make_catalogue(names, features=features),
+        counts=np.concatenate([[0], generator.integers(1, 60, V)]),
+        audience=np.concatenate([[0], generator.integers(0, 20, V)]),
+        num_users=20,
+    )
+
+
+def make_pool() -> Pool:
+    generator = np.random.default_rng(2)
+    histories = Sequences.from_lists([generator.integers(1, V + 1, n) for n in generator.integers(0, 9, B)])
+    items = np.stack([generator.permutation(V)[:C] + 1 for _ in range(B)])
+    chances = np.concatenate([np.zeros((B, 1)), generator.dirichlet(np.ones(V), B)], axis=1)
+    relevance = -np.sort(-generator.normal(size=(B, C)), axis=1)
+    return Pool(items, relevance, Context(histories, np.zeros(B, int), catalogue(), K, chances))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Scores that depend on the first item of the history."""
+
+    rows: NDArray[np.float32]
+
+    @property
+    def num_items(self) -> int:
+        return self.rows.shape[1] - 1
+
+    def score(self, histories: Sequences) -> torch.Tensor:
+        scores = torch.from_numpy(self.rows[histories.padded(1)[:, 0]])
+        scores[:, 0] = -torch.inf
+        return scores
+
+
+def scorer() -> Rows:
+    return Rows(np.random.default_rng(4).normal(size=(V + 1, V + 1)).astype(np.float32))
+
+
+Function = Callable[[Pool, int], NDArray[np.int64]]
+AT_TOP_K = {
+    "mmr": partial(mmr, weight=1.0),
+    "sog": partial(sog, weight=0.0),
+    "popularity_penalised": partial(popularity_penalised, weight=0.0),
+}
+MIXED = {
+    "mmr": partial(mmr, weight=0.4),
+    "sog": partial(sog, weight=0.4),
+    "popularity_penalised": partial(popularity_penalised, weight=0.4),
+    "greedy": partial(greedy, reward=weighted(["relevance", "diversity"])),
+}
+
+
+@pytest.mark.parametrize("function", AT_TOP_K.values(), ids=AT_TOP_K)
+def test_all_weight_on_relevance_is_top_k(function: Function) -> None:
+    histories = Sequences.from_lists([[1], [2, 3], [4], []])
+    reranked = Reranked(scorer(), function, catalogue(), candidates=20, batch_size=3)
+    np.testing.assert_array_equal(reranked.recommend(histories, K), TopK(scorer()).recommend(histories, K))
+
+
+def test_greedy_on_relevance_alone_is_top_k() -> None:
+    calibrated = Calibrated(scorer(), 0.7)
+    histories = Sequences.from_lists([[1], [2, 3], [4], []])
+    reranked = Reranked(calibrated, partial(greedy, reward=Relevance()), catalogue(), 20, calibrated.probabilities)
+    np.testing.assert_array_equal(reranked.recommend(histories, K), TopK(scorer()).recommend(histories, K))
+
+
+@pytest.mark.parametrize("function", MIXED.values(), ids=MIXED)
+def test_lists_are_distinct_candidates_and_differ_from_top_k(function: Function) -> None:
+    pool = make_pool()
+    slates = function(pool, K)
+    assert slates.dtype == np.int64
+    assert slates.shape == (B, K)
+    assert all(
+        len(set(slate)) == K and set(slate) <= set(items) for slate, items in zip(slates, pool.items, strict=True)
+    )
+    assert (slates != pool.items[:, :K]).any()
+    assert (np.sort(function(pool, C)) == np.sort(pool.items)).all()
+
+
+@pytest.mark.parametrize("function", MIXED.values(), ids=MIXED)
+def test_parts_make_the_whole(function: Function, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = function(make_pool(), K)
+    monkeypatch.setattr(rerankers, "LISTS_AT_ONCE", 5)
+    np.testing.assert_array_equal(function(make_pool(), K), whole)
+
+
+@pytest.mark.parametrize("function", MIXED.values(), ids=MIXED)
+def test_a_candidate_of_relevance_minus_infinity_changes_nothing(function: Function) -> None:
+    pool = make_pool()
+    barred = pool.relevance.copy()
+    barred[:, C - 4 :] = -np.inf
+    shorter = Pool(pool.items[:, : C - 4], pool.relevance[:, : C - 4], pool.context)
+    np.testing.assert_array_equal(function(Pool(pool.items, barred, pool.context), K), function(shorter, K))
+
+
+@pytest.mark.parametrize("function", MIXED.values(), ids=MIXED)
+def test_too_few_candidates_is_an_error(function: Function) -> None:
+    with pytest.raises(ValueError, match=f"lists of {C + 1} items cannot be made of pools with as few as {C}"):
+        function(make_pool(), C + 1)
+
+
+@pytest.mark.parametrize("weight", [-0.1, 1.1, float("nan")])
+@pytest.mark.parametrize("function", [mmr, sog, popularity_penalised])
+def test_weights_lie_between_0_and_1(function: Callable[..., object], weight: float) -> None:
+    with pytest.raises(ValueError, match="is not between 0 and 1"):
+        function(make_pool(), K, weight)
+
+
+def slow_mmr(pool: Pool, row: int, weight: float, normalise: bool) -> list[int]:
+    relevance = {int(i): float(r) for i, r in zip(pool.items[row], pool.relevance[row], strict=True)}
+    if normalise:
+        low, high = min(relevance.values()), max(relevance.values())
+        relevance = {i: (r - low) / (high - low) for i, r in relevance.items()}
+    genres = pool.context.catalogue.features
+
+    def cosine(a: int, b: int) -> float:
+        if not genres[a].any():
+            return 1.0
+        return float((genres[a] & genres[b]).sum() / np.sqrt(genres[a].sum() * max(1, genres[b].sum())))
+
+    chosen = [max(relevance, key=lambda i: relevance[i])]
+    while len(chosen) < K:
+        rest = [i for i in relevance if i not in chosen]
+        scores = [weight * relevance[i] - (1 - weight) * max(cosine(i, g) for g in chosen) for i in rest]
+        chosen.append(rest[int(np.argmax(np.round(scores, 6)))])
+    return chosen
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+@pytest.mark.parametrize("weight", [0.0, 0.3, 0.7])
+def test_mmr_agrees_with_a_slow_implementation(weight: float, normalise: bool) -> None:
+    pool = make_pool()
+    slates = mmr(pool, K, weight, normalise)
+    expected = [slow_mmr(pool, row, weight, normalise) for row in range(B)]
+    if weight == 0:  # ties to the last bit are broken by rounding: compare what the lists are worth
+        slates, expected = slates[:, :2], [row[:2] for row in expected]
+    assert slates.tolist() == expected
+
+
+def slow_sog(pool: Pool, row: int, weight: float) -> list[int]:
+    catalogue = pool.context.catalogue
+    relevance = dict(zip(pool.items[row].tolist(), pool.relevance[row].tolist(), strict=True))
+    low, high = min(relevance.values()), max(relevance.values())
+    has = {i: set(np.flatnonzero(catalogue.features[i])) for i in range(V + 1)}
+    everything = set(range(len(catalogue.feature_names)))
+    user = set().union(*[has[int(i)] for i in pool.context.histories[row]])
+
+    def share(item: int, covered: set[int]) -> float:
+        return len(has[item] - covered) / max(1, len(everything - covered))
+
+    chosen: list[int] = []
+    while len(chosen) < K:
+        covered = set().union(*[has[i] for i in chosen])
+        rest = [i for i in relevance if i not in chosen]
+        scores = [
+            (1 - weight) * (relevance[i] - low) / (high - low)
+            + weight * (share(i, covered) + share(i, user) + 1 - catalogue.audience[i] / 20) / 3
+            for i in rest
+        ]
+        chosen.append(rest[int(np.argmax(scores))])
+    return chosen
+
+
+@pytest.mark.parametrize("weight", [0.2, 0.6, 1.0])
+def test_sog_agrees_with_a_slow_implementation(weight: float) -> None:
+    pool = make_pool()
+    assert sog(pool, K, weight).tolist() == [slow_sog(pool, row, weight) for row in range(B)]
+
+
+def test_sog_without_features_has_unpopularity_only() -> None:
+    bare = replace(make_catalogue(list("abc")), audience=np.array([0, 9, 1, 5]), num_users=10)
+    pool = Pool(
+        np.array([[1, 2, 3]]), np.array([[3.0, 2.0, 1.0]]), Context(Sequences.from_lists([[]]), np.array([0]), bare, 3)
+    )
+    assert sog(pool, 3, weight=1.0).tolist() == [[2, 3, 1]]
+    # .5 * (1, .5, 0) + .5 * (.1, .9, .5) = .55 .7 .25
+    assert sog(pool, 3, weight=0.5).tolist() == [[2, 1, 3]]
+
+
+def test_sog_wants_training_users() -> None:
+    pool = make_pool()
+    bare = replace(pool.context, catalogue=make_catalogue([str(i) for i in range(V)]))
+    with pytest.raises(ValueError, match="no training users"):
+        sog(Pool(pool.items, pool.relevance, bare), K, 0.5)
+
+
+def test_popularity_penalised_by_hand() -> None:
+    counted = replace(make_catalogue(list("abc")), counts=np.array([0, 6, 3, 1]))
+    context = Context(Sequences.from_lists([[]]), np.array([0]), counted, 3)
+    pool = Pool(np.array([[1, 2, 3]]), np.array([[2.0, 1.9, 0.0]]), context)
+    # scaled relevance 1 .95 0, popularity 1 .5 .1667
+    assert popularity_penalised(pool, 3, 0.05).tolist() == [[1, 2, 3]]  # .9 .8775 -.008
+    assert popularity_penalised(pool, 3, 0.2).tolist() == [[2, 1, 3]]  # .6 .66 -.033
+    assert popularity_penalised(pool, 3, 0.7).tolist() == [[2, 3, 1]]  # -.4 -.065 -.117
+    # raw: shares .6 .3 .1; 0.2: 1.48 1.46 -.02
+    assert popularity_penalised(pool, 3, 0.2, normalise=False).tolist() == [[1, 2, 3]]
+    assert popularity_penalised(pool, 3, 1.0, normalise=False).tolist() == [[3, 2, 1]]
+
+
+@pytest.mark.parametrize("spec", [["relevance"], ["relevance", "diversity=2"], ["novelty", "popularity=0.3"]])
+def test_greedy_takes_the_best_first_step_and_the_best_next_one(spec: list[str]) -> None:
+    pool, reward = make_pool(), weighted(spec)
+    slates = greedy(pool, K, reward)
+    for row in range(B):
+        context = pool.context.take(np.array([row]))
+        for j in range(K):
+            rest = [i for i in pool.items[row] if i not in slates[row, :j]]
+            gains = [reward(np.array([[*slates[row, :j], i]]), context)[0, -1] for i in rest]
+            taken = reward(slates[row : row + 1, : j + 1], context)[0, -1]
+            assert taken == pytest.approx(max(gains), abs=1e-6)
+
+
+def test_greedy_is_optimal_where_gains_do_not_depend_on_each_other() -> None:
+    pool, reward = make_pool(), weighted(["novelty=0.5", "popularity=0.1"])
+    small = Pool(pool.items[:, :6], pool.relevance[:, :6], replace(pool.context, k=3))
+    own = reward(greedy(small, 3, reward), small.context).sum(axis=1)
+    for row in range(B):
+        lists = np.array(list(permutations(small.items[row], 3)))
+        values = reward(lists, small.context.take(np.full(len(lists), row))).sum(axis=1)
+        assert own[row] == pytest.approx(values.max(), abs=1e-6)
+
+
+def test_greedy_judges_lists_of_its_own_length() -> None:
+    seen: set[int] = set()
+
+    def value(slates: Slates, context: Context) -> NDArray[np.float64]:
+        seen.add(context.k)
+        return slates[:, -1].astype(float)
+
+    slates = greedy(make_pool(), 3, terminal(value, "last"))
+    assert seen == {3}
+    assert (slates[:, :2] == make_pool().items[:, :2]).all()
+
+
+def test_greedy_gives_ties_to_the_better_candidate() -> None:
+    class Nothing(Reward):
+        def __call__(self, slates: Slates, context: Context) -> NDArray[np.float64]:
+            return np.zeros(slates.shape)
+
+    np.testing.assert_array_equal(greedy(make_pool(), K, Nothing()), make_pool().items[:, :K])
+
+
+def test_pool_holds_unseen_items_best_first_and_bars_the_rest() -> None:
+    histories = Sequences.from_lists([[1, 2, 3], list(range(1, 34)) * 2])
+    pool = draw_pool(scorer(), histories, catalogue(), k=2, candidates=10)
+    assert (np.diff(pool.relevance[0]) <= 0).all()
+    assert not set(pool.items[0]) & {0, 1, 2, 3}
+    assert pool.allowed.sum(axis=1).tolist() == [10, 7]
+    assert set(pool.items[1][pool.allowed[1]]) == set(range(34, 41))
+    assert pool.context.of_probabilities is None
+
+
+def test_a_list_does_not_depend_on_the_others_in_its_batch() -> None:
+    histories = Sequences.from_lists([[1, 2, 3], list(range(1, 34)), [5]])
+    for function in MIXED.values():
+        calibrated = Calibrated(scorer(), 1.0)
+        together = Reranked(calibrated, function, catalogue(), 10, calibrated.probabilities)
+        apart = replace(together, batch_size=1)
+        np.testing.assert_array_equal(together.recommend(histories, 4), apart.recommend(histories, 4))
+
+
+def test_users_and_candidates_that_are_too_few_are_errors() -> None:
+    with pytest.raises(ValueError, match="only 7 of 40 items are new"):
+        Reranked(scorer(), MIXED["mmr"], catalogue()).recommend(Sequences.from_lists([range(1, 34)]), 8)
+    with pytest.raises(ValueError, match="as few as 3 candidates"):
+        Reranked(scorer(), MIXED["mmr"], catalogue(), candidates=3).recommend(Sequences.from_lists([[1]]), 4)
+    assert Reranked(scorer(), MIXED["mmr"], catalogue()).recommend(Sequences.from_lists([]), 4).shape == (0, 4)
+
+
+def test_pool_arrays_must_match() -> None:
+    pool = make_pool()
+    with pytest.raises(ValueError, match="must describe the same lists"):
+        Pool(pool.items, pool.relevance[:, 1:], pool.context)
