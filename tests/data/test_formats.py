@@ -22,7 +22,8 @@ def events(path, **options):
 
 
 def genres(dataset, index):
-    return [name for name, has in zip(dataset.catalogue.feature_names, dataset.catalogue.features[index]) if has]
+    catalogue = dataset.catalogue
+    return [name for name, has in zip(catalogue.feature_names, catalogue.features[index], strict=True) if has]
 
 
 def test_sasrec_text_with_items_beside(write):
@@ -134,7 +135,12 @@ BAD = {
     "no header text": ("log.txt", "1 2 3\n1 3 4\n", {}, r"line 1: the first line '1, 2, 3' looks like data"),
     "one item": ("log.csv", "user,item\n1,2\n2,2\n", {}, r"1 item\(s\).*at least 2"),
     "bad time": ("log.csv", "user,item,time\n1,2,3\n\n1,3,soon\n", {}, r"line 4: the time 'soon'"),
-    "long line": ("log.csv", "user,item,time\n1,2,3\n1,3,4,5\n", {}, r"line 3: more than the 3 fields user, item, time"),
+    "long line": (
+        "log.csv",
+        "user,item,time\n1,2,3\n1,3,4,5\n",
+        {},
+        r"line 3: more than the 3 fields user, item, time",
+    ),
     "longer line": ("log.csv", "user,item\n1,2\n1,3,4,5,6\n", {}, r"in line 3, saw 5"),
     "three fields": ("log.txt", "1 2\n1 3 4\n", {}, r"line 2: more than the 2 fields user, item"),
     "open quote": ("log.csv", 'user,item\n1,"2\n1,3\n', {}, r"close quotes"),
@@ -170,7 +176,9 @@ def test_folders_without_a_clear_log(write, tmp_path):
 
 
 def test_unknown_source_lists_what_there_is():
-    with pytest.raises(DataError, match=r"'ml-1n'. Did you mean 'ml-1m'\? Built in: demo. Known by name: ml-100k, ml-1m"):
+    with pytest.raises(
+        DataError, match=r"'ml-1n'. Did you mean 'ml-1m'\? Built in: demo. Known by name: ml-100k, ml-1m"
+    ):
         load("ml-1n")
 
 

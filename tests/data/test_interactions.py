@@ -125,7 +125,9 @@ def test_parts_of_a_second_still_order_events():
 @pytest.mark.parametrize("bad", ["yesterday", None, "", "inf"])
 def test_an_unreadable_time_names_place_value_and_remedy(bad):
     frame = pd.DataFrame({"user": list("uuu"), "item": list("abc"), "time": ["1", bad, "3"]}, index=[2, 3, 4])
-    with pytest.raises(DataError, match=r"log\.csv, line 3: the time .* cannot be read \(1 such row.*ISO dates.*--time"):
+    with pytest.raises(
+        DataError, match=r"log\.csv, line 3: the time .* cannot be read \(1 such row.*ISO dates.*--time"
+    ):
         clean(Log("toy", frame, place="log.csv", unit="line"))
 
 

@@ -5,7 +5,7 @@ from genrec.data import Dataset, Sequences, global_time, leave_one_out, load, ma
 
 
 def dataset(rows, times=None, num_items=6):
-    flat = None if times is None else np.array(sum(times, []), dtype=np.int64)
+    flat = None if times is None else np.concatenate(times).astype(np.int64)
     users = np.array([f"u{n}" for n in range(len(rows))])
     items = make_catalogue([str(n) for n in range(1, num_items + 1)])
     return Dataset("toy", users, Sequences.from_lists(rows), flat, items)

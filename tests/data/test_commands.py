@@ -1,0 +1,129 @@
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from genrec.cli.data import app
+from genrec.cli.errors import reports_errors
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def log(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("buyer;thing;day\nu;b;2020-01-02\nu;a;2020-01-01\nv;;2020-01-01\nv;b;2020-01-05\n")
+    return path
+
+
+def test_list_names_everything(tmp_path, monkeypatch):
+    monkeypatch.setenv("GENREC_CACHE", str(tmp_path))
+    (tmp_path / "ml-1m").mkdir()
+    rows = json.loads(run("list", "--json").stdout)
+    assert [row["name"] for row in rows] == ["demo", "ml-100k", "ml-1m", "ml-20m", "ml-latest-small"]
+    assert [row["where"] for row in rows[:3]] == ["built in", "to download", str(tmp_path / "ml-1m")]
+    assert run("list").stdout.splitlines()[1].startswith("demo\tbuilt in\t2,000 users")
+
+
+def test_describe_says_what_is_in_it_and_what_was_dropped(log):
+    result = run("describe", log, "--user", "buyer", "--item", "thing", "--time", "day")
+    assert result.exit_code == 0
+    assert "users\t2\n" in result.stdout
+    assert "interactions\t3\n" in result.stdout
+    assert "1 row(s) without a user or an item dropped" in result.stderr
+    quiet = run("describe", log, "--user", "buyer", "--item", "thing", "--quiet")
+    assert quiet.stderr.startswith("warning: 2 items are few")
+
+
+def test_describe_as_json(log):
+    result = run("describe", log, "--user", "buyer", "--item", "thing", "--time", "day", "--json")
+    document = json.loads(result.stdout)
+    assert document["name"] == "log"
+    assert document["statistics"]["items"] == 2
+    assert document["report"]["missing_ids"] == 1
+    assert document["report"]["order"] == "time"
+
+
+def test_convert(log, tmp_path):
+    out = tmp_path / "out.txt"
+    result = run("convert", log, out, "--user", "buyer", "--item", "thing", "--time", "day", "--separator", ";")
+    assert result.stdout.split() == [str(out), str(tmp_path / "out.items.csv")]
+    assert out.read_text() == "1 2\n1 1\n2 1\n"
+    assert (tmp_path / "out.items.csv").read_text() == "item_id,raw_id,title,genres\n1,b,b,\n2,a,a,\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["describe", "no-such-thing"], "there is no file, folder or dataset 'no-such-thing'. Built in: demo"),
+        (["describe", "demo", "--min-user-events", "3"], "demo is built in and takes no options"),
+        (["fetch", "ml-2m"], "no dataset 'ml-2m' is known"),
+        (["fetch", "ml-1m", "--base", "ftp://x", "--cache", "{tmp}"], "must start with http"),
+        (["convert", "demo", "{tmp}/x.json"], "must end in .txt"),
+    ],
+)
+def test_errors_are_one_line_and_status_1(tmp_path, arguments, message):
+    result = run(*[argument.format(tmp=tmp_path) for argument in arguments])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("command", [[], ["list"], ["fetch"], ["describe"], ["convert"]])
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_teaches(command, flag):
+    result = run(*command, flag)
+    assert result.exit_code == 0
+    assert not command or f"genrec data {command[0]}" in result.stdout
+
+
+def test_help_is_fast_because_pandas_stays_out():
+    code = "import sys; from genrec.cli import data; print(sorted({'pandas', 'torch', 'scipy'} & set(sys.modules)))"
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+    assert time.perf_counter() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ValueError("bad 3"), "bad 3"),
+        (KeyError("no x"), "no x"),
+        (FileNotFoundError(2, "no file", "f"), "no file: 'f'"),
+    ],
+)
+def test_reports_errors_keeps_the_signature_and_says_the_message(error, text):
+    single = typer.Typer()
+
+    @single.command()
+    @reports_errors
+    def command(count: int = 3) -> None:
+        """Fail."""
+        if count == 4:
+            raise error
+
+    assert CliRunner().invoke(single, ["--count", "3"]).exit_code == 0
+    result = CliRunner().invoke(single, ["--count", "4"])
+    assert result.exit_code == 1
+    assert text in result.stderr
+    assert CliRunner().invoke(single, ["--count", "x"]).exit_code == 2
+
+
+def test_programming_errors_are_not_hidden():
+    single = typer.Typer()
+
+    @single.command()
+    @reports_errors
+    def command() -> None:
+        raise TypeError("a bug")
+
+    assert isinstance(CliRunner().invoke(single, []).exception, TypeError)

@@ -1,0 +1,40 @@
+import pytest
+
+from genrec.data import DataError, load, synthetic
+from genrec.data.export import write
+
+
+@pytest.mark.parametrize("ending", ["txt", "csv", "parquet"])
+def test_what_is_written_is_read_again(tmp_path, ending):
+    films = synthetic.demo(30, 60, seed=0)
+    path, items = write(films, tmp_path / f"films.{ending}")
+    assert items.name == "films.items.csv"
+    again = load(path).dataset
+    kept = films.catalogue.item_ids[films.sequences.items]
+    by_title = films.catalogue.titles[films.sequences.items].tolist()
+    assert again.catalogue.titles[again.sequences.items].tolist() == by_title
+    assert again.catalogue.feature_names == films.catalogue.feature_names
+    assert again.sequences.offsets.tolist() == films.sequences.offsets.tolist()
+    if ending == "txt":
+        assert path.read_text().splitlines()[0] == f"1 {films.sequences.items[0]}"
+        assert again.timestamps is None
+    else:
+        assert again.catalogue.item_ids[again.sequences.items].tolist() == kept.tolist()
+        assert again.timestamps.tolist() == films.timestamps.tolist()
+        assert again.users.tolist() == films.users.tolist()
+
+
+def test_sasrec_text_of_integer_ids_is_the_same_benchmark(tmp_path):
+    (tmp_path / "a.txt").write_text("1 2\n1 1\n2 3\n2 1\n")
+    first = load(tmp_path / "a.txt").dataset
+    write(first, tmp_path / "b.txt")
+    assert (tmp_path / "b.txt").read_text() == "1 2\n1 1\n2 3\n2 1\n"
+    assert load(tmp_path / "b.txt").dataset.fingerprint == first.fingerprint
+
+
+def test_other_endings_and_missing_folders_are_refused(tmp_path):
+    films = synthetic.demo(30, 60, seed=0)
+    with pytest.raises(DataError, match=r"must end in \.txt"):
+        write(films, tmp_path / "films.json")
+    with pytest.raises(DataError, match="there is no folder"):
+        write(films, tmp_path / "none" / "films.csv")
