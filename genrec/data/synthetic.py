@@ -204,7 +204,7 @@ def _dataset(
     """A Dataset from 0-based items (U, T), of which each user has the first ``lengths``; times rise within a user."""
     kept = np.arange(items.shape[1]) < lengths[:, None]
     gaps = rng.integers(60, 3 * DAY, size=items.shape)
-    gaps[:, 0] = rng.integers(0, 365 * DAY, size=len(items))
+    gaps[:, 0] = rng.integers(0, 60 * DAY, size=len(items))
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     width = max(4, len(str(len(items))))
     return Dataset(
