@@ -47,7 +47,7 @@ def choose_device(name: str = "auto") -> torch.device:
 def half_precision_pays(device: torch.device) -> bool:
     """Whether matrix products are several times faster in bfloat16: on recent GPUs, and CPUs with AMX tiles."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16", False))
 
 
@@ -115,7 +115,7 @@ class Logbook:
             self.folder.mkdir(parents=True, exist_ok=True)
             from torch.utils.tensorboard import SummaryWriter
 
-            self._board = SummaryWriter(str(self.folder / "tensorboard"))  # type: ignore[no-untyped-call]
+            self._board = SummaryWriter(str(self.folder / "tensorboard"))
 
     def record(self, step: int, values: Mapping[str, float]) -> None:
         """Append values of a step."""
@@ -126,7 +126,7 @@ class Logbook:
         with (self.folder / "metrics.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
         for name, value in values.items():
-            self._board.add_scalar(f"{self.stage}/{name}", value, step)  # type: ignore[no-untyped-call]
+            self._board.add_scalar(f"{self.stage}/{name}", value, step)
 
     def say(self, message: str) -> None:
         """A line for the person who watches, on standard error."""
@@ -152,7 +152,7 @@ class Logbook:
     def close(self) -> None:
         """Flush TensorBoard."""
         if self._board is not None:
-            self._board.close()  # type: ignore[no-untyped-call]
+            self._board.close()
 
     def __enter__(self) -> Self:
         return self

@@ -36,7 +36,7 @@ class _Softmax(torch.autograd.Function):
         return -log_probabilities.gather(1, positive[:, None]).mean()
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
         log_probabilities, positive = ctx.saved_tensors
         probabilities = log_probabilities.exp_()
