@@ -49,7 +49,7 @@ class Catalogue:
     @cached_property
     def known(self) -> NDArray[np.bool_]:
         """(V+1,) whether anything is known of each item, so that distances from it mean something."""
-        flags: NDArray[np.bool_] = self.vectors.any(axis=1)
+        flags: NDArray[np.bool_] = np.asarray(self.vectors.any(axis=1))
         return flags
 
     @cached_property
