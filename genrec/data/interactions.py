@@ -114,19 +114,13 @@ def clean(
         DataError: for an unreadable time, and where fewer than two items are left.
     """
     present = ~(_is_missing(log.frame["user"]) | _is_missing(log.frame["item"]))
-    frame = log.frame[present]
-    users, user_ids = _codes(frame["user"])
-    items, item_ids = _codes(frame["item"])
-    times, seconds, unit_notes = _times(log, frame)
-    order = np.argsort(users, kind="stable") if times is None else np.lexsort((times, users))
-    columns = {"user": users, "item": items} | ({} if times is None else {"time": times, "second": seconds})
-    events = pd.DataFrame({name: column[order] for name, column in columns.items()})
-    distinct = events if times is None else events[~events.duplicated(["user", "item", "time"])]
+    events, user_ids, item_ids, notes = _ordered(log, log.frame[present])
+    timed = "time" in events
+    distinct = events[~events.duplicated(["user", "item", "time"])] if timed else events
     repeated = distinct.duplicated(["user", "item"])
     kept = distinct[~repeated] if drop_repeats else distinct
     core = kept[_core(kept, min_user_events, min_item_events)]
     dataset = _dataset(log, core, user_ids, item_ids)
-    tied = (core[["user", "time"]].diff() == 0).all(axis=1).sum() if times is not None else 0
     report = Report(
         source=log.place,
         rows=len(log.frame),
@@ -137,14 +131,24 @@ def clean(
         filtered_users=kept["user"].nunique() - len(dataset.users),
         filtered_items=kept["item"].nunique() - dataset.catalogue.num_items,
         filtered_events=len(kept) - len(core),
-        ties=int(tied),
-        order="the order of the file (no times)" if times is None else "time",
+        ties=int((core[["user", "time"]].diff() == 0).all(axis=1).sum()) if timed else 0,
+        order="time" if timed else "the order of the file (no times)",
         titled_items=sum(raw in log.titles for raw in dataset.catalogue.index),
         featured_items=int(dataset.catalogue.features.any(axis=1).sum()),
-        notes=log.notes + unit_notes,
+        notes=log.notes + notes,
         warnings=_warnings(log, dataset),
     )
     return dataset, report
+
+
+def _ordered(log: Log, frame: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.str_], NDArray[np.str_], tuple[str, ...]]:
+    """Events as numbers, sorted by user and time; the ids behind the numbers; notes on the times."""
+    users, user_ids = _codes(frame["user"])
+    items, item_ids = _codes(frame["item"])
+    times, seconds, notes = _times(log, frame)
+    order = np.argsort(users, kind="stable") if times is None else np.lexsort((times, users))
+    columns = {"user": users, "item": items} | ({} if times is None else {"time": times, "second": seconds})
+    return pd.DataFrame({name: column[order] for name, column in columns.items()}), user_ids, item_ids, notes
 
 
 def _is_missing(ids: pd.Series) -> pd.Series:
