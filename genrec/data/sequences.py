@@ -87,3 +87,23 @@ class Sequences:
         out = np.full((len(self), width), PAD, dtype=np.int64)
         out[newest.rows(), column] = newest.items
         return out
+
+
+def length_buckets(
+    lengths: NDArray[np.int64], max_length: int, tokens: int, generator: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """Batches of similar length with about ``tokens`` padded positions each, in random order.
+
+    Lengths are jittered by up to a tenth before sorting, so that batches differ from epoch to epoch.
+    """
+    clipped = np.minimum(lengths, max_length)
+    order = np.argsort(clipped * generator.uniform(0.9, 1.0, len(lengths)), kind="stable")
+    widest = np.maximum.accumulate(clipped[order])
+    batches, start = [], 0
+    while start < len(order):
+        # the largest stop with (stop - start) * widest[stop - 1] <= tokens; the left side grows with stop
+        sizes = np.arange(1, len(order) - start + 1)
+        fits = int(np.searchsorted(sizes * widest[start:], tokens, side="right"))
+        batches.append(order[start : start + max(1, fits)])
+        start += max(1, fits)
+    return [batches[i] for i in generator.permutation(len(batches))]

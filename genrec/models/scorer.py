@@ -1,6 +1,5 @@
 """The neural scorer: an embedding, a backbone and an objective that agree on one way to read a history."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -70,10 +69,8 @@ class Recipe:
     negatives: Negatives
     loss: Loss
 
-    def step(
-        self, batch: Batch, generator: torch.Generator, chunk: int, backward: Callable[[torch.Tensor], None]
-    ) -> float:
-        """One training step's loss, with gradients accumulated by ``backward``.
+    def step(self, batch: Batch, generator: torch.Generator, chunk: int) -> float:
+        """One training step's loss, with gradients accumulated in the weights.
 
         The states of a batch answer in chunks, each scored, judged and differentiated before the next, so that no more
         than (chunk, C) scores exist at a time; the backbone is differentiated once, at the end.
@@ -82,7 +79,6 @@ class Recipe:
             batch: what to answer.
             generator: for the negatives.
             chunk: rows scored at a time.
-            backward: called with each scalar to differentiate.
 
         Returns:
             The mean loss over the batch's targets.
@@ -93,10 +89,10 @@ class Recipe:
         for part, targets in zip(leaf.split(chunk), batch.targets.split(chunk), strict=True):
             scores, positive = self.compare(part, targets, self.negatives(targets, generator))
             loss = self.loss(scores, positive) * (len(targets) / len(batch.targets))
-            backward(loss)
+            torch.autograd.backward(loss)
             total += float(loss.detach())
         assert leaf.grad is not None
-        hidden.backward(leaf.grad)
+        torch.autograd.backward(hidden, leaf.grad)
         return total
 
     def compare(

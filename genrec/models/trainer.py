@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from genrec import runs
-from genrec.data.sequences import Sequences
+from genrec.data.sequences import Sequences, length_buckets
 from genrec.data.splits import Split
 from genrec.metrics import evaluate
 from genrec.models.scorer import Recipe
@@ -41,26 +40,6 @@ class Schedule:
     weight_decay: float = 0.0
     bf16: bool = True
     seed: int = 0
-
-
-def length_buckets(
-    lengths: NDArray[np.int64], max_length: int, tokens: int, generator: np.random.Generator
-) -> list[NDArray[np.int64]]:
-    """Batches of similar length with about ``tokens`` padded positions each, in random order.
-
-    Lengths are jittered by up to a tenth before sorting, so that batches differ from epoch to epoch.
-    """
-    clipped = np.minimum(lengths, max_length)
-    order = np.argsort(clipped * generator.uniform(0.9, 1.0, len(lengths)), kind="stable")
-    widest = np.maximum.accumulate(clipped[order])
-    batches, start = [], 0
-    while start < len(order):
-        # the largest stop with (stop - start) * widest[stop - 1] <= tokens; the left side grows with stop
-        sizes = np.arange(1, len(order) - start + 1)
-        fits = int(np.searchsorted(sizes * widest[start:], tokens, side="right"))
-        batches.append(order[start : start + max(1, fits)])
-        start += max(1, fits)
-    return [batches[i] for i in generator.permutation(len(batches))]
 
 
 def fit(
@@ -107,7 +86,7 @@ def fit(
             losses = []
             for batch in _batches(recipe, sequences, schedule, numbers):
                 with runs.autocast(device, schedule.bf16):
-                    losses.append(recipe.step(batch.to(device), generator, CHUNK, lambda loss: loss.backward()))
+                    losses.append(recipe.step(batch.to(device), generator, CHUNK))
                 if not math.isfinite(losses[-1]):
                     raise FloatingPointError(f"the loss is {losses[-1]} in epoch {epoch}: lower the learning rate")
                 torch.nn.utils.clip_grad_norm_(scorer.parameters(), 1.0)

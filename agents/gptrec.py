@@ -1,0 +1,242 @@
+"""GPTRec: a GPT-2 that writes recommendation lists item by item (Next-K)."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import DynamicCache, GPT2Config, GPT2LMHeadModel
+from transformers.utils import logging as transformers_logging
+
+from genrec.data.sequences import Sequences
+
+NEVER = -torch.inf
+
+
+@dataclass
+class Prefix:
+    """H encoded histories, each ending in SEP, that any number of lists may go on from.
+
+    Attributes:
+        cache: keys and values of the prefix tokens, (H, heads, P, D/heads) a layer.
+        visible: (H, P) True at real tokens.
+        state: (H, D) last hidden state of SEP, which predicts the first item.
+        blocked: (H, V+2) True at what no list may hold: PAD, SEP and every item of the whole history.
+    """
+
+    cache: DynamicCache
+    visible: torch.Tensor
+    state: torch.Tensor
+    blocked: torch.Tensor
+
+
+class GPTRec(nn.Module):
+    """Policy P(next item of the list | history, items already in the list) [Petrov & Macdonald 2024].
+
+    Tokens: 0 PAD, 1..V items, V+1 SEP. Layout: left padding | history | SEP | list. Position ids: SEP 0, the history
+    counted backwards 1..T, the i-th list item T+i, so that no id changes its meaning while a list grows [Petrov 2025,
+    p. 214].
+
+    Args:
+        num_items: V.
+        hidden_size: D.
+        blocks: transformer blocks.
+        heads: attention heads.
+        max_length: T, how much of a history is read.
+        max_slate: longest list.
+        dropout: of embeddings and residual branches while training; attention weights have none.
+    """
+
+    def __init__(
+        self,
+        num_items: int,
+        hidden_size: int = 256,
+        blocks: int = 3,
+        heads: int = 4,
+        max_length: int = 200,
+        max_slate: int = 20,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        config = GPT2Config(
+            vocab_size=num_items + 2,
+            n_positions=max_length + max_slate + 1,
+            n_embd=hidden_size,
+            n_layer=blocks,
+            n_head=heads,
+            resid_pdrop=dropout,
+            embd_pdrop=dropout,
+            attn_pdrop=0.0,
+            activation_function="gelu_pytorch_tanh",
+            bos_token_id=None,
+            eos_token_id=None,
+            pad_token_id=0,
+            max_slate=max_slate,
+        )
+        self.lm = GPT2LMHeadModel(config)
+
+    @property
+    def num_items(self) -> int:
+        """V."""
+        return int(self.lm.config.vocab_size) - 2
+
+    @property
+    def separator(self) -> int:
+        """Token id of SEP, V+1."""
+        return self.num_items + 1
+
+    @property
+    def max_slate(self) -> int:
+        """Longest list that has position ids."""
+        return int(self.lm.config.max_slate)
+
+    @property
+    def max_length(self) -> int:
+        """T, how much of a history is read."""
+        return int(self.lm.config.n_positions) - self.max_slate - 1
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.lm.transformer.wte.weight.device
+
+    def encode(self, histories: Sequences) -> Prefix:
+        """Run the histories and SEP through the model once; differentiable."""
+        tokens = torch.from_numpy(histories.last(self.max_length).padded(side="left"))
+        tokens = nn.functional.pad(tokens, (0, 1), value=self.separator).to(self.device)
+        visible = tokens > 0
+        width = tokens.shape[1]
+        positions = torch.arange(width - 1, -1, -1, device=self.device).expand(len(tokens), -1)
+        earlier = torch.ones(width, width, dtype=torch.bool, device=self.device).tril()
+        itself = torch.eye(width, dtype=torch.bool, device=self.device)  # padding sees itself, so that no row is empty
+        mask = (earlier & visible[:, None, :]) | itself
+        cache = DynamicCache(config=self.lm.config)
+        hidden = self.lm.transformer(
+            input_ids=tokens,
+            attention_mask=mask[:, None],
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+        ).last_hidden_state
+        return Prefix(cache, visible, hidden[:, -1], self.blocked(histories))
+
+    def blocked(self, histories: Sequences) -> torch.Tensor:
+        """(H, V+2) True at PAD, SEP and every item of the whole history, however long."""
+        out = torch.zeros(len(histories), self.num_items + 2, dtype=torch.bool, device=self.device)
+        out[torch.from_numpy(histories.rows()), torch.from_numpy(histories.items.astype(np.int64))] = True
+        out[:, 0] = True
+        out[:, self.separator] = True
+        return out
+
+    def extend(self, prefix: Prefix, items: torch.Tensor, start: int) -> torch.Tensor:
+        """States of list items, G lists a history going on from one shared prefix.
+
+        The lists of a history are laid side by side as queries over the same keys: item (g, i) sees the history, SEP and
+        items (g, 1..i) of its own list. The prefix is neither repeated nor recomputed.
+
+        Args:
+            prefix: of H histories; its cache grows by the items.
+            items: (H, G, n) the items at list positions start+1 .. start+n; earlier ones are in the cache already.
+            start: how many items of each list the cache holds.
+
+        Returns:
+            (H, G, n, D) hidden states; the state of item i predicts item i+1.
+        """
+        histories, lists, new = items.shape
+        if start + new > self.max_slate:
+            raise ValueError(
+                f"a list of more than {self.max_slate} items was asked of a policy made for max_slate of that"
+            )
+        known = prefix.visible.shape[1]
+        # cached list tokens lie in blocks of (lists, 1) if added one by one, in which case each block has one column a list
+        own = torch.eye(lists, dtype=torch.bool, device=self.device)
+        past = own[:, None, :].expand(lists, new, lists).repeat(1, 1, start).reshape(lists * new, lists * start)
+        causal = torch.ones(new, new, dtype=torch.bool, device=self.device).tril()
+        current = torch.kron(own.to(torch.uint8), causal.to(torch.uint8)).bool()
+        among = torch.cat([past, current], dim=1).expand(histories, -1, -1)
+        mask = torch.cat([prefix.visible[:, None, :].expand(-1, lists * new, known), among], dim=2)
+        positions = torch.arange(self.max_length + start + 1, self.max_length + start + new + 1, device=self.device)
+        hidden = self.lm.transformer(
+            input_ids=items.reshape(histories, -1),
+            attention_mask=mask[:, None],
+            position_ids=positions.repeat(lists)[None].expand(histories, -1),
+            past_key_values=prefix.cache,
+            use_cache=True,
+        ).last_hidden_state
+        return hidden.view(histories, lists, new, -1)  # type: ignore[no-any-return]
+
+    def slate_states(self, prefix: Prefix, slates: torch.Tensor) -> torch.Tensor:
+        """(H, G, K, D) the states that predict each item of slates (H, G, K), teacher forced."""
+        histories, lists, k = slates.shape
+        first = prefix.state[:, None, None].expand(histories, lists, 1, -1)
+        if k == 1:
+            return first
+        return torch.cat([first, self.extend(prefix, slates[:, :, :-1], start=0)], dim=2)
+
+    def masked_logits(self, prefix: Prefix, states: torch.Tensor, slates: torch.Tensor) -> torch.Tensor:
+        """(H, G, K, V+2) float32 logits, -inf at blocked items and at those placed earlier in the same list.
+
+        Raises:
+            ValueError: where nothing is left to choose from.
+        """
+        logits: torch.Tensor = self.lm.lm_head(states).float()
+        k = slates.shape[2]
+        if int((~prefix.blocked).sum(dim=1).min()) < k:
+            row = int((~prefix.blocked).sum(dim=1).argmin())
+            left = int((~prefix.blocked[row]).sum())
+            raise ValueError(f"history {row} leaves {left} items for a list of {k}: ask for a shorter list")
+        earlier = torch.ones(k, k, dtype=torch.bool, device=slates.device).tril(-1)
+        placed = torch.where(earlier, slates[:, :, None, :], 0)  # PAD is blocked already
+        logits = logits.masked_fill(prefix.blocked[:, None, None], NEVER)
+        return logits.scatter(3, placed, NEVER)
+
+    def log_distribution(self, histories: Sequences, slates: torch.Tensor) -> torch.Tensor:
+        """(H, G, K, V+2) log-probabilities of every choice along slates (H, G, K); differentiable."""
+        prefix = self.encode(histories)
+        logits = self.masked_logits(prefix, self.slate_states(prefix, slates), slates)
+        return torch.log_softmax(logits, dim=3)
+
+    def logp(self, histories: Sequences, slates: torch.Tensor) -> torch.Tensor:
+        """(H, G, K) log-probability of each item of slates (H, G, K); differentiable."""
+        return self.log_distribution(histories, slates).gather(3, slates[..., None]).squeeze(3)
+
+    @torch.no_grad()
+    def score(self, histories: Sequences) -> torch.Tensor:
+        """Top-K inference: (B, V+1) float32 logits of the first item, PAD -inf; seen items are not filtered."""
+        training = self.training
+        self.eval()
+        scores: torch.Tensor = self.lm.lm_head(self.encode(histories).state).float()[:, :-1]
+        self.train(training)
+        scores[:, 0] = NEVER
+        return scores
+
+    def save_pretrained(self, folder: Path, item_ids: list[str], fingerprint: str) -> None:
+        """Write weights (safetensors), GPT-2 configuration, vocabulary and data fingerprint; no pickle.
+
+        The folder also loads with ``transformers.GPT2LMHeadModel.from_pretrained``.
+
+        Args:
+            folder: is made if missing.
+            item_ids: raw ids of items 1..V.
+            fingerprint: of the dataset the policy was trained on.
+        """
+        if len(item_ids) != self.num_items:
+            raise ValueError(f"{len(item_ids)} item ids for a policy of {self.num_items} items")
+        transformers_logging.disable_progress_bar()
+        self.lm.save_pretrained(folder)
+        vocabulary = {"fingerprint": fingerprint, "items": item_ids}
+        (folder / "vocabulary.json").write_text(json.dumps(vocabulary))
+
+    @classmethod
+    def from_pretrained(cls, folder: Path) -> tuple["GPTRec", list[str], str]:
+        """Load what ``save_pretrained`` wrote: the policy, its raw item ids and the data fingerprint."""
+        if not (folder / "vocabulary.json").exists():
+            raise FileNotFoundError(f"{folder} holds no GPTRec: there is no vocabulary.json")
+        transformers_logging.disable_progress_bar()
+        vocabulary = json.loads((folder / "vocabulary.json").read_text())
+        policy = cls.__new__(cls)
+        nn.Module.__init__(policy)
+        policy.lm = GPT2LMHeadModel.from_pretrained(folder)
+        return policy.eval(), vocabulary["items"], vocabulary["fingerprint"]
