@@ -73,8 +73,8 @@ class GPTRec(nn.Module):
             bos_token_id=None,
             eos_token_id=None,
             pad_token_id=0,
-            max_slate=max_slate,
         )
+        config.max_slate = max_slate  # kept in config.json
         self.lm = GPT2LMHeadModel(config)
 
     @property
@@ -133,8 +133,8 @@ class GPTRec(nn.Module):
     def extend(self, prefix: Prefix, items: torch.Tensor, start: int) -> torch.Tensor:
         """States of list items, G lists a history going on from one shared prefix.
 
-        The lists of a history are laid side by side as queries over the same keys: item (g, i) sees the history, SEP and
-        items (g, 1..i) of its own list. The prefix is neither repeated nor recomputed.
+        The lists of a history are laid side by side as queries over the same keys: item (g, i) sees the history, SEP
+        and items (g, 1..i) of its own list. The prefix is neither repeated nor recomputed.
 
         Args:
             prefix: of H histories; its cache grows by the items.
@@ -150,7 +150,7 @@ class GPTRec(nn.Module):
                 f"a list of more than {self.max_slate} items was asked of a policy made for max_slate of that"
             )
         known = prefix.visible.shape[1]
-        # cached list tokens lie in blocks of (lists, 1) if added one by one, in which case each block has one column a list
+        # items in the cache came one a list at a time: the columns of each earlier position run over the lists
         own = torch.eye(lists, dtype=torch.bool, device=self.device)
         past = own[:, None, :].expand(lists, new, lists).repeat(1, 1, start).reshape(lists * new, lists * start)
         causal = torch.ones(new, new, dtype=torch.bool, device=self.device).tril()

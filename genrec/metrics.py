@@ -1,12 +1,12 @@
 """What a list is worth: its context, the accuracy metrics, and the evaluation of a recommender on cases."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from genrec.data.dataset import Catalogue
 from genrec.data.sequences import Sequences
@@ -30,7 +30,8 @@ class Context:
         catalogue: items, features and training counts.
         k: K, the length of a whole list, also while only its beginning is looked at.
         of_probabilities: (H, V+1) calibrated P(item | history) of the teacher, rows sum to 1; None unless asked for.
-        rows: (n,) history of each list.
+        rows: (n,) history of each list; by default list i belongs to history i.
+        derived: per-history facts that were computed on demand, shared by all contexts of the same histories.
     """
 
     of_histories: Sequences
@@ -39,6 +40,7 @@ class Context:
     k: int
     of_probabilities: Floats | None = None
     rows: Slates = field(default_factory=lambda: np.empty(0, np.int64))
+    derived: dict[str, Floats] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if len(self.rows) == 0:
@@ -49,9 +51,7 @@ class Context:
 
     def take(self, lists: Slates) -> "Context":
         """The context of the lists at those positions, repeats allowed; per-history facts stay shared."""
-        return Context(
-            self.of_histories, self.of_targets, self.catalogue, self.k, self.of_probabilities, self.rows[lists]
-        )
+        return replace(self, rows=self.rows[lists])
 
     @property
     def targets(self) -> Slates:
@@ -75,17 +75,17 @@ class Context:
         chosen: Floats = self.of_probabilities[self.rows[:, None], items]
         return chosen
 
-    @cached_property
+    @property
     def of_profiles(self) -> Floats:
         """(H, D) mean vector of the known items of each history; zeros for a history of unknown items."""
-        vectors = self.catalogue.vectors
-        known = np.flatnonzero(vectors[self.of_histories.items].any(axis=1))
-        row = self.of_histories.rows()[known]
-        total = np.zeros((len(self.of_histories), vectors.shape[1]), np.float32)
-        np.add.at(total, row, vectors[self.of_histories.items[known]])
-        count = np.bincount(row, minlength=len(total))[:, None]
-        mean: Floats = total / np.maximum(count, 1)
-        return mean
+        if "profiles" not in self.derived:
+            histories, catalogue = self.of_histories, self.catalogue
+            known = catalogue.known[histories.items].astype(np.float32)
+            shape = (len(histories), catalogue.num_items + 1)
+            each = sparse.csr_matrix((known, histories.items, histories.offsets), shape=shape)
+            count = np.maximum(np.asarray(each.sum(axis=1)), 1)
+            self.derived["profiles"] = (each @ catalogue.vectors) / count
+        return self.derived["profiles"]
 
     @property
     def profiles(self) -> Floats:
@@ -183,10 +183,15 @@ def evaluate(
 
 
 def measure(slates: NDArray[np.int64], context: Context, rewards: Mapping[str, Gains] | None = None) -> Evaluation:
-    """Measure lists that are already there; see ``evaluate``."""
+    """Measure lists that are already there; see ``evaluate``.
+
+    A reward whose name is that of a metric gets no column of its own: ``ndcg`` is that metric, and ``popularity@k`` is
+    the mean training share of the list's items, of which the reward is a negative multiple.
+    """
     k = slates.shape[1]
     per_user = accuracy(slates, context.targets)
     per_user[f"popularity@{k}"] = context.catalogue.popularity[slates].mean(axis=1)
     for name, gains in (rewards or {}).items():
-        per_user[f"{name}@{k}"] = gains(slates, context).sum(axis=1)
+        if f"{name}@{k}" not in per_user:
+            per_user[f"{name}@{k}"] = gains(slates, context).sum(axis=1)
     return Evaluation(slates, per_user, {f"coverage@{k}": coverage(slates, context.catalogue.num_items)})

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 
 from genrec import runs
+from genrec.config import TeacherSettings
 from genrec.data.sequences import Sequences, length_buckets
 from genrec.data.splits import Split
 from genrec.metrics import evaluate
@@ -17,40 +17,21 @@ from genrec.models.scorer import Recipe
 from genrec.recommender import TopK
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """How long and how fast to train.
-
-    Attributes:
-        epochs: passes over the training sequences.
-        learning_rate: of Adam, falling linearly to 5 % of it over the epochs.
-        tokens_per_step: padded positions in one batch.
-        evaluate_every: epochs between validations.
-        patience: validations without a better NDCG@10 before stopping.
-        weight_decay: decoupled, of AdamW.
-        bf16: matrix products in bfloat16 where that pays.
-        seed: of initialisation, batches, negatives and dropout.
-    """
-
-    epochs: int = 60
-    learning_rate: float = 1.5e-3
-    tokens_per_step: int = 25_600
-    evaluate_every: int = 2
-    patience: int = 10
-    weight_decay: float = 0.0
-    bf16: bool = True
-    seed: int = 0
-
-
 def fit(
-    recipe: Recipe, split: Split, schedule: Schedule, folder: Path | None = None, quiet: bool = False
+    recipe: Recipe,
+    split: Split,
+    settings: TeacherSettings,
+    seed: int = 0,
+    folder: Path | None = None,
+    quiet: bool = False,
 ) -> dict[str, float]:
     """Train a recipe's scorer in place and leave it with the weights of its best validation.
 
     Args:
         recipe: scorer, negatives and loss.
         split: training sequences and validation cases.
-        schedule: how long and how fast.
+        settings: epochs, learning rate, batch size, patience.
+        seed: of batches, negatives and dropout.
         folder: receives metrics and a checkpoint; training goes on from a checkpoint found there.
         quiet: no progress bar.
 
@@ -62,12 +43,12 @@ def fit(
         Interrupted: after Ctrl-C, once the checkpoint is saved.
     """
     scorer, device = recipe.scorer, recipe.scorer.device
-    numbers = np.random.default_rng(schedule.seed)
-    generator = torch.Generator().manual_seed(schedule.seed)
-    torch.manual_seed(schedule.seed)  # dropout
+    numbers = np.random.default_rng(seed)
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)  # dropout
     sequences = split.train.take(split.train.lengths >= 2)
     optimizer = torch.optim.AdamW(
-        scorer.parameters(), lr=schedule.learning_rate, betas=(0.9, 0.98), weight_decay=schedule.weight_decay
+        scorer.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=settings.weight_decay
     )
     best: runs.Tensors = {}
     progress: dict[str, Any] = {"epoch": 0, "best": {}, "since_best": 0}
@@ -77,15 +58,15 @@ def fit(
 
     with (
         runs.Logbook(folder, "teacher", quiet) as log,
-        log.progress(schedule.epochs, progress["epoch"]) as bar,
+        log.progress(settings.epochs, progress["epoch"]) as bar,
         runs.interruptible() as stop,
     ):
-        for epoch in range(progress["epoch"] + 1, schedule.epochs + 1):
-            _set_learning_rate(optimizer, schedule, epoch)
+        for epoch in range(progress["epoch"] + 1, settings.epochs + 1):
+            _set_learning_rate(optimizer, settings, epoch)
             scorer.train()
             losses = []
-            for batch in _batches(recipe, sequences, schedule, numbers):
-                with runs.autocast(device, schedule.bf16):
+            for batch in _batches(recipe, sequences, settings, numbers):
+                with runs.autocast(device, settings.bf16):
                     losses.append(recipe.step(batch.to(device), generator, CHUNK))
                 if not math.isfinite(losses[-1]):
                     raise FloatingPointError(f"the loss is {losses[-1]} in epoch {epoch}: lower the learning rate")
@@ -94,7 +75,7 @@ def fit(
                 optimizer.zero_grad(set_to_none=True)
             values = {"loss": float(np.mean(losses)), "learning_rate": optimizer.param_groups[0]["lr"]}
             progress["epoch"] = epoch
-            if epoch % schedule.evaluate_every == 0 or epoch == schedule.epochs:
+            if epoch % settings.evaluate_every == 0 or epoch == settings.epochs:
                 measured = evaluate(TopK(scorer), split.valid, split.catalogue).means
                 values |= {f"valid {name}": value for name, value in measured.items()}
                 progress["since_best"] += 1
@@ -110,8 +91,8 @@ def fit(
                 raise runs.Interrupted(
                     f"stopped after epoch {epoch}; the same command goes on from the last validation"
                 )
-            if progress["since_best"] >= schedule.patience:
-                log.say(f"no better validation for {schedule.patience} evaluations: stopped at epoch {epoch}")
+            if progress["since_best"] >= settings.patience:
+                log.say(f"no better validation for {settings.patience} evaluations: stopped at epoch {epoch}")
                 break
     scorer.load_state_dict(best)
     scorer.eval()
@@ -121,16 +102,18 @@ def fit(
 CHUNK = 2048  # rows scored at a time: (2048, V) scores stay in the processor's cache for catalogues of thousands
 
 
-def _batches(recipe: Recipe, sequences: Sequences, schedule: Schedule, numbers: np.random.Generator) -> Iterator[Any]:
+def _batches(
+    recipe: Recipe, sequences: Sequences, settings: TeacherSettings, numbers: np.random.Generator
+) -> Iterator[Any]:
     scorer = recipe.scorer
-    for rows in length_buckets(sequences.lengths, scorer.max_length, schedule.tokens_per_step, numbers):
+    for rows in length_buckets(sequences.lengths, scorer.max_length, settings.tokens_per_step, numbers):
         yield scorer.objective.batch(sequences.take(rows), scorer.max_length, scorer.embedding.mask_id, numbers)
 
 
-def _set_learning_rate(optimizer: torch.optim.Optimizer, schedule: Schedule, epoch: int) -> None:
-    done = (epoch - 1) / max(1, schedule.epochs - 1)
+def _set_learning_rate(optimizer: torch.optim.Optimizer, settings: TeacherSettings, epoch: int) -> None:
+    done = (epoch - 1) / max(1, settings.epochs - 1)
     for group in optimizer.param_groups:
-        group["lr"] = schedule.learning_rate * (1 - 0.95 * done)
+        group["lr"] = settings.learning_rate * (1 - 0.95 * done)
 
 
 def _generator_states(numbers: np.random.Generator, generator: torch.Generator) -> dict[str, Any]:

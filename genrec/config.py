@@ -1,0 +1,240 @@
+"""Settings of a run: YAML file and key=value overrides to validated, frozen models."""
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be used; the message names the key, the value and the choices."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class TeacherSettings(_Model):
+    """Which scorer, how large, and how it is trained."""
+
+    recipe: str = "sasrec_softmax"
+    """Name of a recipe or baseline: sasrec, sasrec_softmax, gsasrec, bert4rec, popularity, markov."""
+    hidden_size: Count = 64
+    """Width of item vectors and states."""
+    blocks: Count = 2
+    """Transformer blocks."""
+    heads: Count = 1
+    """Attention heads."""
+    max_length: Count = 200
+    """How many of the newest items of a history are read."""
+    dropout: Share = 0.1
+    """Share of dropped activations while training."""
+    num_negatives: Count | None = None
+    """Sampled negatives a target; the recipe's own number by default."""
+    t: Share = 0.75
+    """gBCE's calibration: 0 is plain BCE, 1 gives calibrated probabilities."""
+    shared_negatives: bool = False
+    """Draw negatives once a batch in place of once a target: faster on large catalogues."""
+    mask_share: Share = 0.2
+    """Share of masked items (bert4rec)."""
+    epochs: Count = 60
+    """Passes over the training sequences."""
+    learning_rate: Positive = 1.5e-3
+    """Of AdamW at the start; falls linearly to 5 % of it."""
+    tokens_per_step: Count = 25_600
+    """Padded positions in one batch."""
+    evaluate_every: Count = 2
+    """Epochs between validations."""
+    patience: Count = 10
+    """Validations without a better NDCG@10 before stopping."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Decoupled weight decay."""
+    bf16: bool = True
+    """Matrix products in bfloat16 on machines where that pays."""
+
+
+class StudentSettings(_Model):
+    """The GPTRec that learns to write a teacher's lists, and its lessons."""
+
+    hidden_size: Count = 128
+    """Width."""
+    blocks: Count = 2
+    """GPT-2 blocks."""
+    heads: Count = 4
+    """Attention heads."""
+    max_length: Count = 100
+    """How many of the newest items of a history are read."""
+    dropout: Share = 0.0
+    """Of embeddings and residual branches while learning lists."""
+    lessons: Count = 100_000
+    """Histories (random beginnings of training sequences) for which the teacher writes a list."""
+    pool: Count = 100
+    """Teacher's best items kept for each history, with scores; the first K are its list."""
+    hard: Share = 0.5
+    """Weight of the teacher's list itself as target; the rest goes to its distribution over the pool."""
+    temperature: Positive = 1.0
+    """Of that distribution."""
+    epochs: Count = 3
+    """Passes over the lessons."""
+    learning_rate: Positive = 1e-3
+    """Peak, after 100 steps of warm-up; falls linearly to 0."""
+    lists_per_step: Count = 128
+    """Lists in one batch."""
+    bf16: bool = True
+    """Matrix products in bfloat16 on machines where that pays."""
+
+
+class AlignSettings(_Model):
+    """Proximal policy optimisation over lists."""
+
+    accuracy: Literal["relevance", "ndcg", "none"] = "relevance"
+    """The accuracy reward that is added with weight 1 unless one is named: the calibrated teacher's expected NDCG, the
+    NDCG of the event that came next, or none."""
+    updates: Count = 400
+    """Rollouts, each followed by one PPO update."""
+    histories: Count = 64
+    """Histories in one rollout."""
+    group_size: Count = 8
+    """Lists written for each history."""
+    learning_rate: Positive = 3e-4
+    """Of AdamW at the start; falls linearly to 5 % of it."""
+    epochs: Count = 2
+    """Passes over a rollout."""
+    minibatches: Count = 2
+    """Gradient steps in a pass."""
+    clip: Positive = 0.2
+    """Probability ratios are clipped to 1 +- this."""
+    discount: Share = 1.0
+    """gamma: 1 makes the return the list's metric."""
+    gae_lambda: Share = 0.95
+    """lambda of generalised advantage estimation."""
+    baseline: Literal["group", "critic"] = "group"
+    """What an action is compared with: the mean return of the history's other lists, or a learnt value (GAE)."""
+    kl: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the KL divergence from the student, a position."""
+    entropy: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of an entropy bonus, a position."""
+    evaluate_every: Count = 25
+    """Updates between validations of the greedy policy."""
+    bf16: bool = True
+    """Matrix products in bfloat16 on machines where that pays."""
+
+
+class CompareSettings(_Model):
+    """What the aligned policy is compared with."""
+
+    weights: Count = 21
+    """Points of each re-ranker's grid."""
+    candidates: Count = 200
+    """Items a re-ranker may choose from: the teacher's best."""
+    highest: Positive = 4.0
+    """Largest weight of the reward for the greedy re-ranker, in units of the aligned policy's weight."""
+
+
+class Settings(_Model):
+    """One run."""
+
+    dataset: str = "demo"
+    """Built-in or known name, or a path."""
+    split: Literal["leave-one-out", "global-time"] = "leave-one-out"
+    """How events are held out."""
+    k: Count = 10
+    """Length of a list."""
+    seed: int = 0
+    """Of everything random."""
+    device: str = "auto"
+    """auto, cuda, mps or cpu."""
+    teacher: TeacherSettings = TeacherSettings()
+    student: StudentSettings = StudentSettings()
+    align: AlignSettings = AlignSettings()
+    compare: CompareSettings = CompareSettings()
+
+
+def read_settings(file: Path | None = None, overrides: Iterable[str] = (), **known: str | int | None) -> Settings:
+    """Settings from a YAML file, changed by ``key=value`` overrides.
+
+    Args:
+        file: a path, or the name of a shipped configuration such as ``demo.yaml``.
+        overrides: such as ``teacher.epochs=5``; values are read as YAML.
+        known: top-level values that are not None, for instance ``dataset="demo"``; they win over the file.
+
+    Raises:
+        ConfigError: naming the unknown key and the valid ones, or the value and what it should be.
+    """
+    content: dict[str, Any] = _read_yaml(file) if file else {}
+    content |= {key: value for key, value in known.items() if value is not None}
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {override}: write key=value, for instance teacher.epochs=5")
+        _place(content, key.strip().split("."), yaml.safe_load(value))
+    try:
+        return Settings.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from None
+
+
+def find_config(name: Path) -> Path:
+    """The file itself, or the shipped configuration of that name.
+
+    Raises:
+        ConfigError: listing the shipped ones.
+    """
+    if name.exists():
+        return name
+    shipped = Path(str(resources.files("genrec.configs")))
+    if (shipped / name).exists():
+        return shipped / name
+    names = sorted(str(path.relative_to(shipped)) for path in shipped.rglob("*.yaml"))
+    raise ConfigError(f"no configuration {name}; give a path or one of the shipped {', '.join(names)}")
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    path = find_config(file)
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must hold keys and values, for instance dataset: demo")
+    return content
+
+
+def _place(content: dict[str, Any], keys: list[str], value: object) -> None:
+    for key in keys[:-1]:
+        content = content.setdefault(key, {})
+        if not isinstance(content, dict):
+            raise ConfigError(f"--set {'.'.join(keys)}: {key} is not a group of settings")
+    content[keys[-1]] = value
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        keys = [str(key) for key in problem["loc"]]
+        if problem["type"] == "extra_forbidden":
+            valid = _fields(keys[:-1])
+            close = get_close_matches(keys[-1], valid, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            lines.append(f"unknown setting {'.'.join(keys)}{hint} Valid here: {', '.join(sorted(valid))}")
+        else:
+            lines.append(f"setting {'.'.join(keys)} is {problem['input']!r}: {problem['msg'].lower()}")
+    return "\n".join(lines)
+
+
+def _fields(keys: list[str]) -> Mapping[str, object]:
+    model: type[BaseModel] = Settings
+    for key in keys:
+        found = model.model_fields[key].annotation
+        assert isinstance(found, type)
+        model = found
+    return model.model_fields

@@ -1,0 +1,108 @@
+"""Named teachers: one choice on each axis of the training step."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from genrec import runs
+from genrec.baselines import Markov, Popularity
+from genrec.config import TeacherSettings
+from genrec.data.splits import Split
+from genrec.models import losses, negatives
+from genrec.models.embeddings import Table
+from genrec.models.objectives import Masked, Objective, Shifted
+from genrec.models.scorer import NeuralScorer, Recipe
+from genrec.models.trainer import fit
+from genrec.models.transformer import Transformer
+from genrec.recommender import Scorer
+
+
+def sasrec(num_items: int, settings: TeacherSettings) -> Recipe:
+    """Causal transformer, next item, one uniform negative, BCE [Kang & McAuley 2018]."""
+    scorer = _transformer(num_items, settings, Shifted(), causal=True)
+    return Recipe(scorer, _uniform(num_items, settings, default=1), losses.bce)
+
+
+def sasrec_softmax(num_items: int, settings: TeacherSettings) -> Recipe:
+    """SASRec with cross-entropy over the whole catalogue [Klenitskiy & Vasilev 2023]."""
+    return Recipe(_transformer(num_items, settings, Shifted(), causal=True), negatives.catalogue, losses.softmax)
+
+
+def gsasrec(num_items: int, settings: TeacherSettings) -> Recipe:
+    """SASRec with 256 negatives and gBCE, which undoes their overconfidence [Petrov & Macdonald 2023]."""
+    beta = losses.gbce_beta(num_items, settings.num_negatives or 256, settings.t)
+    scorer = _transformer(num_items, settings, Shifted(), causal=True)
+    return Recipe(scorer, _uniform(num_items, settings, default=256), partial(losses.gbce, beta=beta))
+
+
+def bert4rec(num_items: int, settings: TeacherSettings) -> Recipe:
+    """Bidirectional transformer, Cloze task, cross-entropy over the whole catalogue [Sun et al. 2019]."""
+    scorer = _transformer(num_items, settings, Masked(settings.mask_share), causal=False)
+    return Recipe(scorer, negatives.catalogue, losses.softmax)
+
+
+RECIPES: dict[str, Callable[[int, TeacherSettings], Recipe]] = {
+    function.__name__: function for function in (sasrec, sasrec_softmax, gsasrec, bert4rec)
+}
+BASELINES: dict[str, type[Popularity] | type[Markov]] = {"popularity": Popularity, "markov": Markov}
+
+
+def _transformer(num_items: int, settings: TeacherSettings, objective: Objective, causal: bool) -> NeuralScorer:
+    s = settings
+    backbone = Transformer(s.hidden_size, s.blocks, s.heads, s.max_length, s.dropout, causal)
+    return NeuralScorer(Table(num_items, s.hidden_size), backbone, objective, s.max_length)
+
+
+def _uniform(num_items: int, settings: TeacherSettings, default: int) -> negatives.Negatives:
+    draw = negatives.shared_uniform if settings.shared_negatives else negatives.uniform
+    return draw(num_items, settings.num_negatives or default)
+
+
+def build(num_items: int, settings: TeacherSettings, seed: int) -> Recipe:
+    """An untrained recipe by name, initialised from the seed.
+
+    Raises:
+        ValueError: listing the names there are.
+    """
+    if settings.recipe not in RECIPES:
+        raise ValueError(f"unknown recipe {settings.recipe!r}; choose one of {', '.join([*RECIPES, *BASELINES])}")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return RECIPES[settings.recipe](num_items, settings)
+
+
+def train_scorer(
+    split: Split, settings: TeacherSettings, seed: int, device: torch.device, folder: Path, quiet: bool = False
+) -> Scorer:
+    """Train the teacher that the settings name and save it in ``folder``; goes on from a checkpoint found there."""
+    if settings.recipe in BASELINES:
+        baseline: Popularity | Markov = BASELINES[settings.recipe].fit(split)
+        baseline.save(folder)
+        return baseline
+    recipe = build(split.catalogue.num_items, settings, seed)
+    recipe.scorer.to(device)
+    fit(recipe, split, settings, seed, folder, quiet)
+    runs.save_tensors(folder / "scorer.safetensors", recipe.scorer.state_dict())
+    content = {"kind": "neural", "num_items": split.catalogue.num_items, "settings": settings.model_dump()}
+    runs.write_json(folder / "scorer.json", content)
+    runs.drop_checkpoint(folder)
+    return recipe.scorer
+
+
+def load_scorer(folder: Path, device: torch.device) -> Scorer:
+    """Load the scorer that a run folder holds.
+
+    Raises:
+        RunError: if there is none.
+    """
+    content = runs.read_json(folder / "scorer.json")
+    if content["kind"] in BASELINES:
+        baseline: Popularity | Markov = BASELINES[content["kind"]].load(folder)
+        return baseline
+    settings = TeacherSettings.model_validate(content["settings"])
+    scorer = build(content["num_items"], settings, seed=0).scorer
+    scorer.load_state_dict(load_file(folder / "scorer.safetensors"))
+    return scorer.to(device).eval()
