@@ -176,7 +176,10 @@ def read_settings(file: Path | None = None, overrides: Iterable[str] = (), **kno
         key, equals, value = override.partition("=")
         if not equals:
             raise ConfigError(f"--set {override}: write key=value, for instance teacher.epochs=5")
-        _place(content, key.strip().split("."), yaml.safe_load(value))
+        try:
+            _place(content, key.strip().split("."), yaml.safe_load(value))
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {override}: the value is not valid YAML: {error}") from None
     try:
         return Settings.model_validate(content)
     except ValidationError as error:
@@ -224,7 +227,7 @@ def _explain(error: ValidationError) -> str:
         if problem["type"] == "extra_forbidden":
             valid = _fields(keys[:-1])
             close = get_close_matches(keys[-1], valid, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
+            hint = f"; did you mean {close[0]}?" if close else "."
             lines.append(f"unknown setting {'.'.join(keys)}{hint} Valid here: {', '.join(sorted(valid))}")
         else:
             lines.append(f"setting {'.'.join(keys)} is {problem['input']!r}: {problem['msg'].lower()}")

@@ -88,9 +88,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def save_tensors(path: Path, tensors: Tensors) -> None:
-    """Write tensors as safetensors through a temporary file."""
+    """Write tensors as safetensors through a temporary file; tensors that share memory are written one by one."""
     temporary = path.with_suffix(path.suffix + ".part")
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary)
+    own = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+    save_file(own, temporary)
     temporary.replace(path)
 
 
