@@ -10,8 +10,12 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from genrec import runs
+from genrec.agents.decoding import NextK
 from genrec.agents.gptrec import NEVER, GPTRec
-from genrec.data.sequences import Sequences
+from genrec.config import StudentSettings
+from genrec.data.sequences import Sequences, length_buckets
+from genrec.data.splits import Split
+from genrec.metrics import evaluate
 from genrec.recommender import Scorer, TopK
 
 
@@ -49,17 +53,6 @@ class Lessons:
         return cls(histories, stored["items"].astype(np.int64), stored["scores"])
 
 
-def random_prefixes(train: Sequences, count: int, k: int, generator: np.random.Generator) -> Sequences:
-    """``count`` beginnings of training sequences: a user at random, then a length at random (1 to all) of theirs.
-
-    Users with an empty sequence give none; the generator decides everything.
-    """
-    users = generator.integers(len(train), size=count)
-    lengths = train.lengths[users]
-    stops = train.offsets[users] + 1 + (generator.random(count) * lengths).astype(np.int64)
-    return train.slices(train.offsets[users], stops)
-
-
 def make_lessons(teacher: Scorer, histories: Sequences, pool: int, batch_size: int = 512) -> Lessons:
     """Ask the teacher for its ``pool`` best unseen items after each history."""
     order = np.argsort(histories.lengths, kind="stable")
@@ -94,3 +87,108 @@ def lesson_loss(
     log_probabilities = policy.log_distribution(lessons.histories.take(rows), items[:, None, :k])[:, 0]
     at_pool = log_probabilities.gather(2, items[:, None, :].expand(-1, k, -1))
     return -(target * at_pool.masked_fill(target == 0, 0)).sum(dim=2).mean()
+
+
+def pretrain(
+    policy: GPTRec,
+    lessons: Lessons,
+    split: Split,
+    check: Lessons,
+    settings: StudentSettings,
+    k: int,
+    seed: int = 0,
+    folder: Path | None = None,
+    quiet: bool = False,
+) -> dict[str, float]:
+    """Teach a policy the lessons and leave it with the weights that follow the teacher best.
+
+    Args:
+        policy: trained in place.
+        lessons: the teacher's lists for training histories.
+        split: its validation cases measure the lists that are written.
+        check: the teacher's lists for those validation histories; the loss on them chooses the weights to keep.
+        settings: epochs, learning rate, batch size, targets.
+        k: list length.
+        seed: of batches and dropout.
+        folder: receives metrics and a checkpoint; training goes on from a checkpoint found there.
+        quiet: no progress bar.
+
+    Returns:
+        Validation metrics of the kept weights, with the loss as ``check loss`` and the share of the teacher's items
+        that the student lists as ``overlap``.
+    """
+    optimizer = torch.optim.AdamW(policy.parameters(), lr=settings.learning_rate, weight_decay=0.01)
+    plan = _plan(lessons, settings, policy.max_length, policy.max_length + 1 + k, seed)
+    best: runs.Tensors = {}
+    progress: dict[str, Any] = {"step": 0, "best": {}}
+    if folder and (found := runs.load_checkpoint(folder, policy, optimizer)):
+        progress, best = found
+    every = max(1, len(plan) // CHECKS)
+    losses: list[float] = []
+
+    with (
+        runs.Logbook(folder, "student", quiet) as log,
+        log.progress(len(plan), progress["step"]) as bar,
+        runs.interruptible() as stop,
+    ):
+        for step in range(progress["step"] + 1, len(plan) + 1):
+            rows = plan[step - 1]
+            rate = settings.learning_rate * min(1.0, step / WARM_UP) * (1 - (step - 1) / len(plan))
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            torch.manual_seed(seed + step)  # dropout
+            policy.train()
+            with runs.autocast(policy.device, settings.bf16):
+                target = targets(_scores(lessons, rows, policy), k, settings.hard, settings.temperature)
+                loss = lesson_loss(policy, lessons, rows, k, target)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            losses.append(float(loss.detach()))
+            bar(step, f"loss {losses[-1]:.3f}  best valid NDCG@{k} {progress['best'].get(f'ndcg@{k}', 0):.4f}")
+            if step % every == 0 or step == len(plan) or stop.requested:
+                progress["step"] = step
+                measured = _check(policy, check, split, settings, k)
+                if measured["check loss"] < progress["best"].get("check loss", np.inf):
+                    best = {name: value.clone() for name, value in policy.state_dict().items()}
+                    progress["best"] = {"step": step, **measured}
+                log.record(step, {"loss": float(np.mean(losses)), "learning_rate": rate} | measured)
+                losses.clear()
+                if folder:
+                    runs.save_checkpoint(folder, policy, best, optimizer, progress)
+            if stop.requested:
+                raise runs.Interrupted(f"stopped after step {step}; the same command goes on from there")
+    policy.load_state_dict(best)
+    policy.eval()
+    return dict(progress["best"])
+
+
+WARM_UP = 100  # steps
+CHECKS = 10  # validations in a training
+
+
+def _plan(
+    lessons: Lessons, settings: StudentSettings, max_length: int, width: int, seed: int
+) -> list[NDArray[np.int64]]:
+    """The rows of every step: each epoch all lessons once, histories of like length together."""
+    lengths = np.minimum(lessons.histories.lengths, max_length) + width - max_length
+    tokens = settings.lists_per_step * width
+    epochs = range(settings.epochs)
+    return [b for e in epochs for b in length_buckets(lengths, width, tokens, np.random.default_rng([seed, e]))]
+
+
+def _scores(lessons: Lessons, rows: NDArray[np.integer[Any]], policy: GPTRec) -> torch.Tensor:
+    return torch.from_numpy(lessons.scores[rows]).to(policy.device)
+
+
+@torch.no_grad()
+def _check(policy: GPTRec, check: Lessons, split: Split, settings: StudentSettings, k: int) -> dict[str, float]:
+    policy.eval()
+    losses = []
+    for rows in np.array_split(np.arange(len(check.items)), max(1, len(check.items) // 256)):
+        target = targets(_scores(check, rows, policy), k, settings.hard, settings.temperature)
+        losses += [float(lesson_loss(policy, check, rows, k, target))] * len(rows)
+    measured = evaluate(NextK(policy), split.valid, split.catalogue, k)
+    same = (measured.slates[:, :, None] == check.items[:, None, :k]).any(axis=2).mean()
+    return {"check loss": float(np.mean(losses)), "overlap": float(same), **measured.means}

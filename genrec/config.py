@@ -23,6 +23,27 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
 
+class ReadSettings(_Model):
+    """How to read and clean a log that is not built in."""
+
+    user: str | None = None
+    """Column of the user; guessed by default."""
+    item: str | None = None
+    """Column of the item; guessed by default."""
+    time: str | None = None
+    """Column of the time; guessed by default, the order of the file counts where there is none."""
+    separator: str | None = None
+    """Separator of a text table; found in the header by default."""
+    items: str | None = None
+    """File with titles and features; looked for beside the log by default."""
+    min_user_events: Annotated[int, Field(ge=0)] = 0
+    """Fewest events a user may have."""
+    min_item_events: Annotated[int, Field(ge=0)] = 0
+    """Fewest events an item may have."""
+    drop_repeats: bool = False
+    """Keep only a user's first event with an item."""
+
+
 class TeacherSettings(_Model):
     """Which scorer, how large, and how it is trained."""
 
@@ -145,6 +166,7 @@ class Settings(_Model):
 
     dataset: str = "demo"
     """Built-in or known name, or a path."""
+    read: ReadSettings = ReadSettings()
     split: Literal["leave-one-out", "global-time"] = "leave-one-out"
     """How events are held out."""
     k: Count = 10
@@ -159,18 +181,24 @@ class Settings(_Model):
     compare: CompareSettings = CompareSettings()
 
 
-def read_settings(file: Path | None = None, overrides: Iterable[str] = (), **known: str | int | None) -> Settings:
+def read_settings(
+    file: Path | None = None,
+    overrides: Iterable[str] = (),
+    start: Settings | None = None,
+    **known: str | int | None,
+) -> Settings:
     """Settings from a YAML file, changed by ``key=value`` overrides.
 
     Args:
         file: a path, or the name of a shipped configuration such as ``demo.yaml``.
+        start: settings to begin with where there is no file, for instance those of a run; the defaults otherwise.
         overrides: such as ``teacher.epochs=5``; values are read as YAML.
         known: top-level values that are not None, for instance ``dataset="demo"``; they win over the file.
 
     Raises:
         ConfigError: naming the unknown key and the valid ones, or the value and what it should be.
     """
-    content: dict[str, Any] = _read_yaml(file) if file else {}
+    content: dict[str, Any] = _read_yaml(file) if file else start.model_dump() if start else {}
     content |= {key: value for key, value in known.items() if value is not None}
     for override in overrides:
         key, equals, value = override.partition("=")

@@ -71,6 +71,12 @@ class Sequences:
         """(M,) the number of the sequence that each item belongs to."""
         return np.repeat(np.arange(len(self)), self.lengths)
 
+    def distinct(self) -> NDArray[np.int64]:
+        """(N,) number of different items in each sequence."""
+        base = int(self.items.max(initial=0)) + 1
+        pairs = np.unique(self.rows() * base + self.items)
+        return np.bincount(pairs // base, minlength=len(self))
+
     def padded(self, length: int | None = None, side: Literal["left", "right"] = "right") -> NDArray[np.int64]:
         """(N, T) the newest T items of each sequence, PAD (0) elsewhere.
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from genrec.data.dataset import Catalogue, Dataset, unit_rows
-from genrec.data.sequences import Sequences
+from genrec.data.sequences import PAD, Sequences
 
 NUM_ANCHORS = 256
 
@@ -149,6 +149,24 @@ def global_time(dataset: Dataset, valid_share: float = 0.05, test_share: float =
         test=_last_event(_first_events(dataset.sequences, before_second + 1), test_users),
         notes=notes,
     )
+
+
+def random_cases(train: Sequences, count: int, generator: np.random.Generator) -> Cases:
+    """``count`` beginnings of training sequences and the event that followed, to write lists for while training.
+
+    A user at random, then a length at random, from 1 to all of theirs; the target of a whole sequence is 0 (unknown).
+
+    Args:
+        train: training sequences, none empty.
+        count: N.
+        generator: decides everything.
+    """
+    users = generator.integers(len(train), size=count)
+    starts, ends = train.offsets[users], train.offsets[users + 1]
+    stops = starts + 1 + (generator.random(count) * (ends - starts)).astype(np.int64)
+    followed = train.items[np.minimum(stops, len(train.items) - 1)]
+    targets = np.where(stops < ends, followed, PAD).astype(np.int32)
+    return Cases(train.slices(starts, stops), targets, users)
 
 
 def split(dataset: Dataset, method: Literal["leave-one-out", "global-time"] = "leave-one-out") -> Split:

@@ -1,0 +1,231 @@
+"""Proximal policy optimisation over lists."""
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from torch import nn
+
+from genrec import runs
+from genrec.agents.advantages import gae, group_advantages, returns_to_go, standardised
+from genrec.agents.gptrec import NEVER, GPTRec
+from genrec.agents.rollout import Rollout, collect
+from genrec.config import AlignSettings
+
+
+def clipped_loss(logp: torch.Tensor, logp_old: torch.Tensor, advantages: torch.Tensor, clip: float) -> torch.Tensor:
+    """L = −mean min(ρ·A, clip(ρ, 1−ε, 1+ε)·A), ρ = exp(logp − logp_old) [Schulman et al. 2017, eq. 7].
+
+    Args:
+        logp: (...) log-probabilities under the policy that is trained.
+        logp_old: (...) under the policy that acted.
+        advantages: (...).
+        clip: ε.
+
+    >>> at = torch.tensor([0.0])
+    >>> round(float(clipped_loss(torch.log(torch.tensor([1.5])), at, torch.tensor([2.0]), clip=0.2)), 4)  # -1.2 * 2
+    -2.4
+    """
+    ratio = torch.exp(logp - logp_old)
+    return -torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages).mean()
+
+
+def entropy(log_distribution: torch.Tensor) -> torch.Tensor:
+    """(...) −Σ p log p over the last axis, where impossible choices (log p = −inf) add nothing."""
+    return -(log_distribution.exp() * log_distribution.masked_fill(log_distribution == NEVER, 0)).sum(dim=-1)
+
+
+def kl_divergence(log_p: torch.Tensor, log_q: torch.Tensor) -> torch.Tensor:
+    """(...) KL(p ‖ q) = Σ p (log p − log q) over the last axis; p and q allow the same choices."""
+    difference = (log_p - log_q).masked_fill(log_p == NEVER, 0)
+    return (log_p.exp() * difference).sum(dim=-1)
+
+
+class ValueHead(nn.Module):
+    """v_t from the policy's state before item t. Its gradient stops there: a poor value cannot harm the policy."""
+
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(hidden_size, hidden_size), nn.GELU(), nn.Linear(hidden_size, 1))
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """(..., D) to (...)."""
+        return self.layers(states.detach().float()).squeeze(-1)  # type: ignore[no-any-return]
+
+
+class Actor(nn.Module):
+    """The policy that is trained and the critic beside it."""
+
+    def __init__(self, policy: GPTRec) -> None:
+        super().__init__()
+        self.policy = policy
+        self.critic = ValueHead(int(policy.lm.config.n_embd)).to(policy.device)
+
+    def forward(self, rollout: Rollout) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-distributions (H, G, K, V+2) and values (H, G, K) along the lists of a rollout."""
+        prefix = self.policy.encode(rollout.histories)
+        states = self.policy.slate_states(prefix, rollout.slates)
+        logits = self.policy.masked_logits(prefix, states, rollout.slates)
+        return torch.log_softmax(logits, dim=3), self.critic(states)
+
+
+@dataclass(frozen=True, eq=False)
+class Minibatch:
+    """Some histories of a rollout and what the policy that acted thought of their lists.
+
+    Attributes:
+        rollout: the lists.
+        logp_old: (H, G, K) log-probabilities under the policy that acted.
+        advantages: (H, G, K), standardised over the whole rollout.
+        returns: (H, G, K) what the critic should have said.
+        reference: (H, G, K, V+2) the student's log-distribution, where a KL penalty needs it.
+    """
+
+    rollout: Rollout
+    logp_old: torch.Tensor
+    advantages: torch.Tensor
+    returns: torch.Tensor
+    reference: torch.Tensor | None
+
+
+@torch.no_grad()
+def judge(actor: Actor, student: GPTRec | None, rollout: Rollout, settings: AlignSettings) -> list[Minibatch]:
+    """Advantages of a rollout, cut into minibatches of histories.
+
+    The log-probabilities of the policy that acted come from the same teacher-forced pass, minibatch by minibatch, as
+    those of the update, so that the first ratio is exactly 1 in any precision.
+    """
+    size = len(rollout.histories)
+    parts = [_part(rollout, rows) for rows in np.array_split(np.arange(size), min(settings.minibatches, size))]
+    passes = [actor(part) for part in parts]
+    values = torch.cat([v_t for _, v_t in passes])
+    if settings.baseline == "group":
+        advantages = group_advantages(rollout.r_t, settings.discount)
+        returns = returns_to_go(rollout.r_t, settings.discount)
+    else:
+        advantages = gae(rollout.r_t, values, settings.discount, settings.gae_lambda)
+        returns = advantages + values
+    advantages = standardised(advantages)
+    batches, start = [], 0
+    for part, (log_distribution, _) in zip(parts, passes, strict=True):
+        rows = slice(start, start + len(part.histories))
+        reference = student.log_distribution(part.histories, part.slates) if student else None
+        logp = log_distribution.gather(3, part.slates[..., None]).squeeze(3)
+        batches.append(Minibatch(part, logp, advantages[rows], returns[rows], reference))
+        start = rows.stop
+    return batches
+
+
+def loss_and_measures(actor: Actor, batch: Minibatch, settings: AlignSettings) -> tuple[torch.Tensor, dict[str, float]]:
+    """PPO's loss on a minibatch, with penalties and the critic's error, and what to log of it."""
+    log_distribution, v_t = actor(batch.rollout)
+    logp = log_distribution.gather(3, batch.rollout.slates[..., None]).squeeze(3)
+    surprise = entropy(log_distribution).mean()
+    error = (v_t - batch.returns).square().mean()
+    loss = clipped_loss(logp, batch.logp_old, batch.advantages, settings.clip)
+    loss = loss - settings.entropy * surprise + 0.5 * error
+    with torch.no_grad():
+        log_ratio = logp - batch.logp_old
+        spread = batch.returns.var(correction=0).clamp(min=1e-12)
+        measures = {
+            "entropy": float(surprise),
+            "clip fraction": float(((log_ratio.exp() - 1).abs() > settings.clip).float().mean()),
+            "approximate kl": float((log_ratio.exp() - 1 - log_ratio).mean()),
+            "explained variance": float(1 - (batch.returns - v_t).var(correction=0) / spread),
+        }
+    if batch.reference is not None:
+        from_student = kl_divergence(log_distribution, batch.reference).mean()
+        loss = loss + settings.kl * from_student
+        measures["kl from student"] = float(from_student.detach())
+    return loss, measures
+
+
+def train(
+    policy: GPTRec,
+    env: VectorEnv[Any, Any, Any],
+    validate: Callable[[GPTRec], Mapping[str, float]],
+    settings: AlignSettings,
+    k: int,
+    seed: int = 0,
+    folder: Path | None = None,
+    quiet: bool = False,
+) -> dict[str, float]:
+    """Fine-tune a policy for what the environment pays and leave it with its best validated weights.
+
+    Each update writes lists for a few histories, judges every position, and takes a few clipped steps. The greedy
+    policy is validated now and then; the untouched policy is a candidate too, so a training that only harms returns it.
+
+    Args:
+        policy: trained in place; starts as the student.
+        env: list-generation vector environment; see ``rollout.collect``.
+        validate: measures the greedy policy; its "objective" chooses the weights to keep.
+        settings: of PPO.
+        k: list length.
+        seed: of everything random.
+        folder: receives metrics and a checkpoint; training goes on from a checkpoint found there.
+        quiet: no progress bar.
+
+    Returns:
+        The validation of the kept weights and the update they come from.
+
+    Raises:
+        Interrupted: after Ctrl-C, once the checkpoint is saved.
+    """
+    actor = Actor(policy)
+    student = copy.deepcopy(policy).eval().requires_grad_(False) if settings.kl else None
+    optimizer = torch.optim.AdamW(actor.parameters(), lr=settings.learning_rate, weight_decay=0.0)
+    best: runs.Tensors = {}
+    progress: dict[str, Any] = {"update": 0, "best": {}}
+    if folder and (found := runs.load_checkpoint(folder, actor, optimizer)):
+        progress, best = found
+
+    with (
+        runs.Logbook(folder, "align", quiet) as log,
+        log.progress(settings.updates, progress["update"]) as bar,
+        runs.interruptible() as stop,
+    ):
+        for update in range(progress["update"], settings.updates + 1):
+            if update % settings.evaluate_every == 0 or update == settings.updates or stop.requested:
+                measured = dict(validate(policy))
+                log.record(update, {f"valid {name}": value for name, value in measured.items()})
+                if measured["objective"] > progress["best"].get("objective", -np.inf):
+                    best = {name: value.clone() for name, value in actor.state_dict().items()}
+                    progress["best"] = {"update": update, **measured}
+                progress["update"] = update
+                if folder:
+                    runs.save_checkpoint(folder, actor, best, optimizer, progress)
+            if stop.requested:
+                raise runs.Interrupted(f"stopped before update {update + 1}; the same command goes on from there")
+            if update == settings.updates:
+                break
+            for group in optimizer.param_groups:
+                group["lr"] = settings.learning_rate * (1 - 0.95 * update / max(1, settings.updates - 1))
+            generator = torch.Generator().manual_seed(seed * 1_000_003 + update)
+            with runs.autocast(policy.device, settings.bf16):
+                rollout = collect(policy, env, k, generator, seed=seed * 1_000_003 + update)
+                batches = judge(actor, student, rollout, settings)
+            measures: dict[str, float] = {}
+            for _ in range(settings.epochs):
+                for batch in batches:
+                    with runs.autocast(policy.device, settings.bf16):
+                        loss, measures = loss_and_measures(actor, batch, settings)
+                    loss.backward()
+                    torch.nn.utils.clip_grad_norm_(actor.parameters(), 1.0)
+                    optimizer.step()
+                    optimizer.zero_grad(set_to_none=True)
+            reward = float(rollout.r_t.sum(dim=-1).mean())
+            log.record(update + 1, {"reward": reward, **rollout.terms, **measures})
+            bar(update + 1, f"reward {reward:.4f}  best valid objective {progress['best']['objective']:.4f}")
+    actor.load_state_dict(best)
+    policy.eval()
+    return dict(progress["best"])
+
+
+def _part(rollout: Rollout, rows: np.ndarray[Any, Any]) -> Rollout:
+    chosen = torch.from_numpy(rows).to(rollout.slates.device)
+    return Rollout(rollout.histories.take(rows), rollout.slates[chosen], rollout.r_t[chosen], rollout.terms)

@@ -1,0 +1,37 @@
+"""``genrec recommend``: raw item ids in, a list out."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from genrec.cli.errors import reports_errors
+
+
+@reports_errors
+def recommend(
+    run: Annotated[Path, typer.Argument(help="Run folder of a teacher, a student or an aligned policy.")],
+    history: Annotated[str, typer.Option("--history", help="Raw item ids, oldest first, joined by commas.")],
+    k: Annotated[int, typer.Option("--k", "-k", min=1, help="Length of the list.")] = 10,
+    beams: Annotated[int, typer.Option(min=1, help="Beam width of a policy; 1 is greedy.")] = 1,
+    device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Recommend for a history of raw item ids; prints rank, id and title, separated by tabs.
+
+    \b
+    Examples:
+      genrec recommend runs/demo --history item-0001,item-0042
+      genrec recommend runs/demo --history item-0001 --k 5 --json
+    """  # noqa: D301
+    from genrec import runs
+    from genrec.experiment import recommend_titles
+
+    ids = [raw.strip() for raw in history.split(",") if raw.strip()]
+    rows = recommend_titles(run, ids, k, runs.choose_device(device), beams)
+    if as_json:
+        typer.echo(json.dumps([{"rank": n, "id": raw, "title": title} for n, (raw, title) in enumerate(rows, 1)]))
+        return
+    for rank, (raw, title) in enumerate(rows, start=1):
+        typer.echo(f"{rank}\t{raw}\t{title}")

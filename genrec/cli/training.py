@@ -1,0 +1,191 @@
+"""``genrec train-teacher``, ``pretrain``, ``align`` and ``compare``: the stages of a run."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from genrec.cli.errors import reports_errors
+
+if TYPE_CHECKING:
+    from genrec.experiment import Bench
+
+Dataset = Annotated[
+    str | None, typer.Option("--dataset", "-d", help="demo, a known name (`genrec data list`), or a path.")
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Run folder. An interrupted run in it goes on.")]
+Config = Annotated[
+    Path | None, typer.Option("--config", "-c", help="YAML file, or a shipped one such as demo.yaml or ml-1m.yaml.")
+]
+Change = Annotated[
+    list[str] | None, typer.Option("--set", "-s", help="Change a setting: key=value, such as teacher.epochs=5.")
+]
+Seed = Annotated[int | None, typer.Option(help="Of everything random.")]
+Device = Annotated[str | None, typer.Option(help="auto, cuda, mps or cpu.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON for machines.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")]
+
+
+@reports_errors
+def train_teacher(
+    out: Out,
+    dataset: Dataset = None,
+    recipe: Annotated[str | None, typer.Option(help="sasrec, sasrec_softmax, gsasrec, bert4rec, markov ...")] = None,
+    config: Config = None,
+    change: Change = None,
+    seed: Seed = None,
+    device: Device = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train and calibrate a teacher: a recommender that scores items.
+
+    \b
+    Examples:
+      genrec train-teacher --dataset demo --recipe gsasrec --out runs/teacher
+      genrec train-teacher --dataset clicks.csv --out runs/t --set read.user=visitor --set teacher.epochs=20
+    """  # noqa: D301
+    from genrec import experiment
+
+    changes = [*(change or []), *([f"teacher.recipe={recipe}"] if recipe else [])]
+    bench = _bench(config, changes, dataset, seed, device, quiet)
+    experiment.train_teacher(bench, out)
+    _print_result(out, as_json)
+
+
+@reports_errors
+def pretrain(
+    teacher: Annotated[Path, typer.Option(help="Run folder of the teacher.")],
+    out: Out,
+    dataset: Dataset = None,
+    config: Config = None,
+    change: Change = None,
+    seed: Seed = None,
+    device: Device = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Teach a GPTRec to write the teacher's lists, item by item.
+
+    Settings come from --config, else from the teacher's run.
+
+    \b
+    Examples:
+      genrec pretrain --teacher runs/teacher --out runs/student
+      genrec pretrain --teacher runs/teacher --out runs/student --set student.hidden_size=256
+    """  # noqa: D301
+    from genrec import experiment
+
+    bench = _bench(config, change or [], dataset, seed, device, quiet, origin=teacher)
+    experiment.train_student(bench, teacher, out)
+    _print_result(out, as_json)
+
+
+@reports_errors
+def align(
+    out: Out,
+    reward: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reward",
+            "-r",
+            help="NAME or NAME=WEIGHT, repeatable: diversity, novelty, popularity (its negative), ndcg, relevance, a"
+            " plugin's name, module:attr, or file.py:attr.",
+        ),
+    ] = None,
+    dataset: Dataset = None,
+    teacher: Annotated[Path | None, typer.Option(help="Run folder of the teacher; trained if missing.")] = None,
+    student: Annotated[Path | None, typer.Option(help="Run folder of the student; made if missing.")] = None,
+    config: Config = None,
+    change: Change = None,
+    seed: Seed = None,
+    device: Device = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fine-tune a GPTRec with PPO for what lists should be.
+
+    An accuracy reward joins with weight 1 unless you name one (relevance=..., ndcg=...) or switch it off
+    (--set align.accuracy=none). A missing teacher or student is made first, inside the run folder.
+
+    \b
+    Examples:
+      genrec align --reward diversity --out runs/diverse
+      genrec align -r diversity=0.3 -r popularity=0.1 --teacher runs/teacher --student runs/student -o runs/both
+      genrec align -r ./my_reward.py:fresh=0.3 -d clicks.csv -o runs/fresh
+    """  # noqa: D301
+    from genrec import experiment
+
+    bench = _bench(config, change or [], dataset, seed, device, quiet, origin=student or teacher)
+    experiment.align(bench, reward or [], teacher, student, out)
+    _print_result(out, as_json)
+
+
+@reports_errors
+def compare(
+    run: Annotated[Path, typer.Argument(help="Run folder of an aligned policy.")],
+    dataset: Dataset = None,
+    change: Change = None,
+    users: Annotated[int | None, typer.Option(min=1, help="Measure this many test users only.")] = None,
+    device: Device = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure an aligned policy against its teacher, MMR, SOG, greedy re-ranking and baselines.
+
+    Writes comparison.json and comparison.png into the run folder and prints the table.
+
+    \b
+    Examples:
+      genrec compare runs/diverse
+      genrec compare runs/diverse --set compare.weights=41 --json > comparison.json
+    """  # noqa: D301
+    from genrec import comparison, report
+    from genrec.config import ConfigError
+
+    bad = [text for text in change or [] if not text.startswith("compare.")]
+    if bad:
+        raise ConfigError(f"--set {bad[0]}: a finished run keeps its settings; only compare.* can be changed here")
+    bench = _bench(None, change or [], dataset, None, device, quiet, origin=run)
+    content = comparison.compare(bench, run, users)
+    report.plot(content, run / "comparison.png")
+    if as_json:
+        typer.echo(json.dumps(content, indent=2))
+        return
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 160).print(report.table(content))
+    bench.say(f"picture: {run / 'comparison.png'}")
+
+
+def _bench(
+    config: Path | None,
+    changes: list[str],
+    dataset: str | None,
+    seed: int | None,
+    device: str | None,
+    quiet: bool,
+    origin: Path | None = None,
+) -> "Bench":
+    """The bench of a command: settings of --config, else of the run it starts from, then the other options."""
+    from genrec import runs
+    from genrec.config import Settings, read_settings
+    from genrec.experiment import prepare
+
+    start = None
+    if origin is not None and config is None:
+        start = Settings.model_validate(runs.read_json(origin / "run.json")["settings"])
+    return prepare(read_settings(config, changes, start, dataset=dataset, seed=seed, device=device), quiet)
+
+
+def _print_result(out: Path, as_json: bool) -> None:
+    from genrec import runs
+
+    content = runs.read_json(out / "run.json")
+    if as_json:
+        typer.echo(json.dumps({"run": str(out), **content}, indent=2))
+        return
+    found = ", ".join(f"{name} {value:.4f}" for name, value in content["valid"].items() if isinstance(value, float))
+    typer.echo(f"{content['kind']} in {out}: validation {found}")

@@ -1,0 +1,168 @@
+"""An aligned policy against its teacher, its student, baselines and re-rankers over grids of weights."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genrec import runs
+from genrec.baselines import Markov, Popularity
+from genrec.data import Cases, Sequences
+from genrec.experiment import ACCURACY, Bench, calibrated, complete_reward, folder_of, open_recommender
+from genrec.metrics import Floats, Slates, coverage, measure
+from genrec.recommender import TopK
+from genrec.rerankers import Pool, draw_pool, greedy, mmr, popularity_penalised, sog
+from genrec.rewards import Diversity, Novelty, Relevance, Reward, WeightedSum, checked
+
+HISTORIES_AT_ONCE = 1024
+
+Lister = Callable[[Pool], NDArray[np.int64]]
+
+
+@dataclass(frozen=True, eq=False)
+class Entrant:
+    """One method at one weight: a row of the comparison.
+
+    Attributes:
+        method: such as "mmr".
+        weight: of the grid; None for a method without one.
+        lists: the lists for a pool of candidates and its histories.
+        per_user: metric name -> values, one array a batch of histories.
+        slates: lists so far.
+    """
+
+    method: str
+    weight: float | None
+    lists: Lister
+    per_user: dict[str, list[Floats]] = field(default_factory=dict)
+    slates: list[Slates] = field(default_factory=list)
+
+    def judge(self, pool: Pool, targets: Slates, goals: WeightedSum, metrics: dict[str, Reward]) -> None:
+        """Write the lists of a batch and keep what they are worth; the objective is NDCG plus the weighted goals."""
+        slates = self.lists(pool)
+        context = replace(pool.context, of_targets=targets)
+        measured = dict(measure(slates, context, metrics).per_user)
+        measured["objective"] = measured[f"ndcg@{context.k}"] + goals(slates, context).sum(axis=1)
+        for name, values in measured.items():
+            self.per_user.setdefault(name, []).append(values)
+        self.slates.append(slates)
+
+    def values(self, name: str) -> Floats:
+        """(N,) a metric of every case."""
+        return np.concatenate(self.per_user[name])
+
+
+def compare(bench: Bench, run: Path, users: int | None = None) -> dict[str, Any]:
+    """Measure an aligned run and its competitors on the test cases.
+
+    All re-rankers choose from the same pool, the teacher's best unseen items. The greedy re-ranker maximises the run's
+    own reward with the teacher's calibrated probabilities in the place of the unknown target, its weights scaled over a
+    grid. No method sees a test target.
+
+    Args:
+        bench: settings and data.
+        run: folder of an aligned policy.
+        users: measure only this many test cases, drawn with the seed; None for all.
+
+    Returns:
+        The comparison, also written to ``comparison.json`` in the run, with per-user values beside it.
+    """
+    settings, catalogue, k = bench.settings, bench.split.catalogue, bench.settings.k
+    reward = complete_reward(runs.read_json(run / "run.json")["rewards"], "none")
+    goals = WeightedSum(tuple((checked(term), weight) for term, weight in reward.terms if term.name not in ACCURACY))
+    teacher = calibrated(folder_of(run, "teacher"), bench)
+    entrants = list(_entrants(bench, run, goals))
+    metrics: dict[str, Reward] = {term.name: term for term in (Diversity(), Novelty(), *(t for t, _ in goals.terms))}
+    cases = _chosen(bench.split.test, users, settings.seed)
+
+    log = runs.Logbook(None, "compare", bench.quiet)
+    steps = range(0, len(cases), HISTORIES_AT_ONCE)
+    with log.progress(len(steps)) as bar:
+        for done, start in enumerate(steps, start=1):
+            batch = cases.take(np.arange(start, min(start + HISTORIES_AT_ONCE, len(cases))))
+            pool = draw_pool(teacher, batch.histories, catalogue, k, settings.compare.candidates, teacher.probabilities)
+            for entrant in entrants:
+                entrant.judge(pool, batch.targets, goals, metrics)
+            bar(done, f"{len(entrants)} rows")
+
+    popularity = next(entrant for entrant in entrants if entrant.method == "popularity")
+    most = float(popularity.values(f"popularity@{k}").mean())
+    rows = [_row(entrant, catalogue.num_items, k, most) for entrant in entrants]
+    content = {
+        "reward": (goals.terms or reward.terms)[0][0].name,
+        "weights": {term.name: weight for term, weight in reward.terms},
+        "k": k,
+        "dataset": settings.dataset,
+        "split": settings.split,
+        "fingerprint": bench.split.fingerprint,
+        "cases": len(cases),
+        "seed": settings.seed,
+        "candidates": settings.compare.candidates,
+        "temperature": teacher.temperature,
+        "versions": runs.versions(),
+        "rows": rows,
+    }
+    runs.write_json(run / "comparison.json", content)
+    _keep_users(run / "comparison_users.safetensors", entrants, k)
+    return content
+
+
+def _entrants(bench: Bench, run: Path, goals: WeightedSum) -> Iterator[Entrant]:
+    settings, k = bench.settings, bench.settings.k
+    teacher = TopK(calibrated(folder_of(run, "teacher"), bench).scorer)
+    grid = np.linspace(0, 1, settings.compare.weights).round(6).tolist()
+    yield Entrant("popularity", None, _listing(TopK(Popularity.fit(bench.split)).recommend, k))
+    yield Entrant("markov", None, _listing(TopK(Markov.fit(bench.split)).recommend, k))
+    yield Entrant("teacher", None, _listing(teacher.recommend, k))
+    for weight in grid:
+        yield Entrant("mmr", weight, partial(mmr, k=k, weight=weight))
+    for weight in grid:
+        yield Entrant("sog", weight, partial(sog, k=k, weight=weight))
+    if any(term.name == "popularity" for term, _ in goals.terms):
+        for weight in grid:
+            yield Entrant("popularity-sort", weight, partial(popularity_penalised, k=k, weight=weight))
+    for scale in (np.asarray(grid) ** 2 * settings.compare.highest).round(6).tolist():
+        terms = tuple((term, weight * scale) for term, weight in goals.terms)
+        yield Entrant("greedy", scale, partial(greedy, k=k, reward=WeightedSum(((Relevance(), 1.0), *terms))))
+    student = open_recommender(folder_of(run, "student"), bench.device)
+    yield Entrant("student", None, _listing(student.recommend, k))
+    yield Entrant("aligned", None, _listing(open_recommender(run, bench.device).recommend, k))
+
+
+def _listing(recommend: Callable[[Sequences, int], NDArray[np.int64]], k: int) -> Lister:
+    """A recommender among the entrants: it looks at the histories of the pool only."""
+    return lambda pool: recommend(pool.context.of_histories, k)
+
+
+def _row(entrant: Entrant, num_items: int, k: int, most: float) -> dict[str, Any]:
+    """Means over the cases; ``most`` is the popularity of the popularity recommender's lists."""
+    means = {name: float(entrant.values(name).mean()) for name in entrant.per_user}
+    return {
+        "method": entrant.method,
+        "weight": entrant.weight,
+        **means,
+        f"npcount@{k}": means[f"popularity@{k}"] / most,
+        f"coverage@{k}": coverage(np.concatenate(entrant.slates), num_items),
+    }
+
+
+def _keep_users(path: Path, entrants: list[Entrant], k: int) -> None:
+    """Per-user NDCG and objective of every row, for paired tests."""
+    import torch
+
+    kept = {}
+    for entrant in entrants:
+        name = entrant.method if entrant.weight is None else f"{entrant.method} {entrant.weight:g}"
+        kept[f"{name}/ndcg@{k}"] = torch.from_numpy(entrant.values(f"ndcg@{k}").astype(np.float32))
+        kept[f"{name}/objective"] = torch.from_numpy(entrant.values("objective").astype(np.float32))
+    runs.save_tensors(path, kept)
+
+
+def _chosen(cases: Cases, users: int | None, seed: int) -> Cases:
+    if users is None or users >= len(cases):
+        return cases
+    return cases.take(np.sort(np.random.default_rng(seed).choice(len(cases), users, replace=False)))

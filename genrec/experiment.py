@@ -1,0 +1,355 @@
+"""The stages of a run: a teacher, a student, an aligned policy, each in a folder that describes itself."""
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from genrec import runs
+from genrec.agents.decoding import NextK
+from genrec.agents.distillation import Lessons, make_lessons, pretrain
+from genrec.agents.gptrec import GPTRec
+from genrec.agents.ppo import train
+from genrec.calibration import Calibrated, fit_temperature
+from genrec.config import Settings
+from genrec.data import Cases, ReadOptions, Sequences, Split, load, split
+from genrec.data.splits import random_cases
+from genrec.envs import ListGenerationVectorEnv, ListTask
+from genrec.metrics import Context, Floats, evaluate, measure
+from genrec.recipes import load_scorer, train_scorer
+from genrec.recommender import Recommender, Scorer, TopK
+from genrec.rewards import WeightedSum, checked, weighted
+
+ACCURACY = ("relevance", "ndcg")
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """What every stage of a run works on.
+
+    Attributes:
+        settings: of the run.
+        split: of its dataset.
+        device: where models live.
+        quiet: say nothing, show no progress.
+    """
+
+    settings: Settings
+    split: Split
+    device: torch.device
+    quiet: bool
+
+    def say(self, message: str) -> None:
+        """A line for the person who watches, on standard error."""
+        runs.Logbook(None, "", self.quiet).say(message)
+
+
+def prepare(settings: Settings, quiet: bool = False) -> Bench:
+    """Load and split the dataset that the settings name; what was dropped on the way is said."""
+    loaded = load(settings.dataset, ReadOptions(**settings.read.model_dump()))
+    parts = split(loaded.dataset, settings.split)
+    bench = Bench(settings, parts, runs.choose_device(settings.device), quiet)
+    for sentence in (*loaded.report.sentences(), *parts.notes):
+        bench.say(sentence)
+    return bench
+
+
+def train_teacher(bench: Bench, out: Path) -> Path:
+    """Train and calibrate the teacher that the settings name, in ``out``.
+
+    Returns:
+        The folder.
+    """
+    if _is_finished(out, "teacher", bench):
+        return out
+    settings = bench.settings
+    _start(out, "teacher", bench)
+    bench.say(f"teacher: {settings.teacher.recipe} on {settings.dataset}, in {out}")
+    scorer = train_scorer(bench.split, settings.teacher, settings.seed, bench.device, out, bench.quiet)
+    temperature = fit_temperature(scorer, bench.split.valid)
+    found = evaluate(TopK(scorer), bench.split.valid, bench.split.catalogue, settings.k).means
+    _finish(out, "teacher", bench, {"temperature": temperature.value, "valid": found})
+    return out
+
+
+def train_student(bench: Bench, teacher: Path, out: Path) -> Path:
+    """Teach a GPTRec the teacher's lists, in ``out``; the lists are kept there while it learns.
+
+    Returns:
+        The folder.
+    """
+    _require(teacher, ("teacher",), bench)
+    if _is_finished(out, "student", bench):
+        return out
+    settings, parts = bench.settings, bench.split
+    _start(out, "student", bench)
+    bench.say(f"student: GPTRec learns the lists of {teacher}, in {out}")
+    scorer = load_scorer(teacher, bench.device)
+    unseen = parts.catalogue.num_items - int(parts.valid.histories.distinct().max())
+    pool = max(settings.k, min(settings.student.pool, unseen))
+    lessons = _lessons(bench, scorer, teacher, out, pool)
+    check = make_lessons(scorer, parts.valid.histories, pool)
+    policy = _new_policy(bench)
+    found = pretrain(policy, lessons, parts, check, settings.student, settings.k, settings.seed, out, bench.quiet)
+    policy.save_pretrained(out, parts.catalogue.item_ids[1:].tolist(), parts.fingerprint)
+    runs.drop_checkpoint(out)
+    (out / "lessons.safetensors").unlink()
+    _finish(out, "student", bench, {"teacher": _relative(teacher, out), "valid": found})
+    return out
+
+
+def align(bench: Bench, rewards: Sequence[str], teacher: Path | None, student: Path | None, out: Path) -> Path:
+    """Fine-tune a student for rewards with PPO, in ``out``; a missing teacher or student is made there first.
+
+    Args:
+        bench: settings and data.
+        rewards: such as ``["diversity=0.5"]``; an accuracy reward joins them unless one is named or switched off.
+        teacher: folder of the teacher, which judges relevance; None trains one.
+        student: folder of the policy to start from; None makes one.
+        out: folder of the aligned policy.
+
+    Returns:
+        The folder.
+    """
+    reward = complete_reward(rewards, bench.settings.align.accuracy)
+    student_made = student is None
+    if teacher is None and student is not None:
+        teacher = folder_of(student, "teacher")
+    teacher = train_teacher(bench, out / "teacher") if teacher is None else teacher
+    student = train_student(bench, teacher, out / "student") if student is None else student
+    _require(teacher, ("teacher",), bench)
+    _require(student, ("student", "aligned"), bench)
+    names = [f"{term.name}={weight:g}" for term, weight in reward.terms]
+    if _is_finished(out, "aligned", bench, rewards=names):
+        return out
+    _start(out, "aligned", bench, rewards=names)
+    bench.say(f"aligned: {student} for {reward.name}, in {out}" + ("" if student_made else " (given student)"))
+    policy, _, _ = GPTRec.from_pretrained(student)
+    policy.to(bench.device)
+    chances = calibrated(teacher, bench).probabilities
+    validate = _validation(bench, reward, chances)
+    seed, settings = bench.settings.seed, bench.settings.align
+    env = ListGenerationVectorEnv(
+        list_task(bench, reward, chances, policy.max_length),
+        num_envs=settings.histories * settings.group_size,
+        group_size=settings.group_size,
+    )
+    found = train(policy, env, validate, settings, bench.settings.k, seed, out, bench.quiet)
+    policy.save_pretrained(out, bench.split.catalogue.item_ids[1:].tolist(), bench.split.fingerprint)
+    runs.drop_checkpoint(out)
+    places = {"teacher": _relative(teacher, out), "student": _relative(student, out)}
+    _finish(out, "aligned", bench, {"rewards": names, **places, "valid": found})
+    return out
+
+
+def complete_reward(specs: Sequence[str], accuracy: str) -> WeightedSum:
+    """The weighted sum of the named rewards, with the accuracy reward first unless one is named or it is "none".
+
+    Raises:
+        ValueError: if that leaves no reward at all.
+    """
+    named = weighted(specs)
+    has_accuracy = any(term.name in ACCURACY for term, _ in named.terms)
+    chosen = [] if has_accuracy or accuracy == "none" else [accuracy]
+    if not chosen and not specs:
+        raise ValueError("no reward is left: name one, for instance --reward diversity=0.5")
+    return weighted([*chosen, *specs])
+
+
+def list_task(bench: Bench, reward: WeightedSum, chances: Callable[[Sequences], Floats], max_length: int) -> ListTask:
+    """Lists for random beginnings of training sequences; the event that followed is the target."""
+    settings = bench.settings
+    count = min(settings.align.updates * settings.align.histories, 100_000)
+    cases = random_cases(bench.split.train, count, np.random.default_rng(settings.seed))
+    enough = np.flatnonzero(bench.split.catalogue.num_items - cases.histories.distinct() >= settings.k)
+    cases = cases.take(enough)  # a user who had nearly everything leaves no list to write
+    return ListTask(
+        cases.histories, cases.targets, bench.split.catalogue, reward, settings.k, max_length, probabilities=chances
+    )
+
+
+def calibrated(teacher: Path, bench: Bench) -> Calibrated:
+    """The teacher of a folder with the temperature that was fitted on its validation cases."""
+    content = _require(teacher, ("teacher",), bench)
+    return Calibrated(load_scorer(teacher, bench.device), content["temperature"])
+
+
+def open_recommender(run: Path, device: torch.device, beams: int = 1) -> Recommender:
+    """What a run folder recommends with: the teacher's Top-K, or the policy's Next-K."""
+    content = runs.read_json(run / "run.json")
+    if content["kind"] == "teacher":
+        return TopK(load_scorer(run, device))
+    policy, _, _ = GPTRec.from_pretrained(run)
+    return NextK(policy.to(device), beams)
+
+
+def recommend_titles(
+    run: Path, history: Sequence[str], k: int, device: torch.device, beams: int = 1
+) -> list[tuple[str, str]]:
+    """(raw id, title) of the k items that a run recommends after a history of raw ids; needs no dataset.
+
+    Raises:
+        ValueError: naming ids that are not in the catalogue.
+    """
+    items = runs.read_json(run / "items.json")
+    index = {raw: i for i, raw in enumerate(items["ids"], start=1)}
+    unknown = [raw for raw in history if raw not in index]
+    if unknown:
+        sample = ", ".join(items["ids"][:5])
+        raise ValueError(f"unknown item id(s) {', '.join(unknown[:10])}; this catalogue has ids such as {sample}")
+    histories = Sequences.from_lists([[index[raw] for raw in history]])
+    slate = open_recommender(run, device, beams).recommend(histories, k)[0]
+    return [(items["ids"][i - 1], items["titles"][i - 1]) for i in slate]
+
+
+def folder_of(run: Path, what: str) -> Path:
+    """The folder of the teacher or student that a run was made from."""
+    content = runs.read_json(run / "run.json")
+    if what not in content:
+        raise runs.RunError(f"{run} is a {content['kind']} run and names no {what}")
+    return Path(os.path.normpath(run / content[what]))
+
+
+def _validation(
+    bench: Bench, reward: WeightedSum, chances: Callable[[Sequences], Floats]
+) -> Callable[[GPTRec], dict[str, float]]:
+    """A function that measures a policy's greedy lists on the validation cases; their mean reward is the objective."""
+    context = context_of(bench.split.valid, bench, reward, chances)
+    judged = {term.name: checked(term) for term, _ in reward.terms}
+
+    def validate(policy: GPTRec) -> dict[str, float]:
+        slates = NextK(policy).recommend(bench.split.valid.histories, bench.settings.k)
+        total = float(reward(slates, context).sum(axis=1).mean())
+        return {"objective": total, **measure(slates, context, judged).means}
+
+    return validate
+
+
+def context_of(cases: Cases, bench: Bench, reward: WeightedSum, chances: Callable[[Sequences], Floats]) -> Context:
+    """The context of one list for each case."""
+    needed = chances(cases.histories) if "probabilities" in reward.needs else None
+    return Context(cases.histories, cases.targets, bench.split.catalogue, bench.settings.k, needed)
+
+
+def _new_policy(bench: Bench) -> GPTRec:
+    s = bench.settings.student
+    with torch.random.fork_rng():
+        torch.manual_seed(bench.settings.seed)
+        policy = GPTRec(
+            bench.split.catalogue.num_items,
+            s.hidden_size,
+            s.blocks,
+            s.heads,
+            s.max_length,
+            max_slate=max(20, bench.settings.k),
+            dropout=s.dropout,
+        )
+    return policy.to(bench.device)
+
+
+def _lessons(bench: Bench, scorer: Scorer, teacher: Path, out: Path, pool: int) -> Lessons:
+    """The teacher's lists, from the cache in ``out`` if the same teacher wrote them for the same histories."""
+    settings = bench.settings
+    key = {"teacher": _digest(teacher), "count": settings.student.lessons, "pool": pool, "seed": settings.seed}
+    cached = out / "lessons.json"
+    if cached.exists() and runs.read_json(cached) == key and (out / "lessons.safetensors").exists():
+        return Lessons.load(out / "lessons.safetensors")
+    bench.say(f"the teacher writes {settings.student.lessons} lists")
+    cases = random_cases(bench.split.train, settings.student.lessons, np.random.default_rng(settings.seed))
+    enough = np.flatnonzero(bench.split.catalogue.num_items - cases.histories.distinct() >= pool)
+    lessons = make_lessons(scorer, cases.histories.take(enough), pool)
+    out.mkdir(parents=True, exist_ok=True)
+    lessons.save(out / "lessons.safetensors")
+    runs.write_json(cached, key)
+    return lessons
+
+
+def _digest(folder: Path) -> str:
+    """A hash of the weights of a scorer."""
+    return hashlib.sha256((folder / "scorer.safetensors").read_bytes()).hexdigest()[:16]
+
+
+def _relative(target: Path, start: Path) -> str:
+    return os.path.relpath(target, start)
+
+
+def _finish(out: Path, kind: str, bench: Bench, results: Mapping[str, Any]) -> None:
+    """Write ``run.json`` and ``items.json``: from now on the folder is a finished run."""
+    catalogue = bench.split.catalogue
+    items = {"ids": catalogue.item_ids[1:].tolist(), "titles": catalogue.titles[1:].tolist()}
+    runs.write_json(out / "items.json", items)
+    description = {
+        "kind": kind,
+        "settings": bench.settings.model_dump(),
+        "fingerprint": bench.split.fingerprint,
+        "versions": runs.versions(),
+        **results,
+    }
+    runs.write_json(out / "run.json", description)
+
+
+SECTIONS = {"teacher": ("teacher",), "student": ("teacher", "student"), "aligned": ("teacher", "student", "align")}
+
+
+def _plan(kind: str, bench: Bench, **origin: Any) -> dict[str, Any]:
+    """What a stage depends on: two runs with the same plan are the same run."""
+    settings = bench.settings.model_dump()
+    chosen = {key: settings[key] for key in (*SECTIONS[kind], "k", "seed", "split")}
+    return {"kind": kind, "fingerprint": bench.split.fingerprint, **chosen, **origin}
+
+
+def _start(out: Path, kind: str, bench: Bench, **origin: Any) -> None:
+    """Note what is about to run; a checkpoint of another run is refused.
+
+    Raises:
+        RunError: naming what differs.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    plan = _plan(kind, bench, **origin)
+    if (out / "checkpoint.json").exists():
+        _require_same(runs.read_json(out / "plan.json"), plan, f"{out} holds a checkpoint of a run")
+        bench.say(f"{kind}: going on from the checkpoint in {out}")
+    runs.write_json(out / "plan.json", plan)
+
+
+def _is_finished(out: Path, kind: str, bench: Bench, **origin: Any) -> bool:
+    """Whether ``out`` already holds this stage, made the same way.
+
+    Raises:
+        RunError: if the folder holds a finished run that differs.
+    """
+    if not (out / "run.json").exists():
+        return False
+    _require_same(runs.read_json(out / "plan.json"), _plan(kind, bench, **origin), f"{out} holds a finished run")
+    bench.say(f"{kind}: {out} is finished, nothing to do")
+    return True
+
+
+def _require_same(found: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> None:
+    differs = [key for key in wanted if found.get(key) != wanted[key]]
+    if differs:
+        raise runs.RunError(f"{where} that differs in {', '.join(differs)}: choose another folder or remove it")
+
+
+def _require(run: Path, kinds: Sequence[str], bench: Bench) -> dict[str, Any]:
+    """The description of a finished run of one of these kinds on the same data.
+
+    Raises:
+        RunError: if it is of another kind, or was made on other data.
+    """
+    content = runs.read_json(run / "run.json")
+    if content["kind"] not in kinds:
+        raise runs.RunError(f"{run} is a {content['kind']} run; a {' or '.join(kinds)} run is needed here")
+    if content["fingerprint"] != bench.split.fingerprint:
+        raise runs.RunError(
+            f"{run} was made on {content['settings']['dataset']} (fingerprint {content['fingerprint']}), but"
+            f" {bench.settings.dataset} has fingerprint {bench.split.fingerprint}: give the dataset it was made on"
+        )
+    if content["settings"]["split"] != bench.settings.split:
+        raise runs.RunError(f"{run} was made on the {content['settings']['split']} split, not {bench.settings.split}")
+    return content

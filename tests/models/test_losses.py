@@ -1,0 +1,136 @@
+import math
+from functools import partial
+
+import pytest
+import torch
+from torch.nn import functional
+
+from genrec.models.losses import bce, gbce, gbce_beta, softmax
+
+
+def scores(rows: int = 6, columns: int = 9, seed: int = 0) -> torch.Tensor:
+    return 3 * torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed))
+
+
+def with_holes(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scores with -inf at column 0 and elsewhere, never at the positive."""
+    table, positive = scores(seed=seed), torch.tensor([1, 2, 8, 3, 4, 7])
+    table[:, 0] = -torch.inf
+    table[1, 5] = table[1, 6] = table[4, 1] = -torch.inf
+    return table, positive
+
+
+def transformed_bce(table: torch.Tensor, positive: torch.Tensor, beta: float) -> torch.Tensor:
+    """gBCE as its paper computes it, in float64: plain BCE with logits after moving the positive's logit to
+    gamma(s) = log(1 / (sigma(s)^-beta - 1)), mean over the candidates of a row.
+    """
+    logits = table.double()
+    at_positive = logits.gather(1, positive[:, None])
+    moved = torch.log(1 / (torch.sigmoid(at_positive) ** -beta - 1))
+    logits = logits.scatter(1, positive[:, None], moved)
+    labels = torch.zeros_like(logits).scatter(1, positive[:, None], 1.0)
+    losses = []
+    for row, label in zip(logits, labels, strict=True):
+        there = row > -torch.inf
+        losses.append(functional.binary_cross_entropy_with_logits(row[there], label[there], reduction="mean"))
+    return torch.stack(losses).mean()
+
+
+def value_and_gradient(loss, table: torch.Tensor, positive: torch.Tensor) -> tuple[float, torch.Tensor]:
+    leaf = table.clone().requires_grad_()
+    value = loss(leaf, positive)
+    value.backward()
+    return float(value.detach()), leaf.grad
+
+
+def test_softmax_by_hand():
+    # odds 1 : 3 and 2 : 2, positive first: (log 4 + log 2) / 2
+    table = torch.tensor([[0.0, math.log(3)], [math.log(2), math.log(2)]])
+    assert float(softmax(table, torch.tensor([0, 0]))) == pytest.approx((1.386294 + 0.693147) / 2, abs=1e-5)
+
+
+def test_bce_by_hand():
+    # sigma(log 3) = 3/4 at the positive, sigma(-log 3) = 1/4 at the negative: both terms are log(4/3)
+    table = torch.tensor([[math.log(3), -math.log(3)]])
+    assert float(bce(table, torch.tensor([0]))) == pytest.approx(0.287682, abs=1e-5)
+    assert float(bce(table, torch.tensor([1]))) == pytest.approx(1.386294, abs=1e-5)
+
+
+def test_gbce_by_hand():
+    # positive -beta log(3/4), negatives log 4 and log(4/3), over three columns
+    table = torch.tensor([[math.log(3), math.log(3), -math.log(3)]])
+    expected = (0.25 * 0.287682 + 1.386294 + 0.287682) / 3
+    assert float(gbce(table, torch.tensor([0]), beta=0.25)) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_softmax_agrees_with_cross_entropy_in_value_and_gradient(seed):
+    table, positive = with_holes(seed)
+    value, gradient = value_and_gradient(softmax, table, positive)
+    expected, slope = value_and_gradient(functional.cross_entropy, table.double(), positive)
+    assert value == pytest.approx(expected, abs=1e-6)
+    torch.testing.assert_close(gradient.double(), slope.double(), atol=1e-6, rtol=1e-5)
+    assert (gradient[table == -torch.inf] == 0).all()
+
+
+def test_softmax_gradient_follows_a_weight_on_the_loss():
+    table, positive = with_holes()
+    _, once = value_and_gradient(softmax, table, positive)
+    _, half = value_and_gradient(lambda s, p: softmax(s, p) * 0.5, table, positive)
+    torch.testing.assert_close(half, once / 2)
+
+
+@pytest.mark.parametrize("beta", [1.0, 0.75, 0.306, 0.075])
+def test_gbce_agrees_with_the_transformed_logits_of_the_paper(beta):
+    table, positive = with_holes()
+    value, gradient = value_and_gradient(partial(gbce, beta=beta), table, positive)
+    expected, slope = value_and_gradient(partial(transformed_bce, beta=beta), table, positive)
+    assert value == pytest.approx(expected, abs=1e-6)
+    torch.testing.assert_close(gradient.double(), slope.double(), atol=1e-6, rtol=1e-4)
+
+
+def test_bce_is_binary_cross_entropy():
+    table, positive = scores(), torch.tensor([0, 1, 2, 3, 8, 0])
+    labels = functional.one_hot(positive, 9).double()
+    expected = functional.binary_cross_entropy_with_logits(table.double(), labels)
+    assert float(bce(table, positive)) == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_gbce_survives_scores_that_saturate():
+    # sigma(-90)^-beta overflows float32 and sigma(90) is 1: the closed form needs neither
+    table = torch.tensor([[-90.0, 90.0], [90.0, -90.0]])
+    value, gradient = value_and_gradient(partial(gbce, beta=0.5), table, torch.tensor([0, 0]))
+    assert value == pytest.approx((0.5 * 90 + 90) / 2 / 2, rel=1e-6)
+    torch.testing.assert_close(gradient, torch.tensor([[-0.125, 0.25], [0.0, 0.0]]))
+
+
+@pytest.mark.parametrize("loss", [softmax, bce, partial(gbce, beta=0.4)])
+def test_a_candidate_at_minus_infinity_is_no_candidate(loss):
+    table, positive = scores(), torch.tensor([0, 1, 2, 3, 8, 0])
+    wider = torch.cat([table, torch.full((6, 2), -torch.inf)], dim=1)
+    assert float(loss(wider, positive)) == pytest.approx(float(loss(table, positive)), abs=1e-6)
+
+
+@pytest.mark.parametrize("loss", [softmax, bce, partial(gbce, beta=0.4)])
+def test_loss_is_float32_for_half_precision_scores(loss):
+    table, positive = scores().bfloat16(), torch.tensor([0, 1, 2, 3, 8, 0])
+    value, gradient = value_and_gradient(loss, table, positive)
+    assert loss(table, positive).dtype == torch.float32
+    assert gradient.dtype == torch.bfloat16
+    assert value == pytest.approx(float(loss(table.float(), positive)), abs=1e-6)
+
+
+@pytest.mark.parametrize(("t", "beta"), [(0.0, 1.0), (0.25, 0.769), (0.5, 0.537), (0.75, 0.306), (1.0, 0.0750)])
+def test_beta_on_movielens_1m_with_256_negatives(t, beta):
+    assert gbce_beta(3416, 256, t) == pytest.approx(beta, abs=5e-4)
+
+
+def test_beta_with_as_many_negatives_as_items_is_plain_bce():
+    assert gbce_beta(11, 10, 0.75) == 1.0
+    assert gbce_beta(11, 256, 0.75) == 1.0
+
+
+@pytest.mark.parametrize("t", [-0.1, 1.5])
+def test_t_outside_its_range_is_named(t):
+    with pytest.raises(ValueError, match=rf"t must lie in \[0, 1\], not {t}"):
+        gbce_beta(100, 10, t)

@@ -1,0 +1,185 @@
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from genrec.data import Sequences
+from genrec.models import losses, negatives
+from genrec.models.embeddings import Table
+from genrec.models.objectives import Masked, Objective, Shifted
+from genrec.models.scorer import NeuralScorer, Recipe
+from genrec.models.transformer import Transformer
+
+V, T, D = 30, 6, 8
+BOTH = pytest.mark.parametrize("objective", [Shifted(), Masked()], ids=["causal", "bidirectional"])
+
+
+def scorer(objective: Objective, dropout: float = 0.0) -> NeuralScorer:
+    torch.manual_seed(0)
+    backbone = Transformer(D, 2, 2, T, dropout, causal=isinstance(objective, Shifted))
+    made = NeuralScorer(Table(V, D), backbone, objective, T)
+    with torch.no_grad():
+        made.embedding.weight[1:] *= 20  # far from the flat start, so that errors show
+    return made
+
+
+def batch_of(objective: Objective):
+    rng = np.random.default_rng(0)
+    sequences = Sequences.from_lists([rng.permutation(V)[:n] + 1 for n in (2, 6, 5, 9)])
+    return objective.batch(sequences, T, V + 1, rng)
+
+
+def gradients(recipe: Recipe) -> dict[str, torch.Tensor]:
+    out = {name: p.grad.clone() for name, p in recipe.scorer.named_parameters()}
+    recipe.scorer.zero_grad()
+    return out
+
+
+def reference_scores(recipe: Recipe, batch, ids: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scores and positives from the embedding rows themselves, one row a target."""
+    model = recipe.scorer
+    states = model.backbone(model.embedding(batch.inputs), batch.inputs > 0).reshape(-1, D)[batch.rows]
+    weight, rows = model.embedding.weight, []
+    for n, (state, target) in enumerate(zip(states, batch.targets.tolist(), strict=True)):
+        if ids is None:
+            chosen = weight[1 : V + 1] @ state
+            rows.append(torch.cat([torch.full((1,), -torch.inf), chosen]))
+            continue
+        of_row = ids[n] if ids.dim() == 2 else ids
+        others = torch.stack([weight[i] @ state if i != target else torch.tensor(-torch.inf) for i in of_row.tolist()])
+        rows.append(torch.cat([(weight[target] @ state)[None], others]))
+    positive = batch.targets if ids is None else torch.zeros_like(batch.targets)
+    return torch.stack(rows), positive
+
+
+def in_turn(ids: torch.Tensor) -> negatives.Negatives:
+    """Negatives drawn beforehand: the next rows of ``ids`` at every call."""
+    handed = 0
+
+    def take(targets: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        nonlocal handed
+        handed += len(targets)
+        return ids[handed - len(targets) : handed]
+
+    return take
+
+
+LOSSES = {"softmax": (losses.softmax, functional.cross_entropy), "gbce": (partial(losses.gbce, beta=0.3),) * 2}
+
+
+@BOTH
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("kind", ["catalogue", "uniform", "shared"])
+@pytest.mark.parametrize("chunk", [1, 4, 10_000])
+def test_chunks_give_the_gradients_of_one_pass(objective, loss, kind, chunk):
+    batch = batch_of(objective)
+    count = len(batch.targets)
+    draw = torch.Generator().manual_seed(3)
+    ids = {
+        "catalogue": None,
+        "uniform": torch.randint(1, V + 1, (count, 5), generator=draw),
+        "shared": torch.randint(1, V + 1, (12,), generator=draw),
+    }[kind]
+    if kind == "uniform":
+        ids[0, 1] = ids[3 % count, 0] = 0  # replaced below by the targets of those rows
+        ids[0, 1], ids[3 % count, 0] = batch.targets[0], batch.targets[3 % count]
+    if kind == "shared":
+        ids[:2] = batch.targets[:2]
+    draws = {
+        "catalogue": negatives.catalogue,
+        "uniform": in_turn(ids),
+        "shared": lambda targets, generator: ids,
+    }[kind]
+    ours, reference = LOSSES[loss]
+    recipe = Recipe(scorer(objective), draws, ours)
+    value = recipe.step(batch, torch.Generator(), chunk)
+    chunked = gradients(recipe)
+    expected = reference(*reference_scores(recipe, batch, ids))
+    expected.backward()
+    assert value == pytest.approx(float(expected.detach()), abs=1e-6)
+    for name, gradient in gradients(recipe).items():
+        torch.testing.assert_close(chunked[name], gradient, atol=1e-6, rtol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_a_negative_that_is_the_target_is_no_candidate():
+    recipe = Recipe(scorer(Shifted()), negatives.catalogue, losses.softmax)
+    hidden, targets = torch.randn(2, D), torch.tensor([4, 7])
+    for ids in (torch.tensor([[4, 7, 1], [4, 7, 7]]), torch.tensor([4, 7, 7])):
+        scores, positive = recipe.compare(hidden, targets, ids)
+        assert positive.tolist() == [0, 0]
+        barred = (scores == -torch.inf).tolist()
+        first = [False, True, False, False]
+        assert barred == ([first, [False, False, True, True]])
+
+
+def test_gradients_accumulate_as_autograd_does():
+    batch = batch_of(Shifted())
+    recipe = Recipe(scorer(Shifted()), negatives.catalogue, losses.softmax)
+    recipe.step(batch, torch.Generator(), 100)
+    once = gradients(recipe)
+    recipe.step(batch, torch.Generator(), 100)
+    recipe.step(batch, torch.Generator(), 100)
+    for name, gradient in gradients(recipe).items():
+        torch.testing.assert_close(gradient, 2 * once[name])
+
+
+def test_the_generator_decides_the_negatives():
+    batch = batch_of(Shifted())
+    recipe = Recipe(scorer(Shifted()), negatives.uniform(V, 3), losses.bce)
+    values = [recipe.step(batch, torch.Generator().manual_seed(seed), 4) for seed in (1, 1, 2)]
+    assert values[0] == values[1] != values[2]
+
+
+@BOTH
+def test_scores_do_not_depend_on_what_a_history_is_batched_with(objective):
+    model = scorer(objective)
+    rows = [[3], [], [1, 2, 3, 4, 5], [9, 8, 7, 6, 5, 4, 3, 2, 1], [5, 6]]
+    together = model.score(Sequences.from_lists(rows))
+    for row, score in zip(rows, together, strict=True):
+        torch.testing.assert_close(model.score(Sequences.from_lists([row]))[0], score, atol=1e-5, rtol=1e-5)
+
+
+@BOTH
+def test_only_the_newest_items_matter(objective):
+    model = scorer(objective)
+    read = T if isinstance(objective, Shifted) else T - 1
+    newest = [7, 3, 9, 1, 2, 8][-read:]
+    short, long, other = (
+        model.score(Sequences.from_lists([row])) for row in (newest, [4, 5, 6, *newest], [4, 5, 6, newest[0] + 10, *newest[1:]])
+    )
+    torch.testing.assert_close(short, long, atol=1e-5, rtol=1e-5)
+    assert (other[:, 1:] - long[:, 1:]).abs().max() > 1e-3
+
+
+@BOTH
+def test_scores_are_those_of_the_answering_state(objective):
+    """Against a plain forward of one history, the answering position written by hand."""
+    model = scorer(objective).eval()
+    inputs = torch.tensor([[5, 6, 7] if isinstance(objective, Shifted) else [5, 6, 7, V + 1]])
+    states = model.backbone(model.embedding(inputs), inputs > 0)
+    expected = states[0, -1] @ model.embedding.weight[1 : V + 1].T
+    torch.testing.assert_close(model.score(Sequences.from_lists([[5, 6, 7]]))[0, 1:], expected, atol=1e-5, rtol=1e-5)
+
+
+@BOTH
+def test_scoring_has_no_dropout_and_leaves_the_mode_alone(objective):
+    model = scorer(objective, dropout=0.5).train()
+    histories = Sequences.from_lists([[1, 2, 3]])
+    assert torch.equal(model.score(histories), model.score(histories))
+    assert model.training
+    assert not model.eval().score(histories).requires_grad
+    assert not model.training
+
+
+def test_the_mask_token_is_never_recommended():
+    model = scorer(Masked())
+    assert model.score(Sequences.from_lists([[1, 2]])).shape == (1, V + 1)
+    assert model.num_items == V
+
+
+def test_recipes_are_values():
+    recipe = Recipe(scorer(Shifted()), negatives.catalogue, losses.softmax)
+    assert replace(recipe, loss=losses.bce).scorer is recipe.scorer

@@ -1,0 +1,92 @@
+import pytest
+import torch
+
+from genrec.models.transformer import Transformer
+
+T, D = 7, 8
+
+
+def backbone(causal: bool, dropout: float = 0.0) -> Transformer:
+    torch.manual_seed(0)
+    return Transformer(D, blocks=2, heads=2, max_length=T, dropout=dropout, causal=causal)
+
+
+def vectors(rows: int = 3) -> torch.Tensor:
+    return torch.randn(rows, T, D, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_shape(causal):
+    states = backbone(causal)(vectors(), torch.ones(3, T, dtype=torch.bool))
+    assert states.shape == (3, T, D)
+    assert states.isfinite().all()
+
+
+@pytest.mark.parametrize("j", range(1, T))
+def test_a_later_item_changes_no_earlier_state_of_a_causal_model(j):
+    model, before, mask = backbone(causal=True), vectors(), torch.ones(3, T, dtype=torch.bool)
+    after = before.clone()
+    after[:, j] += 1
+    difference = (model(after, mask) - model(before, mask)).abs().amax(dim=(0, 2))
+    assert difference[:j].max() < 1e-6
+    assert difference[j:].min() > 1e-4
+
+
+def test_a_later_item_changes_all_states_of_a_bidirectional_model():
+    model, before, mask = backbone(causal=False), vectors(), torch.ones(3, T, dtype=torch.bool)
+    after = before.clone()
+    after[:, -1] += 1
+    assert (model(after, mask) - model(before, mask)).abs().amax(dim=2).min() > 1e-5
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_what_lies_under_the_padding_does_not_matter(causal):
+    model, before = backbone(causal), vectors()
+    mask = torch.arange(T) < torch.tensor([[4], [1], [T]])
+    after = before + 3 * ~mask[..., None]
+    torch.testing.assert_close(model(after, mask)[mask], model(before, mask)[mask], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_more_padding_does_not_matter(causal):
+    model, x = backbone(causal), vectors()
+    mask = torch.arange(T) < 4
+    wide = model(x, mask.expand(3, -1))[:, :4]
+    torch.testing.assert_close(wide, model(x[:, :4], torch.ones(3, 4, dtype=torch.bool)), atol=1e-5, rtol=0)
+
+
+def test_order_matters():
+    model, x, mask = backbone(causal=False), vectors(), torch.ones(3, T, dtype=torch.bool)
+    assert (model(x.flip(1), mask).flip(1) - model(x, mask)).abs().max() > 1e-3
+
+
+def test_dropout_while_training_only():
+    model, x, mask = backbone(causal=True, dropout=0.5), vectors(), torch.ones(3, T, dtype=torch.bool)
+    assert not torch.equal(model(x, mask), model(x, mask))
+    model.eval()
+    assert torch.equal(model(x, mask), model(x, mask))
+
+
+def test_agrees_with_torch_encoder_layers():
+    """The same weights in torch's own pre-norm encoder give the same states."""
+    model, x = backbone(causal=True), vectors()
+    layers = []
+    for block in model.blocks:
+        layer = torch.nn.TransformerEncoderLayer(
+            D, nhead=2, dim_feedforward=4 * D, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+        )
+        layer.self_attn.in_proj_weight, layer.self_attn.in_proj_bias = block.qkv.weight, block.qkv.bias
+        layer.self_attn.out_proj, layer.norm1, layer.norm2 = block.out, block.attention_norm, block.forward_norm
+        layer.linear1, layer.linear2 = block.up, block.down
+        layers.append(layer)
+    later = torch.ones(T, T, dtype=torch.bool).triu(1)
+    states = x * 8**0.5 + model.position
+    for layer in layers:
+        states = layer(states, src_mask=later)
+    ours = model(x, torch.ones(3, T, dtype=torch.bool))
+    torch.testing.assert_close(ours, model.norm(states), atol=1e-5, rtol=1e-5)
+
+
+def test_heads_that_do_not_divide_the_width_are_named():
+    with pytest.raises(ValueError, match="hidden_size 8 is not a multiple of heads 3"):
+        Transformer(D, blocks=1, heads=3, max_length=T, dropout=0.0, causal=True)
