@@ -18,9 +18,10 @@ def test_shapes():
 
 
 def test_every_item_and_nothing_else_is_drawn_equally_often():
-    for ids in (uniform(5, 100)(torch.ones(100, dtype=torch.long), generator()), shared_uniform(5, 10_000)(
-        torch.tensor([1]), generator()
-    )):
+    for ids in (
+        uniform(5, 100)(torch.ones(100, dtype=torch.long), generator()),
+        shared_uniform(5, 10_000)(torch.tensor([1]), generator()),
+    ):
         counts = torch.bincount(ids.flatten(), minlength=7)
         assert counts[[0, 6]].tolist() == [0, 0]  # neither PAD nor MASK
         assert (counts[1:6] - 2000).abs().max() < 160  # four standard deviations of a binomial(10 000, 1/5)

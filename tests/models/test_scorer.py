@@ -148,7 +148,8 @@ def test_only_the_newest_items_matter(objective):
     read = T if isinstance(objective, Shifted) else T - 1
     newest = [7, 3, 9, 1, 2, 8][-read:]
     short, long, other = (
-        model.score(Sequences.from_lists([row])) for row in (newest, [4, 5, 6, *newest], [4, 5, 6, newest[0] + 10, *newest[1:]])
+        model.score(Sequences.from_lists([row]))
+        for row in (newest, [4, 5, 6, *newest], [4, 5, 6, newest[0] + 10, *newest[1:]])
     )
     torch.testing.assert_close(short, long, atol=1e-5, rtol=1e-5)
     assert (other[:, 1:] - long[:, 1:]).abs().max() > 1e-3

@@ -4,6 +4,7 @@ import torch
 from genrec.models.transformer import Transformer
 
 T, D = 7, 8
+CHANGE = torch.linspace(-2, 3, D) ** 2  # not a constant, which the layer norms would take out
 
 
 def backbone(causal: bool, dropout: float = 0.0) -> Transformer:
@@ -26,7 +27,7 @@ def test_shape(causal):
 def test_a_later_item_changes_no_earlier_state_of_a_causal_model(j):
     model, before, mask = backbone(causal=True), vectors(), torch.ones(3, T, dtype=torch.bool)
     after = before.clone()
-    after[:, j] += 1
+    after[:, j] += CHANGE
     difference = (model(after, mask) - model(before, mask)).abs().amax(dim=(0, 2))
     assert difference[:j].max() < 1e-6
     assert difference[j:].min() > 1e-4
@@ -35,7 +36,7 @@ def test_a_later_item_changes_no_earlier_state_of_a_causal_model(j):
 def test_a_later_item_changes_all_states_of_a_bidirectional_model():
     model, before, mask = backbone(causal=False), vectors(), torch.ones(3, T, dtype=torch.bool)
     after = before.clone()
-    after[:, -1] += 1
+    after[:, -1] += CHANGE
     assert (model(after, mask) - model(before, mask)).abs().amax(dim=2).min() > 1e-5
 
 
@@ -43,7 +44,7 @@ def test_a_later_item_changes_all_states_of_a_bidirectional_model():
 def test_what_lies_under_the_padding_does_not_matter(causal):
     model, before = backbone(causal), vectors()
     mask = torch.arange(T) < torch.tensor([[4], [1], [T]])
-    after = before + 3 * ~mask[..., None]
+    after = before + CHANGE * ~mask[..., None]
     torch.testing.assert_close(model(after, mask)[mask], model(before, mask)[mask], atol=1e-6, rtol=0)
 
 
