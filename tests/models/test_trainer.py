@@ -1,0 +1,196 @@
+import json
+import math
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from genrec import runs
+from genrec.config import TeacherSettings
+from genrec.data import Split, leave_one_out, synthetic
+from genrec.data.sequences import length_buckets
+from genrec.metrics import evaluate
+from genrec.models.scorer import Recipe
+from genrec.models.trainer import fit
+from genrec.recipes import build
+from genrec.recommender import TopK
+
+SETTINGS = TeacherSettings(
+    recipe="sasrec",
+    hidden_size=8,
+    blocks=1,
+    max_length=9,
+    dropout=0.2,
+    epochs=6,
+    learning_rate=5e-3,
+    tokens_per_step=128,
+    evaluate_every=1,
+    bf16=False,
+)
+
+
+@pytest.fixture(scope="module")
+def split() -> Split:
+    return leave_one_out(synthetic.chain(60, 20, 10, 0.1, seed=0))
+
+
+def weights(recipe: Recipe) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in recipe.scorer.state_dict().items()}
+
+
+def fresh(settings: TeacherSettings = SETTINGS) -> Recipe:
+    return build(20, settings, seed=1)
+
+
+def stopping_in(epoch: int, steps_per_epoch: int) -> Recipe:
+    """A recipe whose user presses Ctrl-C in the middle of an epoch."""
+    recipe, steps = fresh(), 0
+
+    def loss(scores: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
+        nonlocal steps
+        steps += 1
+        if steps == (epoch - 1) * steps_per_epoch + 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return recipe.loss(scores, positive)
+
+    return replace(recipe, loss=loss)
+
+
+def steps_per_epoch(split: Split) -> int:
+    recipe, steps = fresh(), 0
+
+    def loss(scores: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
+        nonlocal steps
+        steps += 1
+        return recipe.loss(scores, positive)
+
+    fit(replace(recipe, loss=loss), split, SETTINGS.model_copy(update={"epochs": 1}), quiet=True)
+    return steps
+
+
+def test_going_on_after_ctrl_c_gives_the_weights_of_an_uninterrupted_run(split: Split, tmp_path: Path):
+    whole = fresh()
+    expected = fit(whole, split, SETTINGS, seed=5, quiet=True)
+    stopped = stopping_in(3, steps_per_epoch(split))
+    with pytest.raises(runs.Interrupted, match="stopped after epoch 3"):
+        fit(stopped, split, SETTINGS, seed=5, folder=tmp_path, quiet=True)
+    assert runs.read_json(tmp_path / "checkpoint.json")["epoch"] == 3
+    again = build(20, SETTINGS, seed=77)  # other initial weights: all must come from the checkpoint
+    measured = fit(again, split, SETTINGS, seed=6, folder=tmp_path, quiet=True)  # another seed: so must the generators
+    assert measured == expected
+    for name, value in weights(again).items():
+        assert torch.equal(value, weights(whole)[name]), name
+
+
+def test_a_finished_run_is_not_trained_further(split: Split, tmp_path: Path):
+    recipe = fresh()
+    expected = fit(recipe, split, SETTINGS, folder=tmp_path, quiet=True)
+    again = build(20, SETTINGS, seed=77)
+    assert fit(again, split, SETTINGS, folder=tmp_path, quiet=True) == expected
+    assert all(torch.equal(value, weights(recipe)[name]) for name, value in weights(again).items())
+
+
+def test_the_weights_of_the_best_validation_are_kept(split: Split, monkeypatch: pytest.MonkeyPatch):
+    kept, order = [], iter([0.1, 0.5, 0.2, 0.4])
+    recipe, settings = fresh(), SETTINGS.model_copy(update={"epochs": 4})
+
+    def measure(*arguments: object) -> object:
+        kept.append(weights(recipe))
+        evaluation = evaluate(TopK(recipe.scorer), split.valid, split.catalogue)
+        return replace(evaluation, per_user={"ndcg@10": np.array([next(order)])}, overall={})
+
+    monkeypatch.setattr("genrec.models.trainer.evaluate", measure)
+    best = fit(recipe, split, settings, quiet=True)
+    assert best == {"epoch": 2, "ndcg@10": 0.5}
+    assert len(kept) == 4
+    final = weights(recipe)
+    assert all(torch.equal(value, kept[1][name]) for name, value in final.items())
+    assert not torch.equal(kept[2]["embedding.weight"], final["embedding.weight"])
+    assert not recipe.scorer.training
+
+
+def test_training_stops_when_validation_no_longer_improves(split: Split, monkeypatch: pytest.MonkeyPatch):
+    calls = 0
+
+    def never_better(*arguments: object) -> object:
+        nonlocal calls
+        calls += 1
+        evaluation = evaluate(*arguments)
+        return replace(evaluation, per_user={"ndcg@10": np.array([1 / calls])}, overall={})
+
+    monkeypatch.setattr("genrec.models.trainer.evaluate", never_better)
+    fit(fresh(), split, SETTINGS.model_copy(update={"epochs": 50, "patience": 3}), quiet=True)
+    assert calls == 4
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_ends_the_run(split: Split, value: float):
+    broken = replace(fresh(), loss=lambda scores, positive: scores[:, 0].sum() * value)
+    with pytest.raises(FloatingPointError, match=r"the loss is -?(nan|inf) in epoch 1: lower the learning rate"):
+        fit(broken, split, SETTINGS, quiet=True)
+
+
+def test_the_log_has_a_line_an_epoch(split: Split, tmp_path: Path):
+    settings = SETTINGS.model_copy(update={"epochs": 3, "evaluate_every": 2})
+    best = fit(fresh(), split, settings, folder=tmp_path, quiet=True)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3]
+    assert {line["stage"] for line in lines} == {"teacher"}
+    assert ["valid ndcg@10" in line for line in lines] == [False, True, True]
+    assert max(line.get("valid ndcg@10", 0) for line in lines) == best["ndcg@10"]
+    assert [round(line["learning_rate"], 6) for line in lines] == [0.005, 0.002625, 0.00025]  # down to 5 %
+    assert lines[-1]["loss"] < lines[0]["loss"]
+
+
+def test_the_seed_decides_the_run(split: Split):
+    settings = SETTINGS.model_copy(update={"epochs": 2})
+    tables = []
+    for seed in (3, 3, 4):
+        recipe = fresh(settings)
+        fit(recipe, split, settings, seed, quiet=True)
+        tables.append(recipe.scorer.embedding.weight.detach())
+    assert torch.equal(tables[0], tables[1])
+    assert not torch.equal(tables[0], tables[2])
+
+
+def test_pad_stays_zero(split: Split):
+    recipe = fresh()
+    fit(recipe, split, SETTINGS.model_copy(update={"weight_decay": 0.1}), quiet=True)
+    assert recipe.scorer.embedding.weight[0].tolist() == [0.0] * 8
+
+
+@pytest.mark.parametrize("tokens", [64, 1000, 10**6])
+def test_buckets_hold_every_row_once_within_the_budget(tokens: int):
+    lengths = np.random.default_rng(0).integers(1, 90, 700)
+    batches = length_buckets(lengths, 50, tokens, np.random.default_rng(1))
+    assert sorted(np.concatenate(batches).tolist()) == list(range(700))
+    padded = [len(rows) * min(50, int(lengths[rows].max())) for rows in batches]
+    assert max(padded) <= tokens
+    if tokens == 1000:  # hardly any padding, and full batches
+        assert np.minimum(lengths, 50).sum() / sum(padded) > 0.8
+        assert np.median(padded) > 800
+
+
+def test_a_row_longer_than_the_budget_is_a_batch_of_its_own():
+    batches = length_buckets(np.array([30, 40, 30]), 50, 10, np.random.default_rng(0))
+    assert sorted(rows.tolist() for rows in batches) == [[0], [1], [2]]
+
+
+def test_buckets_change_from_epoch_to_epoch_by_the_generator_alone():
+    lengths = np.random.default_rng(0).integers(1, 90, 300)
+    first, same, other = (length_buckets(lengths, 50, 500, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert [rows.tolist() for rows in first] == [rows.tolist() for rows in same]
+    assert [rows.tolist() for rows in first] != [rows.tolist() for rows in other]
+
+
+def test_users_with_a_single_training_event_change_nothing(split: Split):
+    settings, recipes = SETTINGS.model_copy(update={"epochs": 2}), (fresh(), fresh())
+    even = split.train.take(np.arange(0, len(split.train), 2))
+    mixed = split.train.drop_last(np.where(np.arange(len(split.train)) % 2, split.train.lengths - 1, 0))
+    for recipe, train in zip(recipes, (even, mixed), strict=True):
+        fit(recipe, replace(split, train=train), settings, quiet=True)
+    assert all(torch.equal(value, weights(recipes[0])[name]) for name, value in weights(recipes[1]).items())
