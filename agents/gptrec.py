@@ -215,7 +215,8 @@ class GPTRec(nn.Module):
     def save_pretrained(self, folder: Path, item_ids: list[str], fingerprint: str) -> None:
         """Write weights (safetensors), GPT-2 configuration, vocabulary and data fingerprint; no pickle.
 
-        The folder also loads with ``transformers.GPT2LMHeadModel.from_pretrained``.
+        The folder also loads with ``transformers.GPT2LMHeadModel.from_pretrained``. Give that model an attention mask
+        with the position ids: without one it takes ids that count backwards for several rows packed into one.
 
         Args:
             folder: is made if missing.
