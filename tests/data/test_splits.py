@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from genrec.data import Dataset, Sequences, global_time, leave_one_out, load, make_catalogue, split, synthetic
+from genrec.data.splits import random_cases
 
 
 def dataset(rows, times=None, num_items=6):
@@ -101,6 +102,34 @@ def test_nothing_in_train_is_younger_than_the_moment(demo):
     assert min(valid) >= moment
     assert max(valid) < min(test)
     assert len(result.train.items) == (times < moment).sum()
+
+
+TRAIN = [[1, 2, 3, 4], [5], [6, 4, 2]]
+
+
+def test_random_cases_are_beginnings_and_the_event_that_followed():
+    cases = random_cases(Sequences.from_lists(TRAIN), 500, np.random.default_rng(0))
+    for history, target, user in zip(lists(cases.histories), cases.targets.tolist(), cases.users, strict=True):
+        whole = TRAIN[user]
+        assert history == whole[: len(history)] != []
+        assert target == [*whole, 0][len(history)]  # 0: nothing is known after a whole sequence
+
+
+def test_random_cases_take_users_and_lengths_uniformly():
+    cases = random_cases(Sequences.from_lists(TRAIN), 6000, np.random.default_rng(0))
+    assert np.abs(np.bincount(cases.users) - 2000).max() < 150  # four standard deviations
+    for user, whole in enumerate(TRAIN):
+        counts = np.bincount(cases.histories.lengths[cases.users == user], minlength=len(whole) + 1)
+        assert counts[0] == 0
+        assert np.abs(counts[1:] - 2000 / len(whole)).max() < 170
+    assert set(np.unique(cases.targets)) == {0, 2, 3, 4}
+
+
+def test_random_cases_are_decided_by_the_generator():
+    train = Sequences.from_lists(TRAIN)
+    first, same, other = (random_cases(train, 20, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert lists(first.histories) == lists(same.histories)
+    assert lists(first.histories) != lists(other.histories)
 
 
 def test_ml_1m_is_the_file_of_the_papers(data_dir):

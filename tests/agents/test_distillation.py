@@ -1,0 +1,164 @@
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from genrec.agents.distillation import Lessons, lesson_loss, make_lessons, targets
+from genrec.agents.gptrec import GPTRec
+from genrec.data import Sequences
+
+LOG = torch.tensor([[math.log(6), math.log(3), math.log(1)]])
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Score of item i after a history: fixed weights, less its distance from the newest item."""
+
+    num_items: int = 8
+
+    def score(self, histories: Sequences) -> torch.Tensor:
+        newest = torch.tensor([row[-1] if len(row) else 0 for row in histories])
+        scores = -(torch.arange(self.num_items + 1.0) - newest[:, None] - 0.3).abs()
+        scores[:, 0] = -torch.inf
+        return scores
+
+
+def tiny(num_items: int = 8, spread: float = 8.0) -> GPTRec:
+    torch.manual_seed(0)
+    policy = GPTRec(num_items, hidden_size=8, blocks=1, heads=2, max_length=4, max_slate=4, dropout=0.0)
+    with torch.no_grad():
+        for weight in policy.parameters():
+            if weight.dim() > 1:
+                weight.mul_(spread)
+    return policy
+
+
+def test_hard_targets_are_the_teachers_list():
+    assert targets(LOG, 2, hard=1.0, temperature=1.0).tolist() == [[[1, 0, 0], [0, 1, 0]]]
+
+
+def test_soft_targets_choose_among_what_is_not_placed():
+    # odds 6 : 3 : 1, then 3 : 1 without the first, then the last alone
+    expected = torch.tensor([[[0.6, 0.3, 0.1], [0.0, 0.75, 0.25], [0.0, 0.0, 1.0]]])
+    torch.testing.assert_close(targets(LOG, 3, hard=0.0, temperature=1.0), expected)
+
+
+def test_mixed_targets():
+    # a quarter of [1, 0, 0] and three quarters of [.6, .3, .1]; likewise [0, 1, 0] and [0, .75, .25]
+    expected = torch.tensor([[[0.7, 0.225, 0.075], [0.0, 0.8125, 0.1875]]])
+    torch.testing.assert_close(targets(LOG, 2, hard=0.25, temperature=1.0), expected)
+
+
+def test_temperature_raises_or_lowers_the_odds():
+    # at 1/2 the odds are squared, 36 : 9 : 1
+    expected = torch.tensor([36 / 46, 9 / 46, 1 / 46])
+    torch.testing.assert_close(targets(LOG, 1, hard=0.0, temperature=0.5)[0, 0], expected)
+    flat = targets(LOG, 1, hard=0.0, temperature=1e6)[0, 0]
+    torch.testing.assert_close(flat, torch.full((3,), 1 / 3))
+
+
+@pytest.mark.parametrize("hard", [0.0, 0.5, 1.0])
+def test_targets_are_distributions_without_placed_items(hard):
+    scores = torch.randn(7, 9, generator=torch.Generator().manual_seed(0)).mul(30).sort(dim=1, descending=True).values
+    made = targets(scores, 5, hard, 1.0)
+    assert made.shape == (7, 5, 9)
+    torch.testing.assert_close(made.sum(dim=2), torch.ones(7, 5))
+    for t in range(5):
+        assert (made[:, t, :t] == 0).all()
+        assert (made[:, t] >= 0).all()
+
+
+def test_targets_do_not_depend_on_the_level_of_the_scores():
+    torch.testing.assert_close(targets(LOG + 50, 3, 0.3, 0.7), targets(LOG, 3, 0.3, 0.7), atol=1e-5, rtol=0)
+
+
+HISTORIES = [[2, 3], [7], [], [1, 2, 3, 4, 5]]
+
+
+def test_lessons_are_the_best_unseen_items_in_the_order_of_the_histories():
+    lessons = make_lessons(Teacher(), Sequences.from_lists(HISTORIES), pool=3, batch_size=2)
+    assert lessons.items.tolist() == [[4, 5, 1], [8, 6, 5], [1, 2, 3], [6, 7, 8]]
+    expected = [[-0.7, -1.7, -2.3], [-0.7, -1.3, -2.3], [-0.7, -1.7, -2.7], [-0.7, -1.7, -2.7]]
+    np.testing.assert_allclose(lessons.scores, expected, atol=1e-6)
+    assert lessons.scores.dtype == np.float32
+    assert [row.tolist() for row in lessons.histories] == HISTORIES
+
+
+def test_a_pool_larger_than_what_is_left():
+    with pytest.raises(ValueError, match="a list of 4 items was asked for, but only 3 of 8 items are new"):
+        make_lessons(Teacher(), Sequences.from_lists(HISTORIES), pool=4)
+
+
+def test_save_and_load(tmp_path: Path):
+    lessons = make_lessons(Teacher(), Sequences.from_lists(HISTORIES), pool=3)
+    lessons.save(tmp_path / "lessons.safetensors")
+    loaded = Lessons.load(tmp_path / "lessons.safetensors")
+    assert [row.tolist() for row in loaded.histories] == HISTORIES
+    np.testing.assert_array_equal(loaded.items, lessons.items)
+    np.testing.assert_array_equal(loaded.scores, lessons.scores)
+    assert (loaded.items.dtype, loaded.scores.dtype, loaded.histories.items.dtype) == (np.int64, np.float32, np.int32)
+    assert [path.name for path in tmp_path.iterdir()] == ["lessons.safetensors"]
+
+
+def lessons_of(histories: list[list[int]], pool: int = 3) -> Lessons:
+    return make_lessons(Teacher(), Sequences.from_lists(histories), pool)
+
+
+@pytest.mark.parametrize("hard", [0.0, 0.4, 1.0])
+def test_loss_of_a_policy_that_knows_nothing(hard):
+    """All weights zero: uniform over 6 then 5 unseen items of the first history, over 7 then 6 of the second. The
+    cross-entropy with a uniform distribution is log n if the targets lie within the choices.
+    """
+    policy = tiny(spread=0.0)
+    lessons = lessons_of([[2, 3], [7]])
+    target = targets(torch.from_numpy(lessons.scores), 2, hard, 1.0)
+    loss = lesson_loss(policy, lessons, np.arange(2), 2, target)
+    assert float(loss.detach()) == pytest.approx((math.log(6) + math.log(5) + math.log(7) + math.log(6)) / 4, abs=1e-5)
+
+
+def test_hard_loss_is_the_mean_surprise_at_the_teachers_items():
+    policy, lessons, rows = tiny(), lessons_of(HISTORIES), np.array([3, 0])
+    target = targets(torch.from_numpy(lessons.scores[rows]), 3, 1.0, 1.0)
+    logp = policy.logp(Sequences.from_lists([[1, 2, 3, 4, 5], [2, 3]]), torch.tensor([[[6, 7, 8]], [[4, 5, 1]]]))
+    loss = lesson_loss(policy, lessons, rows, 3, target)
+    torch.testing.assert_close(loss, -logp.mean())
+
+
+def test_soft_loss_step_by_step():
+    """One forward for every list position, and the sum over the pool written out."""
+    policy, lessons = tiny(), lessons_of(HISTORIES)
+    target = targets(torch.from_numpy(lessons.scores), 2, 0.3, 0.8)
+    surprises = []
+    for row, (history, items) in enumerate(zip(HISTORIES, lessons.items.tolist(), strict=True)):
+        for t in range(2):
+            for c in range(t, 3):
+                slate = torch.tensor([[[*items[:t], items[c]]]])
+                chance = policy.logp(Sequences.from_lists([history]), slate)[0, 0, t]
+                surprises.append(-float(target[row, t, c]) * float(chance.detach()))
+    loss = lesson_loss(policy, lessons, np.arange(4), 2, target)
+    assert float(loss.detach()) == pytest.approx(sum(surprises) / 8, abs=1e-5)
+
+
+@pytest.mark.parametrize("hard", [0.0, 1.0])
+def test_gradients_are_finite_although_placed_items_are_impossible(hard):
+    policy, lessons = tiny(), lessons_of(HISTORIES)
+    target = targets(torch.from_numpy(lessons.scores), 3, hard, 1.0)
+    lesson_loss(policy, lessons, np.arange(4), 3, target).backward()
+    assert all(weight.grad.isfinite().all() for weight in policy.parameters())
+
+
+def test_the_teachers_distribution_is_the_optimum():
+    """Trained on one history, the policy's choice after it becomes the target of the first position."""
+    policy, lessons = tiny(spread=1.0), lessons_of([[2, 3]])
+    target = targets(torch.from_numpy(lessons.scores), 2, 0.0, 1.0)
+    optimizer = torch.optim.Adam(policy.parameters(), lr=0.02)
+    for _ in range(150):
+        optimizer.zero_grad()
+        lesson_loss(policy, lessons, np.arange(1), 2, target).backward()
+        optimizer.step()
+    slate = torch.from_numpy(lessons.items[:, None, :2])
+    learnt = policy.log_distribution(lessons.histories, slate).exp()[0, 0][:, lessons.items[0]]
+    torch.testing.assert_close(learnt.detach(), target[0], atol=0.03, rtol=0)
