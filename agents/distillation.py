@@ -84,9 +84,10 @@ def lesson_loss(
 ) -> torch.Tensor:
     """Mean cross-entropy of the policy, teacher forced along the teacher's lists, with ``target`` (N, k, C)."""
     items = torch.from_numpy(lessons.items[rows]).to(policy.device)
-    log_probabilities = policy.log_distribution(lessons.histories.take(rows), items[:, None, :k])[:, 0]
-    at_pool = log_probabilities.gather(2, items[:, None, :].expand(-1, k, -1))
-    return -(target * at_pool.masked_fill(target == 0, 0)).sum(dim=2).mean()
+    slates, pool = items[:, None, :k], items[:, None, None, :].expand(-1, 1, k, -1)
+    prefix = policy.encode(lessons.histories.take(rows))
+    at_pool, _ = policy.choices(prefix, policy.slate_states(prefix, slates), slates, pool)
+    return -(target * at_pool[:, 0]).sum(dim=2).mean()
 
 
 def pretrain(

@@ -10,6 +10,7 @@ from torch import nn
 from transformers import DynamicCache, GPT2Config, GPT2LMHeadModel
 from transformers.utils import logging as transformers_logging
 
+from genrec.agents.head import Allowed, choice_log_probabilities
 from genrec.data.sequences import Sequences
 
 NEVER = -torch.inf
@@ -183,10 +184,7 @@ class GPTRec(nn.Module):
         """
         logits: torch.Tensor = self.lm.lm_head(states).float()
         k = slates.shape[2]
-        if int((~prefix.blocked).sum(dim=1).min()) < k:
-            row = int((~prefix.blocked).sum(dim=1).argmin())
-            left = int((~prefix.blocked[row]).sum())
-            raise ValueError(f"history {row} leaves {left} items for a list of {k}: ask for a shorter list")
+        _require_room(prefix.blocked, k)
         earlier = torch.ones(k, k, dtype=torch.bool, device=slates.device).tril(-1)
         placed = torch.where(earlier, slates[:, :, None, :], 0)  # PAD is blocked already
         logits = logits.masked_fill(prefix.blocked[:, None, None], NEVER)
@@ -198,9 +196,36 @@ class GPTRec(nn.Module):
         logits = self.masked_logits(prefix, self.slate_states(prefix, slates), slates)
         return torch.log_softmax(logits, dim=3)
 
+    def choices(
+        self, prefix: Prefix, states: torch.Tensor, slates: torch.Tensor, columns: torch.Tensor, entropy: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-probabilities of some choices along slates, without holding all V of them; differentiable.
+
+        Args:
+            prefix: of H histories.
+            states: (H, G, K, D) from ``slate_states``.
+            slates: (H, G, K).
+            columns: (H, G, K, C) the choices asked for at each position.
+            entropy: whether the entropies are wanted.
+
+        Returns:
+            (H, G, K, C) log-probabilities, and (H, G, K) entropies of the whole distributions, or zeros.
+        """
+        histories, lists, k = slates.shape
+        _require_room(prefix.blocked, k)
+        earlier = torch.ones(k, k, dtype=torch.bool, device=slates.device).tril(-1)
+        placed = torch.where(earlier, slates[:, :, None, :], 0).reshape(-1, k)  # PAD is blocked already
+        row = torch.arange(histories, device=slates.device).repeat_interleave(lists * k)
+        allowed = Allowed(prefix.blocked, row, placed)
+        logp, spread = choice_log_probabilities(
+            states.reshape(len(row), -1), self.lm.lm_head.weight, allowed, columns.reshape(len(row), -1), entropy
+        )
+        return logp.view(columns.shape), spread.view(slates.shape)
+
     def logp(self, histories: Sequences, slates: torch.Tensor) -> torch.Tensor:
         """(H, G, K) log-probability of each item of slates (H, G, K); differentiable."""
-        return self.log_distribution(histories, slates).gather(3, slates[..., None]).squeeze(3)
+        prefix = self.encode(histories)
+        return self.choices(prefix, self.slate_states(prefix, slates), slates, slates[..., None])[0].squeeze(3)
 
     @torch.no_grad()
     def score(self, histories: Sequences) -> torch.Tensor:
@@ -241,3 +266,10 @@ class GPTRec(nn.Module):
         nn.Module.__init__(policy)
         policy.lm = GPT2LMHeadModel.from_pretrained(folder)
         return policy.eval(), vocabulary["items"], vocabulary["fingerprint"]
+
+
+def _require_room(blocked: torch.Tensor, k: int) -> None:
+    left = (~blocked).sum(dim=1)
+    if int(left.min()) < k:
+        row = int(left.argmin())
+        raise ValueError(f"history {row} leaves {int(left[row])} items for a list of {k}: ask for a shorter list")

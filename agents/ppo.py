@@ -13,7 +13,7 @@ from torch import nn
 
 from genrec import runs
 from genrec.agents.advantages import gae, group_advantages, returns_to_go, standardised
-from genrec.agents.gptrec import NEVER, GPTRec
+from genrec.agents.gptrec import GPTRec
 from genrec.agents.rollout import Rollout, collect
 from genrec.config import AlignSettings
 
@@ -35,15 +35,18 @@ def clipped_loss(logp: torch.Tensor, logp_old: torch.Tensor, advantages: torch.T
     return -torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages).mean()
 
 
-def entropy(log_distribution: torch.Tensor) -> torch.Tensor:
-    """(...) −Σ p log p over the last axis, where impossible choices (log p = −inf) add nothing."""
-    return -(log_distribution.exp() * log_distribution.masked_fill(log_distribution == NEVER, 0)).sum(dim=-1)
+def kl_estimate(logp: torch.Tensor, logp_other: torch.Tensor) -> torch.Tensor:
+    """Estimate of KL(p ‖ q) from items drawn from p: mean of q/p − 1 − log(q/p), never negative [Schulman 2020, k3].
 
+    Args:
+        logp: (...) log p of the drawn items.
+        logp_other: (...) log q of them.
 
-def kl_divergence(log_p: torch.Tensor, log_q: torch.Tensor) -> torch.Tensor:
-    """(...) KL(p ‖ q) = Σ p (log p − log q) over the last axis; p and q allow the same choices."""
-    difference = (log_p - log_q).masked_fill(log_p == NEVER, 0)
-    return (log_p.exp() * difference).sum(dim=-1)
+    >>> round(float(kl_estimate(torch.tensor([0.0]), torch.tensor([-1.0]))), 4)  # e^-1 - 1 + 1
+    0.3679
+    """
+    ratio = logp_other - logp
+    return (ratio.exp() - 1 - ratio).mean()
 
 
 class ValueHead(nn.Module):
@@ -66,12 +69,13 @@ class Actor(nn.Module):
         self.policy = policy
         self.critic = ValueHead(int(policy.lm.config.n_embd)).to(policy.device)
 
-    def forward(self, rollout: Rollout) -> tuple[torch.Tensor, torch.Tensor]:
-        """Log-distributions (H, G, K, V+2) and values (H, G, K) along the lists of a rollout."""
+    def forward(self, rollout: Rollout, entropy: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Log-probabilities, entropies (zeros unless wanted) and values along the lists of a rollout, (H, G, K)."""
         prefix = self.policy.encode(rollout.histories)
         states = self.policy.slate_states(prefix, rollout.slates)
-        logits = self.policy.masked_logits(prefix, states, rollout.slates)
-        return torch.log_softmax(logits, dim=3), self.critic(states)
+        slates = rollout.slates
+        logp, surprise = self.policy.choices(prefix, states, slates, slates[..., None], entropy)
+        return logp.squeeze(3), surprise, self.critic(states)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,27 +87,29 @@ class Minibatch:
         logp_old: (H, G, K) log-probabilities under the policy that acted.
         advantages: (H, G, K), standardised over the whole rollout.
         returns: (H, G, K) what the critic should have said.
-        reference: (H, G, K, V+2) the student's log-distribution, where a KL penalty needs it.
+        logp_student: (H, G, K) under the student, where a KL penalty needs it.
     """
 
     rollout: Rollout
     logp_old: torch.Tensor
     advantages: torch.Tensor
     returns: torch.Tensor
-    reference: torch.Tensor | None
+    logp_student: torch.Tensor | None
 
 
 @torch.no_grad()
-def judge(actor: Actor, student: GPTRec | None, rollout: Rollout, settings: AlignSettings) -> list[Minibatch]:
-    """Advantages of a rollout, cut into minibatches of histories.
+def judge(
+    actor: Actor, student: GPTRec | None, rollout: Rollout, settings: AlignSettings
+) -> tuple[list[Minibatch], float]:
+    """Advantages of a rollout, cut into minibatches of histories, and the policy's mean entropy a position.
 
     The log-probabilities of the policy that acted come from the same teacher-forced pass, minibatch by minibatch, as
     those of the update, so that the first ratio is exactly 1 in any precision.
     """
     size = len(rollout.histories)
     parts = [_part(rollout, rows) for rows in np.array_split(np.arange(size), min(settings.minibatches, size))]
-    passes = [actor(part) for part in parts]
-    values = torch.cat([v_t for _, v_t in passes])
+    passes = [actor(part, entropy=True) for part in parts]
+    values = torch.cat([v_t for _, _, v_t in passes])
     if settings.baseline == "group":
         advantages = group_advantages(rollout.r_t, settings.discount)
         returns = returns_to_go(rollout.r_t, settings.discount)
@@ -111,35 +117,31 @@ def judge(actor: Actor, student: GPTRec | None, rollout: Rollout, settings: Alig
         advantages = gae(rollout.r_t, values, settings.discount, settings.gae_lambda)
         returns = advantages + values
     advantages = standardised(advantages)
+    surprise = float(torch.cat([each for _, each, _ in passes]).mean())
     batches, start = [], 0
-    for part, (log_distribution, _) in zip(parts, passes, strict=True):
+    for part, (logp, _, _) in zip(parts, passes, strict=True):
         rows = slice(start, start + len(part.histories))
-        reference = student.log_distribution(part.histories, part.slates) if student else None
-        logp = log_distribution.gather(3, part.slates[..., None]).squeeze(3)
-        batches.append(Minibatch(part, logp, advantages[rows], returns[rows], reference))
+        logp_student = student.logp(part.histories, part.slates) if student else None
+        batches.append(Minibatch(part, logp, advantages[rows], returns[rows], logp_student))
         start = rows.stop
-    return batches
+    return batches, surprise
 
 
 def loss_and_measures(actor: Actor, batch: Minibatch, settings: AlignSettings) -> tuple[torch.Tensor, dict[str, float]]:
     """PPO's loss on a minibatch, with penalties and the critic's error, and what to log of it."""
-    log_distribution, v_t = actor(batch.rollout)
-    logp = log_distribution.gather(3, batch.rollout.slates[..., None]).squeeze(3)
-    surprise = entropy(log_distribution).mean()
+    logp, surprise, v_t = actor(batch.rollout, entropy=settings.entropy > 0)
     error = (v_t - batch.returns).square().mean()
     loss = clipped_loss(logp, batch.logp_old, batch.advantages, settings.clip)
-    loss = loss - settings.entropy * surprise + 0.5 * error
+    loss = loss - settings.entropy * surprise.mean() + 0.5 * error
     with torch.no_grad():
-        log_ratio = logp - batch.logp_old
         spread = batch.returns.var(correction=0).clamp(min=1e-12)
         measures = {
-            "entropy": float(surprise),
-            "clip fraction": float(((log_ratio.exp() - 1).abs() > settings.clip).float().mean()),
-            "approximate kl": float((log_ratio.exp() - 1 - log_ratio).mean()),
+            "clip fraction": float((((logp - batch.logp_old).exp() - 1).abs() > settings.clip).float().mean()),
+            "kl from last policy": float(kl_estimate(batch.logp_old, logp)),
             "explained variance": float(1 - (batch.returns - v_t).var(correction=0) / spread),
         }
-    if batch.reference is not None:
-        from_student = kl_divergence(log_distribution, batch.reference).mean()
+    if batch.logp_student is not None:
+        from_student = kl_estimate(logp, batch.logp_student)
         loss = loss + settings.kl * from_student
         measures["kl from student"] = float(from_student.detach())
     return loss, measures
@@ -208,7 +210,7 @@ def train(
             generator = torch.Generator().manual_seed(seed * 1_000_003 + update)
             with runs.autocast(policy.device, settings.bf16):
                 rollout = collect(policy, env, k, generator, seed=seed * 1_000_003 + update)
-                batches = judge(actor, student, rollout, settings)
+                batches, surprise = judge(actor, student, rollout, settings)
             measures: dict[str, float] = {}
             for _ in range(settings.epochs):
                 for batch in batches:
@@ -219,7 +221,7 @@ def train(
                     optimizer.step()
                     optimizer.zero_grad(set_to_none=True)
             reward = float(rollout.r_t.sum(dim=-1).mean())
-            log.record(update + 1, {"reward": reward, **rollout.terms, **measures})
+            log.record(update + 1, {"reward": reward, "entropy": surprise, **rollout.terms, **measures})
             bar(update + 1, f"reward {reward:.4f}  best valid objective {progress['best']['objective']:.4f}")
     actor.load_state_dict(best)
     policy.eval()
