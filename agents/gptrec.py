@@ -103,6 +103,22 @@ class GPTRec(nn.Module):
         """Where the weights are."""
         return self.lm.transformer.wte.weight.device
 
+    @torch.no_grad()
+    def adopt(self, vectors: torch.Tensor) -> None:
+        """Start from the item vectors of a trained scorer, whatever their width.
+
+        Narrower vectors fill the first dimensions; of wider ones the principal D are kept, which keeps their products
+        as well as D dimensions can.
+
+        Args:
+            vectors: (V+1, d), row 0 is PAD.
+        """
+        weight = self.lm.transformer.wte.weight
+        if vectors.shape[1] > weight.shape[1]:
+            _, _, principal = torch.pca_lowrank(vectors, q=weight.shape[1], center=False)
+            vectors = vectors @ principal
+        weight[: len(vectors), : vectors.shape[1]] = vectors.to(weight)
+
     def encode(self, histories: Sequences) -> Prefix:
         """Run the histories and SEP through the model once; differentiable."""
         tokens = torch.from_numpy(histories.last(self.max_length).padded(side="left"))
@@ -114,14 +130,31 @@ class GPTRec(nn.Module):
         itself = torch.eye(width, dtype=torch.bool, device=self.device)  # padding sees itself, so that no row is empty
         mask = (earlier & visible[:, None, :]) | itself
         cache = DynamicCache(config=self.lm.config)
-        hidden = self.lm.transformer(
+        hidden = self._run(tokens, mask, positions, cache)
+        return Prefix(cache, visible, hidden[:, -1], self.blocked(histories))
+
+    def _run(
+        self, tokens: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: DynamicCache
+    ) -> torch.Tensor:
+        """Hidden states (H, n, D) of new tokens (H, n) that see what ``mask`` (H, n, all) says; the cache grows.
+
+        Attention is written out on a CPU, where the backward pass of the fused bfloat16 kernel takes five times as
+        long, and fused elsewhere.
+        """
+        wanted = "eager" if self.device.type == "cpu" else "sdpa"
+        if self.lm.config._attn_implementation != wanted:
+            self.lm.set_attn_implementation(wanted)
+        seen = mask[:, None]
+        if wanted == "eager":
+            kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
+            seen = torch.zeros(seen.shape, dtype=kind).masked_fill_(~seen, torch.finfo(kind).min)
+        return self.lm.transformer(  # type: ignore[no-any-return]
             input_ids=tokens,
-            attention_mask=mask[:, None],
+            attention_mask=seen,
             position_ids=positions,
             past_key_values=cache,
             use_cache=True,
         ).last_hidden_state
-        return Prefix(cache, visible, hidden[:, -1], self.blocked(histories))
 
     def blocked(self, histories: Sequences) -> torch.Tensor:
         """(H, V+2) True at PAD, SEP and every item of the whole history, however long."""
@@ -159,13 +192,9 @@ class GPTRec(nn.Module):
         among = torch.cat([past, current], dim=1).expand(histories, -1, -1)
         mask = torch.cat([prefix.visible[:, None, :].expand(-1, lists * new, known), among], dim=2)
         positions = torch.arange(self.max_length + start + 1, self.max_length + start + new + 1, device=self.device)
-        hidden = self.lm.transformer(
-            input_ids=items.reshape(histories, -1),
-            attention_mask=mask[:, None],
-            position_ids=positions.repeat(lists)[None].expand(histories, -1),
-            past_key_values=prefix.cache,
-            use_cache=True,
-        ).last_hidden_state
+        hidden = self._run(
+            items.reshape(histories, -1), mask, positions.repeat(lists)[None].expand(histories, -1), prefix.cache
+        )
         return hidden.view(histories, lists, new, -1)  # type: ignore[no-any-return]
 
     def slate_states(self, prefix: Prefix, slates: torch.Tensor) -> torch.Tensor:

@@ -96,20 +96,20 @@ class StudentSettings(_Model):
     """How many of the newest items of a history are read."""
     dropout: Share = 0.0
     """Of embeddings and residual branches while learning lists."""
-    lessons: Count = 100_000
+    lessons: Count = 60_000
     """Histories (random beginnings of training sequences) for which the teacher writes a list."""
     pool: Count = 100
     """Teacher's best items kept for each history, with scores; the first K are its list."""
-    hard: Share = 0.5
+    hard: Share = 0.8
     """Weight of the teacher's list itself as target; the rest goes to its distribution over the pool."""
     temperature: Positive = 1.0
     """Of that distribution."""
-    epochs: Count = 3
+    epochs: Count = 2
     """Passes over the lessons."""
-    learning_rate: Positive = 1e-3
+    learning_rate: Positive = 1.5e-3
     """Peak, after 100 steps of warm-up; falls linearly to 0."""
-    lists_per_step: Count = 128
-    """Lists in one batch."""
+    lists_per_step: Count = 48
+    """Lists in one batch for histories of full length; more for shorter ones."""
     bf16: bool = True
     """Matrix products in bfloat16 on machines where that pays."""
 
@@ -122,11 +122,11 @@ class AlignSettings(_Model):
     NDCG of the event that came next, or none."""
     updates: Count = 400
     """Rollouts, each followed by one PPO update."""
-    histories: Count = 64
+    histories: Count = 32
     """Histories in one rollout."""
     group_size: Count = 8
     """Lists written for each history."""
-    learning_rate: Positive = 3e-4
+    learning_rate: Positive = 1e-3
     """Of AdamW at the start; falls linearly to 5 % of it."""
     epochs: Count = 2
     """Passes over a rollout."""

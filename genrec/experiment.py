@@ -21,6 +21,7 @@ from genrec.data import Cases, ReadOptions, Sequences, Split, load, split
 from genrec.data.splits import random_cases
 from genrec.envs import ListGenerationVectorEnv, ListTask
 from genrec.metrics import Context, Floats, evaluate, measure
+from genrec.models.scorer import NeuralScorer
 from genrec.recipes import load_scorer, train_scorer
 from genrec.recommender import Recommender, Scorer, TopK
 from genrec.rewards import WeightedSum, checked, weighted
@@ -95,6 +96,8 @@ def train_student(bench: Bench, teacher: Path, out: Path) -> Path:
     lessons = _lessons(bench, scorer, teacher, out, pool)
     check = make_lessons(scorer, parts.valid.histories, pool)
     policy = _new_policy(bench)
+    if isinstance(scorer, NeuralScorer):
+        policy.adopt(scorer.embedding.weight[: scorer.num_items + 1])
     found = pretrain(policy, lessons, parts, check, settings.student, settings.k, settings.seed, out, bench.quiet)
     policy.save_pretrained(out, parts.catalogue.item_ids[1:].tolist(), parts.fingerprint)
     runs.drop_checkpoint(out)
