@@ -1,5 +1,6 @@
 """Teacher-student pretraining: GPTRec learns to write the lists that a teacher sorts."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,10 @@ def pretrain(
     Returns:
         Validation metrics of the kept weights, with the loss as ``check loss`` and the share of the teacher's items
         that the student lists as ``overlap``.
+
+    Raises:
+        FloatingPointError: when the loss is no longer finite.
+        Interrupted: after Ctrl-C, once the checkpoint is saved.
     """
     optimizer = torch.optim.AdamW(policy.parameters(), lr=settings.learning_rate, weight_decay=0.01)
     plan = _plan(lessons, settings, policy.max_length, policy.max_length + 1 + k, seed)
@@ -147,6 +152,8 @@ def pretrain(
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             losses.append(float(loss.detach()))
+            if not math.isfinite(losses[-1]):
+                raise FloatingPointError(f"the loss is {losses[-1]} in step {step}: lower the learning rate")
             bar(step, f"loss {losses[-1]:.3f}  best valid NDCG@{k} {progress['best'].get(f'ndcg@{k}', 0):.4f}")
             if step % every == 0 or step == len(plan) or stop.requested:
                 progress["step"] = step

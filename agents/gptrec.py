@@ -148,13 +148,14 @@ class GPTRec(nn.Module):
         if wanted == "eager":
             kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
             seen = torch.zeros(seen.shape, dtype=kind).masked_fill_(~seen, torch.finfo(kind).min)
-        return self.lm.transformer(  # type: ignore[no-any-return]
+        hidden: torch.Tensor = self.lm.transformer(
             input_ids=tokens,
             attention_mask=seen,
             position_ids=positions,
             past_key_values=cache,
             use_cache=True,
         ).last_hidden_state
+        return hidden
 
     def blocked(self, histories: Sequences) -> torch.Tensor:
         """(H, V+2) True at PAD, SEP and every item of the whole history, however long."""
@@ -195,7 +196,7 @@ class GPTRec(nn.Module):
         hidden = self._run(
             items.reshape(histories, -1), mask, positions.repeat(lists)[None].expand(histories, -1), prefix.cache
         )
-        return hidden.view(histories, lists, new, -1)  # type: ignore[no-any-return]
+        return hidden.view(histories, lists, new, -1)
 
     def slate_states(self, prefix: Prefix, slates: torch.Tensor) -> torch.Tensor:
         """(H, G, K, D) the states that predict each item of slates (H, G, K), teacher forced."""

@@ -176,9 +176,12 @@ def train(
         The validation of the kept weights and the update they come from.
 
     Raises:
+        FloatingPointError: when the loss is no longer finite.
         Interrupted: after Ctrl-C, once the checkpoint is saved.
     """
-    actor = Actor(policy)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)  # the critic's start
+        actor = Actor(policy)
     student = copy.deepcopy(policy).eval().requires_grad_(False) if settings.kl else None
     optimizer = torch.optim.AdamW(actor.parameters(), lr=settings.learning_rate, weight_decay=0.0)
     best: runs.Tensors = {}
@@ -216,6 +219,8 @@ def train(
                 for batch in batches:
                     with runs.autocast(policy.device, settings.bf16):
                         loss, measures = loss_and_measures(actor, batch, settings)
+                    if not torch.isfinite(loss):
+                        raise FloatingPointError(f"the loss is {loss} in update {update + 1}: lower the learning rate")
                     loss.backward()
                     torch.nn.utils.clip_grad_norm_(actor.parameters(), 1.0)
                     optimizer.step()

@@ -70,9 +70,12 @@ def compare(bench: Bench, run: Path, users: int | None = None) -> dict[str, Any]
 
     Returns:
         The comparison, also written to ``comparison.json`` in the run, with per-user values beside it.
+
+    Raises:
+        RunError: if the run is not an aligned one, or was made on other data.
     """
     settings, catalogue, k = bench.settings, bench.split.catalogue, bench.settings.k
-    reward = complete_reward(runs.read_json(run / "run.json")["rewards"], "none")
+    reward = complete_reward(runs.read_json(run / "run.json")["rewards"])
     goals = WeightedSum(tuple((checked(term), weight) for term, weight in reward.terms if term.name not in ACCURACY))
     teacher = calibrated(folder_of(run, "teacher"), bench)
     entrants = list(_entrants(bench, run, goals))

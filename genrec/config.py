@@ -55,7 +55,7 @@ class TeacherSettings(_Model):
     """Transformer blocks."""
     heads: Count = 1
     """Attention heads."""
-    max_length: Count = 200
+    max_length: Annotated[int, Field(ge=2)] = 200
     """How many of the newest items of a history are read."""
     dropout: Share = 0.1
     """Share of dropped activations while training."""
@@ -120,6 +120,8 @@ class AlignSettings(_Model):
     accuracy: Literal["relevance", "ndcg", "none"] = "relevance"
     """The accuracy reward that is added with weight 1 unless one is named: the calibrated teacher's expected NDCG, the
     NDCG of the event that came next, or none."""
+    weight: float = 0.3
+    """Of a reward that is named without one."""
     updates: Count = 400
     """Rollouts, each followed by one PPO update."""
     histories: Count = 32

@@ -79,7 +79,7 @@ def train_teacher(bench: Bench, out: Path) -> Path:
 
 
 def train_student(bench: Bench, teacher: Path, out: Path) -> Path:
-    """Teach a GPTRec the teacher's lists, in ``out``; the lists are kept there while it learns.
+    """Teach a GPTRec the teacher's lists, in ``out``.
 
     Returns:
         The folder.
@@ -93,7 +93,7 @@ def train_student(bench: Bench, teacher: Path, out: Path) -> Path:
     scorer = load_scorer(teacher, bench.device)
     unseen = parts.catalogue.num_items - int(parts.valid.histories.distinct().max())
     pool = max(settings.k, min(settings.student.pool, unseen))
-    lessons = _lessons(bench, scorer, teacher, out, pool)
+    lessons = _lessons(bench, scorer, teacher, pool)
     check = make_lessons(scorer, parts.valid.histories, pool)
     policy = _new_policy(bench)
     if isinstance(scorer, NeuralScorer):
@@ -101,7 +101,6 @@ def train_student(bench: Bench, teacher: Path, out: Path) -> Path:
     found = pretrain(policy, lessons, parts, check, settings.student, settings.k, settings.seed, out, bench.quiet)
     policy.save_pretrained(out, parts.catalogue.item_ids[1:].tolist(), parts.fingerprint)
     runs.drop_checkpoint(out)
-    (out / "lessons.safetensors").unlink()
     _finish(out, "student", bench, {"teacher": _relative(teacher, out), "valid": found})
     return out
 
@@ -119,7 +118,7 @@ def align(bench: Bench, rewards: Sequence[str], teacher: Path | None, student: P
     Returns:
         The folder.
     """
-    reward = complete_reward(rewards, bench.settings.align.accuracy)
+    reward = complete_reward(rewards, bench.settings.align.accuracy, bench.settings.align.weight)
     student_made = student is None
     if teacher is None and student is not None:
         teacher = folder_of(student, "teacher")
@@ -150,18 +149,24 @@ def align(bench: Bench, rewards: Sequence[str], teacher: Path | None, student: P
     return out
 
 
-def complete_reward(specs: Sequence[str], accuracy: str) -> WeightedSum:
+def complete_reward(specs: Sequence[str], accuracy: str = "none", weight: float = 1.0) -> WeightedSum:
     """The weighted sum of the named rewards, with the accuracy reward first unless one is named or it is "none".
+
+    Args:
+        specs: such as ``["diversity=0.5"]``.
+        accuracy: "relevance", "ndcg" or "none".
+        weight: of a reward that is named without one; an accuracy reward then has 1.
 
     Raises:
         ValueError: if that leaves no reward at all.
     """
-    named = weighted(specs)
-    has_accuracy = any(term.name in ACCURACY for term, _ in named.terms)
-    chosen = [] if has_accuracy or accuracy == "none" else [accuracy]
-    if not chosen and not specs:
+    if accuracy == "none" and not specs:
         raise ValueError("no reward is left: name one, for instance --reward diversity=0.5")
-    return weighted([*chosen, *specs])
+    full = [spec if "=" in spec or spec in ACCURACY else f"{spec}={weight:g}" for spec in specs]
+    named = weighted(full)
+    if accuracy == "none" or any(term.name in ACCURACY for term, _ in named.terms):
+        return named
+    return weighted([accuracy, *full])
 
 
 def list_task(bench: Bench, reward: WeightedSum, chances: Callable[[Sequences], Floats], max_length: int) -> ListTask:
@@ -255,26 +260,25 @@ def _new_policy(bench: Bench) -> GPTRec:
     return policy.to(bench.device)
 
 
-def _lessons(bench: Bench, scorer: Scorer, teacher: Path, out: Path, pool: int) -> Lessons:
-    """The teacher's lists, from the cache in ``out`` if the same teacher wrote them for the same histories."""
+def _lessons(bench: Bench, scorer: Scorer, teacher: Path, pool: int) -> Lessons:
+    """The teacher's lists, cached in its folder for every student that asks for the same ones."""
     settings = bench.settings
-    key = {"teacher": _digest(teacher), "count": settings.student.lessons, "pool": pool, "seed": settings.seed}
-    cached = out / "lessons.json"
-    if cached.exists() and runs.read_json(cached) == key and (out / "lessons.safetensors").exists():
-        return Lessons.load(out / "lessons.safetensors")
-    bench.say(f"the teacher writes {settings.student.lessons} lists")
-    cases = random_cases(bench.split.train, settings.student.lessons, np.random.default_rng(settings.seed))
+    count, seed = settings.student.lessons, settings.seed
+    cached = teacher / f"lessons-{_digest(teacher)}-{count}-{pool}-{seed}.safetensors"
+    if cached.exists():
+        bench.say(f"the teacher's lists are read from {cached}")
+        return Lessons.load(cached)
+    bench.say(f"the teacher writes {count} lists")
+    cases = random_cases(bench.split.train, count, np.random.default_rng(seed))
     enough = np.flatnonzero(bench.split.catalogue.num_items - cases.histories.distinct() >= pool)
     lessons = make_lessons(scorer, cases.histories.take(enough), pool)
-    out.mkdir(parents=True, exist_ok=True)
-    lessons.save(out / "lessons.safetensors")
-    runs.write_json(cached, key)
+    lessons.save(cached)
     return lessons
 
 
 def _digest(folder: Path) -> str:
     """A hash of the weights of a scorer."""
-    return hashlib.sha256((folder / "scorer.safetensors").read_bytes()).hexdigest()[:16]
+    return hashlib.sha256((folder / "scorer.safetensors").read_bytes()).hexdigest()[:8]
 
 
 def _relative(target: Path, start: Path) -> str:
@@ -314,7 +318,7 @@ def _start(out: Path, kind: str, bench: Bench, **origin: Any) -> None:
     """
     out.mkdir(parents=True, exist_ok=True)
     plan = _plan(kind, bench, **origin)
-    if (out / "checkpoint.json").exists():
+    if (out / runs.CHECKPOINT).exists():
         _require_same(runs.read_json(out / "plan.json"), plan, f"{out} holds a checkpoint of a run")
         bench.say(f"{kind}: going on from the checkpoint in {out}")
     runs.write_json(out / "plan.json", plan)

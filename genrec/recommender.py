@@ -49,7 +49,7 @@ class TopK:
 
     def candidates(self, histories: Sequences, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The k best unseen items and their scores, both (B, k)."""
-        slates, scores = [], []
+        slates, scores = [np.empty((0, k), np.int64)], [np.empty((0, k), np.float32)]
         for batch in batches(histories, self.batch_size):
             score = mask_seen(self.scorer.score(batch), batch)
             require_choice(score, k)

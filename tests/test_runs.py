@@ -133,7 +133,7 @@ def test_a_checkpoint_without_moments_or_best(tmp_path: Path):
 def test_checkpoint_files_hold_no_pickle_and_can_be_dropped(tmp_path: Path):
     module, optimizer = trained(steps=1, seed=0)
     runs.save_checkpoint(tmp_path, module, {}, optimizer, {})
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.json", "checkpoint.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.safetensors"]
     runs.drop_checkpoint(tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert runs.load_checkpoint(tmp_path, module, optimizer) is None

@@ -2,8 +2,7 @@
 
 import typer
 
-from genrec.cli import data, rewards
-from genrec.cli.doctor import doctor
+from genrec.cli import data, doctor, rewards
 from genrec.cli.recommending import recommend
 from genrec.cli.training import align, compare, pretrain, train_teacher
 
@@ -23,6 +22,6 @@ app.command()(align)
 app.command()(compare)
 app.command()(recommend)
 app.add_typer(rewards.app)
-app.command()(doctor)
+app.command()(doctor.doctor)
 
 __all__ = ["app"]

@@ -16,7 +16,13 @@ PACKAGES = ("numpy", "pandas", "gymnasium", "transformers", "stable-baselines3",
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
 ) -> None:
-    """Show what genrec finds on this machine. Nothing is changed; the exit status is 0 where it could look."""
+    """Show what genrec finds on this machine. Nothing is changed; the exit status is 0 where it could look.
+
+    \b
+    Examples:
+      genrec doctor
+      genrec doctor --json
+    """  # noqa: D301
     facts = examine()
     if as_json:
         typer.echo(json.dumps(facts, indent=2))

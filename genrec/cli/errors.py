@@ -1,4 +1,4 @@
-"""Mistakes of the caller become one message on stderr and exit status 1."""
+"""Mistakes of the caller become one message on stderr and exit status 1; Ctrl-C one and exit status 130."""
 
 import functools
 from collections.abc import Callable
@@ -9,11 +9,15 @@ import typer
 P = ParamSpec("P")
 R = TypeVar("R")
 
+MISTAKES = (ValueError, KeyError, OSError, FloatingPointError)  # the last one of a training that diverged
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
 
 def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """A command that prints ``error: ...`` and exits with 1 where it raises ValueError, KeyError or OSError.
+    """A command that prints ``error: ...`` and exits with 1 where it raises one of ``MISTAKES``.
 
-    The signature is kept, so Typer reads the options of the wrapped command.
+    A training that was stopped by Ctrl-C and saved says how to go on and exits with 130. The signature is kept, so
+    Typer reads the options of the wrapped command.
     """
 
     @functools.wraps(command)
@@ -22,13 +26,20 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             return command(*args, **kwargs)
         except BrokenPipeError:
             raise  # the reader of our output left, as `head` does; the command line framework exits quietly
-        except (ValueError, KeyError, OSError) as error:
+        except MISTAKES as error:
             typer.echo(f"error: {message(error)}", err=True)
             raise typer.Exit(1) from error
+        except Exception as error:
+            from genrec.runs import Interrupted  # here, so that help does not import torch
+
+            if not isinstance(error, Interrupted):
+                raise
+            typer.echo(str(error), err=True)
+            raise typer.Exit(INTERRUPTED) from error
 
     return reporting
 
 
-def message(error: ValueError | KeyError | OSError) -> str:
+def message(error: Exception) -> str:
     """What the error says, without the quotes that KeyError puts around its message."""
     return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)

@@ -85,9 +85,12 @@ class Recipe:
         """
         hidden = self.scorer.states(batch.inputs, batch.rows)
         leaf = hidden.detach().requires_grad_()
+        ids = self.negatives(batch.targets, generator)
         total = 0.0
-        for part, targets in zip(leaf.split(chunk), batch.targets.split(chunk), strict=True):
-            scores, positive = self.compare(part, targets, self.negatives(targets, generator))
+        for start in range(0, len(leaf), chunk):
+            rows = slice(start, start + chunk)
+            targets = batch.targets[rows]
+            scores, positive = self.compare(leaf[rows], targets, ids if ids is None or ids.dim() == 1 else ids[rows])
             loss = self.loss(scores, positive) * (len(targets) / len(batch.targets))
             torch.autograd.backward(loss)
             total += float(loss.detach())

@@ -13,6 +13,7 @@ from genrec.config import TeacherSettings
 from genrec.data.sequences import Sequences, length_buckets
 from genrec.data.splits import Split
 from genrec.metrics import evaluate
+from genrec.models.objectives import Batch
 from genrec.models.scorer import Recipe
 from genrec.recommender import TopK
 
@@ -82,15 +83,13 @@ def fit(
                 if measured["ndcg@10"] > progress["best"].get("ndcg@10", -1.0):
                     best = {name: value.clone() for name, value in scorer.state_dict().items()}
                     progress |= {"best": {"epoch": epoch, **measured}, "since_best": 0}
-                if folder:
-                    state = progress | _generator_states(numbers, generator)
-                    runs.save_checkpoint(folder, scorer, best, optimizer, state)
             log.record(epoch, values)
             bar(epoch, f"loss {values['loss']:.3f}  best valid NDCG@10 {progress['best'].get('ndcg@10', 0):.4f}")
+            if folder and ("valid ndcg@10" in values or stop.requested):
+                state = progress | _generator_states(numbers, generator)
+                runs.save_checkpoint(folder, scorer, best, optimizer, state)
             if stop.requested:
-                raise runs.Interrupted(
-                    f"stopped after epoch {epoch}; the same command goes on from the last validation"
-                )
+                raise runs.Interrupted(f"stopped after epoch {epoch}; the same command goes on from there")
             if progress["since_best"] >= settings.patience:
                 log.say(f"no better validation for {settings.patience} evaluations: stopped at epoch {epoch}")
                 break
@@ -104,7 +103,7 @@ CHUNK = 2048  # rows scored at a time: (2048, V) scores stay in the processor's 
 
 def _batches(
     recipe: Recipe, sequences: Sequences, settings: TeacherSettings, numbers: np.random.Generator
-) -> Iterator[Any]:
+) -> Iterator[Batch]:
     scorer = recipe.scorer
     for rows in length_buckets(sequences.lengths, scorer.max_length, settings.tokens_per_step, numbers):
         yield scorer.objective.batch(sequences.take(rows), scorer.max_length, scorer.embedding.mask_id, numbers)
