@@ -70,6 +70,7 @@ def group_advantages(r_t: torch.Tensor, discount: float = 1.0) -> torch.Tensor:
     if lists < 2:
         raise ValueError("the group baseline needs at least 2 lists a history: raise group_size, or use the critic")
     returns = returns_to_go(r_t, discount)
+    returns = returns - returns[..., :1, :]  # equal returns become exactly 0: rounding would be standardised to 1
     return (returns - returns.mean(dim=-2, keepdim=True)) * (lists / (lists - 1))
 
 

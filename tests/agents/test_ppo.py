@@ -1,0 +1,345 @@
+"""PPO on catalogues of eight items, where what should be learnt is known."""
+
+import json
+import math
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from genrec import runs
+from genrec.agents.advantages import group_advantages
+from genrec.agents.decoding import NextK
+from genrec.agents.gptrec import GPTRec
+from genrec.agents.ppo import Actor, ValueHead, clipped_loss, judge, kl_estimate, loss_and_measures, train
+from genrec.agents.rollout import collect
+from genrec.config import AlignSettings
+from genrec.data import Sequences, make_catalogue
+from genrec.envs import ListGenerationVectorEnv, ListTask
+from genrec.rewards import FunctionReward, RewardError, WeightedSum
+
+V, K, WANTED = 8, 3, 5
+HISTORIES = Sequences.from_lists([[1], [2], [3], [1, 2], [2, 3], [1, 2, 3]])
+
+
+def settings(**changes: object) -> AlignSettings:
+    small = {"updates": 20, "histories": 6, "group_size": 4, "evaluate_every": 5, "learning_rate": 0.01}
+    return AlignSettings.model_validate(small | changes)
+
+
+def tiny(seed: int = 0) -> GPTRec:
+    torch.manual_seed(seed)
+    return GPTRec(V, hidden_size=16, blocks=1, heads=2, max_length=3, max_slate=K, dropout=0.1).eval()
+
+
+def first_is_wanted(slates: np.ndarray, context: object) -> np.ndarray:
+    return (slates == WANTED) * (np.arange(slates.shape[1]) == 0)
+
+
+def share_of_even(slates: np.ndarray, context: object) -> np.ndarray:
+    return (slates % 2 == 0) / K
+
+
+def constant(slates: np.ndarray, context: object) -> np.ndarray:
+    return np.full(slates.shape, 0.1)
+
+
+def environment(gains: Callable[[np.ndarray, object], np.ndarray], group_size: int = 4) -> ListGenerationVectorEnv:
+    catalogue = make_catalogue([str(i) for i in range(1, V + 1)])
+    reward = WeightedSum(((FunctionReward(gains, gains.__name__), 1.0),))
+    task = ListTask(HISTORIES, np.zeros(len(HISTORIES), np.int64), catalogue, reward, K, max_length=3)
+    return ListGenerationVectorEnv(task, num_envs=6 * group_size, group_size=group_size)
+
+
+def objective(gains: Callable[[np.ndarray, object], np.ndarray]) -> Callable[[GPTRec], dict[str, float]]:
+    return lambda policy: {"objective": float(gains(NextK(policy).recommend(HISTORIES, K), None).sum(axis=1).mean())}
+
+
+def weights_of(policy: GPTRec) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in policy.state_dict().items()}
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def chance_of_wanted(policy: GPTRec) -> float:
+    slates = torch.full((len(HISTORIES), 1, 1), WANTED)
+    return float(policy.logp(HISTORIES, slates).detach().exp().mean())
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "loss"),
+    [
+        (1.0, 2.0, -2.0),
+        (1.1, 2.0, -2.2),
+        (1.5, 2.0, -2.4),  # clipped at 1.2
+        (0.5, 2.0, -1.0),  # a good action that became rarer is not clipped
+        (0.5, -2.0, 1.6),  # clipped at 0.8
+        (1.5, -2.0, 3.0),  # a bad action that became more frequent is not clipped
+    ],
+)
+def test_clipped_loss_and_where_its_gradient_is_zero(ratio, advantage, loss):
+    logp = torch.tensor([math.log(ratio) - 1.0], requires_grad=True)
+    found = clipped_loss(logp, torch.tensor([-1.0]), torch.tensor([advantage]), clip=0.2)
+    found.backward()
+    assert found.item() == pytest.approx(loss, rel=1e-5)
+    clipped = loss in (-2.4, 1.6)
+    assert logp.grad.item() == (0 if clipped else pytest.approx(-ratio * advantage, rel=1e-5))
+
+
+def test_clipped_loss_is_a_mean():
+    at = torch.zeros(2, 2)
+    assert clipped_loss(at, at, torch.tensor([[1.0, 2.0], [3.0, 6.0]]), clip=0.1).item() == -3
+
+
+def test_kl_estimate_by_hand():
+    # q/p is 2 and 1/2: 2 - 1 - log 2 and 1/2 - 1 + log 2, mean 1/4
+    p = torch.tensor([0.0, 0.0])
+    assert kl_estimate(p, torch.tensor([math.log(2), -math.log(2)])).item() == pytest.approx(0.25, abs=1e-6)
+    assert kl_estimate(p, p).item() == 0
+
+
+def test_kl_estimate_is_unbiased_under_the_first_distribution():
+    """p = (.5, .3, .2), q = (.2, .3, .5): every item as often as p draws it, KL = .3 log 2.5."""
+    p, q = torch.tensor([0.5, 0.3, 0.2]), torch.tensor([0.2, 0.3, 0.5])
+    drawn = torch.tensor([0] * 5 + [1] * 3 + [2] * 2)
+    assert kl_estimate(p.log()[drawn], q.log()[drawn]).item() == pytest.approx(0.3 * math.log(2.5), abs=1e-6)
+
+
+def test_the_critic_does_not_move_the_policy():
+    states = torch.ones(2, 4, requires_grad=True)
+    ValueHead(4)(states).sum().backward()
+    assert states.grad is None
+
+
+def judged(precision: torch.dtype, **changes: object):
+    policy = tiny()
+    actor, chosen = Actor(policy), settings(**changes)
+    generator = torch.Generator().manual_seed(1)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
+        rollout = collect(policy, environment(share_of_even), K, generator, seed=1)
+        batches, surprise = judge(actor, tiny(seed=5), rollout, chosen)
+    return actor, rollout, batches, surprise
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("minibatches", [1, 4])
+def test_the_first_ratio_is_exactly_one(precision, minibatches):
+    actor, _, batches, _ = judged(precision, minibatches=minibatches, entropy=0.01, kl=0.1)
+    assert [len(batch.rollout.histories) for batch in batches] == ([6] if minibatches == 1 else [2, 2, 1, 1])
+    for batch in batches:
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
+            logp, _, _ = actor(batch.rollout, entropy=False)
+            _, measures = loss_and_measures(actor, batch, settings(entropy=0.01))
+        assert torch.equal(logp, batch.logp_old)
+        assert (measures["clip fraction"], measures["kl from last policy"]) == (0, 0)
+        assert measures["kl from student"] > 0
+
+
+def test_judge_cuts_the_rollout_without_mixing_it_up():
+    _, rollout, batches, surprise = judged(torch.float32, minibatches=4)
+    assert torch.equal(torch.cat([batch.rollout.slates for batch in batches]), rollout.slates)
+    assert torch.equal(torch.cat([batch.rollout.r_t for batch in batches]), rollout.r_t)
+    rows = [row.tolist() for batch in batches for row in batch.rollout.histories]
+    assert rows == [row.tolist() for row in rollout.histories]
+    raw = group_advantages(rollout.r_t)
+    advantages = torch.cat([batch.advantages for batch in batches])
+    torch.testing.assert_close(advantages * raw.std(correction=0), raw)
+    expected = tiny().logp(rollout.histories, rollout.slates)
+    torch.testing.assert_close(torch.cat([batch.logp_old for batch in batches]), expected.detach())
+    student = tiny(seed=5).logp(rollout.histories, rollout.slates)
+    torch.testing.assert_close(torch.cat([batch.logp_student for batch in batches]), student.detach())
+    # an untrained policy is nearly uniform over what is left: 5 to 7 items at first, two fewer at last
+    assert math.log(3) < surprise < math.log(7)
+
+
+def test_judge_with_a_critic():
+    actor, rollout, batches, _ = judged(torch.float32, minibatches=1, baseline="critic", gae_lambda=1.0)
+    values = actor(rollout, entropy=False)[2].detach()
+    to_go = rollout.r_t.flip(2).cumsum(dim=2).flip(2)
+    torch.testing.assert_close(batches[0].returns, to_go)
+    raw = to_go - values
+    torch.testing.assert_close(batches[0].advantages, raw / raw.std(correction=0))
+
+
+def test_penalties_join_the_loss():
+    actor, _, (batch,), surprise = judged(torch.float32, minibatches=1, kl=1.0)
+    plain, _ = loss_and_measures(actor, batch, settings())
+    penal, measures = loss_and_measures(actor, batch, settings(kl=0.7, entropy=0.3))
+    expected = 0.7 * measures["kl from student"] - 0.3 * surprise
+    assert float((penal - plain).detach()) == pytest.approx(expected, abs=1e-5)
+    values = actor(batch.rollout, entropy=False)[2]
+    error = 0.5 * float((values - batch.returns).square().mean().detach())
+    # at ratio 1 the clipped loss is minus the mean advantage, 0 in every group
+    assert float(plain.detach()) == pytest.approx(error, abs=1e-5)
+
+
+def test_one_step_raises_what_was_good():
+    actor, _, (batch,), _ = judged(torch.float32, minibatches=1)
+    optimizer = torch.optim.SGD(actor.policy.parameters(), lr=0.01)
+    loss, _ = loss_and_measures(actor, batch, settings())
+    loss.backward()
+    optimizer.step()
+    change = actor(batch.rollout, entropy=False)[0].detach() - batch.logp_old
+    assert float((change * batch.advantages).mean()) > 0
+    assert float(change[batch.advantages > 0].mean()) > 0
+    assert float(change[batch.advantages < 0].mean()) < 0
+
+
+@pytest.mark.parametrize("baseline", ["group", "critic"])
+@pytest.mark.parametrize(("gains", "reached"), [(first_is_wanted, 0.9), (share_of_even, 0.9)])
+def test_learns_what_is_paid(baseline, gains, reached):
+    policy = tiny()
+    assert objective(gains)(policy)["objective"] < 0.6
+    found = train(policy, environment(gains), objective(gains), settings(updates=25, baseline=baseline), K, quiet=True)
+    assert found["objective"] >= reached
+    assert objective(gains)(policy)["objective"] == found["objective"]
+    assert found["update"] > 0
+
+
+def test_the_last_position_is_credited_alone():
+    """Only the third item is paid, so nothing should be learnt of the first two that was not noise."""
+
+    def third(slates, context):
+        return (slates == WANTED) * (np.arange(slates.shape[1]) == 2)
+
+    policy = tiny()
+    found = train(policy, environment(third), objective(third), settings(updates=25), K, quiet=True)
+    assert found["objective"] >= 0.9
+
+
+@pytest.mark.parametrize("group_size", [3, 4])
+def test_a_constant_reward_teaches_nothing(group_size):
+    """Not even rounding: the policy stays where it was, bit for bit."""
+    policy, start = tiny(), weights_of(tiny())
+    count = iter(range(100))
+    chosen = settings(updates=5, evaluate_every=1, group_size=group_size)
+    env = environment(constant, group_size)
+    found = train(policy, env, lambda _: {"objective": float(next(count))}, chosen, K, quiet=True)
+    assert found["update"] == 5
+    assert same(weights_of(policy), start)
+
+
+def test_a_harmful_reward_returns_the_student():
+    def harm(policy):
+        return {"objective": -chance_of_wanted(policy)}
+
+    policy, start = tiny(), weights_of(tiny())
+    found = train(policy, environment(first_is_wanted), harm, settings(), K, quiet=True)
+    assert found["update"] == 0
+    assert same(weights_of(policy), start)
+
+
+def test_the_best_validated_weights_are_kept():
+    seen, script = [], iter([0.1, 0.2, 0.9, 0.9, 0.3])
+
+    def scripted(policy):
+        seen.append(weights_of(policy))
+        return {"objective": next(script), "other": len(seen)}
+
+    policy = tiny()
+    found = train(policy, environment(share_of_even), scripted, settings(), K, quiet=True)
+    assert found == {"update": 10, "objective": 0.9, "other": 3}
+    assert same(weights_of(policy), seen[2])
+    assert not same(seen[2], seen[3])
+    assert not policy.training
+
+
+def distance(policy: GPTRec, student: GPTRec) -> float:
+    """KL of the first choice, exact."""
+    slates = torch.ones((len(HISTORIES), 1, 1), dtype=torch.long)
+    with torch.no_grad():
+        p, q = (each.log_distribution(HISTORIES, slates)[:, 0, 0].clamp(min=-1e9) for each in (policy, student))
+    return float((p.exp() * (p - q)).sum(dim=1).mean())
+
+
+def test_a_kl_penalty_keeps_the_policy_near_the_student():
+    found = {}
+    for kl in (0.0, 3.0):
+        policy, count = tiny(), iter(range(100))
+        chosen = settings(updates=20, kl=kl)
+        env = environment(first_is_wanted)
+        train(policy, env, lambda _, c=count: {"objective": float(next(c))}, chosen, K, quiet=True)
+        found[kl] = distance(policy, tiny())
+    assert found[0.0] > 0.3
+    assert 0 < found[3.0] < found[0.0] / 3
+
+
+def finished(baseline: str, folder: Path | None, after: Callable[[int], None] = lambda _: None) -> GPTRec:
+    """A training of 6 updates from a fresh student; ``after`` is called with the number of each validation."""
+    policy, calls = tiny(), iter(range(1, 100))
+
+    def validate(policy: GPTRec) -> dict[str, float]:
+        after(next(calls))
+        return {"objective": chance_of_wanted(policy)}
+
+    chosen = settings(updates=6, evaluate_every=2, baseline=baseline, kl=0.1)
+    train(policy, environment(first_is_wanted), validate, chosen, K, 3, folder, quiet=True)
+    return policy
+
+
+def checkpointed_update(folder: Path) -> int:
+    actor = Actor(tiny())
+    found = runs.load_checkpoint(folder, actor, torch.optim.AdamW(actor.parameters()))
+    assert found
+    return found[0]["update"]
+
+
+@pytest.mark.parametrize("baseline", ["group", "critic"])
+def test_ctrl_c_and_the_same_again_is_as_if_nothing_had_happened(baseline, tmp_path):
+    whole = finished(baseline, None)
+    with pytest.raises(runs.Interrupted, match="stopped before update 5; the same command goes on from there"):
+        finished(baseline, tmp_path, lambda call: os.kill(os.getpid(), signal.SIGINT) if call == 3 else None)
+    assert checkpointed_update(tmp_path) == 4
+    calls = []
+    torch.manual_seed(999)
+    resumed = finished(baseline, tmp_path, calls.append)
+    assert calls == [1, 2]  # after updates 4 and 6
+    assert same(weights_of(resumed), weights_of(whole))
+    assert not same(weights_of(resumed), weights_of(tiny()))
+    steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert set(steps) == set(range(7))
+
+
+def test_the_seed_decides_the_critic_too():
+    torch.manual_seed(1)
+    one = finished("critic", None)
+    torch.manual_seed(2)
+    assert same(weights_of(one), weights_of(finished("critic", None)))
+
+
+def test_a_reward_that_breaks_stops_the_training_and_spares_the_checkpoint(tmp_path):
+    calls = iter(range(1000))
+
+    def fickle(slates, context):
+        """Breaks in the third step of update 8: three calls an update."""
+        return np.full(slates.shape, np.nan) if next(calls) == 7 * K + 2 else share_of_even(slates, context)
+
+    policy = tiny()
+    with pytest.raises(RewardError, match=r"reward 'fickle' is nan for item \d+ at position 3 of list 0"):
+        train(policy, environment(fickle), objective(share_of_even), settings(), K, 0, tmp_path, quiet=True)
+    assert checkpointed_update(tmp_path) == 5
+    found = train(tiny(), environment(fickle), objective(share_of_even), settings(), K, 0, tmp_path, quiet=True)
+    whole = tiny()
+    assert found == train(whole, environment(share_of_even), objective(share_of_even), settings(), K, quiet=True)
+
+
+def test_a_loss_that_is_no_number_says_what_to_do():
+    def huge(slates, context):
+        return np.full(slates.shape, 1e30)
+
+    with pytest.raises(FloatingPointError, match="the loss is inf in update 1: lower the learning rate"):
+        train(tiny(), environment(huge), objective(share_of_even), settings(), K, quiet=True)
+
+
+def test_a_single_list_a_history_needs_the_critic():
+    env, validate = environment(share_of_even, group_size=1), objective(share_of_even)
+    with pytest.raises(ValueError, match="raise group_size, or use the critic"):
+        train(tiny(), env, validate, settings(group_size=1), K, quiet=True)
+    found = train(tiny(), env, validate, settings(group_size=1, baseline="critic", updates=2), K, quiet=True)
+    assert "objective" in found
