@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from genrec.models.losses import bce, gbce, gbce_beta, softmax
+from genrec.models.losses import bce, bpr, gbce, gbce_beta, softmax
 
 
 def scores(rows: int = 6, columns: int = 9, seed: int = 0) -> torch.Tensor:
@@ -104,14 +104,14 @@ def test_gbce_survives_scores_that_saturate():
     torch.testing.assert_close(gradient, torch.tensor([[-0.125, 0.25], [0.0, 0.0]]))
 
 
-@pytest.mark.parametrize("loss", [softmax, bce, partial(gbce, beta=0.4)])
+@pytest.mark.parametrize("loss", [softmax, bce, bpr, partial(gbce, beta=0.4)])
 def test_a_candidate_at_minus_infinity_is_no_candidate(loss):
     table, positive = scores(), torch.tensor([0, 1, 2, 3, 8, 0])
     wider = torch.cat([table, torch.full((6, 2), -torch.inf)], dim=1)
     assert float(loss(wider, positive)) == pytest.approx(float(loss(table, positive)), abs=1e-6)
 
 
-@pytest.mark.parametrize("loss", [softmax, bce, partial(gbce, beta=0.4)])
+@pytest.mark.parametrize("loss", [softmax, bce, bpr, partial(gbce, beta=0.4)])
 def test_loss_is_float32_for_half_precision_scores(loss):
     table, positive = scores().bfloat16(), torch.tensor([0, 1, 2, 3, 8, 0])
     value, gradient = value_and_gradient(loss, table, positive)
@@ -134,3 +134,54 @@ def test_beta_with_as_many_negatives_as_items_is_plain_bce():
 def test_t_outside_its_range_is_named(t):
     with pytest.raises(ValueError, match=rf"t must lie in \[0, 1\], not {t}"):
         gbce_beta(100, 10, t)
+
+
+def test_bpr_by_hand():
+    # pairs (1, 0), (1, 2) and, in row two, (0, 0) alone: (log(1 + 1/e) + log(1 + e)) / 2 and log 2
+    table = torch.tensor([[1.0, 0.0, 2.0], [0.0, 0.0, -torch.inf]])
+    expected = ((0.313262 + 1.313262) / 2 + 0.693147) / 2
+    assert float(bpr(table, torch.tensor([0, 1]))) == pytest.approx(expected, abs=1e-5)
+
+
+SETS = torch.tensor([[1, 2, 5], [2, 0, 0], [8, 1, 0], [3, 0, 0], [4, 7, 0], [7, 6, 5]])
+
+
+def over_members(loss_of_row, table: torch.Tensor) -> torch.Tensor:
+    """Mean over rows of a float64 loss of the row's candidates and a boolean label for each."""
+    losses = []
+    for row, members in zip(table.double(), SETS.tolist(), strict=True):
+        there = row > -torch.inf
+        label = torch.zeros(9, dtype=torch.bool)
+        label[[m for m in members if m]] = True
+        losses.append(loss_of_row(row[there], label[there]))
+    return torch.stack(losses).mean()
+
+
+def all_pairs(row: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    return torch.stack([-functional.logsigmoid(p - n) for p in row[label] for n in row[~label]]).mean()
+
+
+REFERENCES = {
+    softmax: lambda row, label: -row.log_softmax(0)[label].mean(),
+    bce: lambda row, label: functional.binary_cross_entropy_with_logits(row, label.double()),
+    bpr: all_pairs,
+}
+
+
+@pytest.mark.parametrize("loss", REFERENCES, ids=lambda f: f.__name__)
+def test_sets_of_positives_agree_with_their_definition(loss):
+    table = scores()
+    table[:, 0] = table[3, 7] = -torch.inf
+    value, gradient = value_and_gradient(loss, table, SETS)
+    expected, slope = value_and_gradient(lambda t, _: over_members(REFERENCES[loss], t), table.double(), SETS)
+    assert value == pytest.approx(expected, abs=1e-6)
+    torch.testing.assert_close(gradient.double(), slope, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("loss", [softmax, bce, bpr, partial(gbce, beta=0.4)])
+def test_a_set_of_one_is_a_positive(loss):
+    table, positive = with_holes()
+    for a, b in zip(
+        value_and_gradient(loss, table, positive), value_and_gradient(loss, table, positive[:, None]), strict=True
+    ):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
