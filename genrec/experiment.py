@@ -97,7 +97,7 @@ def train_student(bench: Bench, teacher: Path, out: Path) -> Path:
     check = make_lessons(scorer, parts.valid.histories, pool)
     policy = _new_policy(bench)
     if isinstance(scorer, NeuralScorer):
-        policy.adopt(scorer.embedding.weight[: scorer.num_items + 1])
+        policy.adopt(scorer.embedding.vectors())
     found = pretrain(policy, lessons, parts, check, settings.student, settings.k, settings.seed, out, bench.quiet)
     policy.save_pretrained(out, parts.catalogue.item_ids[1:].tolist(), parts.fingerprint)
     runs.drop_checkpoint(out)

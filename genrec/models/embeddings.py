@@ -1,8 +1,46 @@
 """Item embeddings: ids to vectors on the way in, vectors to scores on the way out."""
 
+from typing import Protocol
+
 import torch
 from torch import nn
 from torch.nn import functional
+
+
+class Embedding(Protocol):
+    """What a scorer needs of its item embedding, which is a module."""
+
+    num_items: int
+
+    @property
+    def mask_id(self) -> int:
+        """Index of the MASK token, V+1."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        ...
+
+    def __call__(self, ids: torch.Tensor) -> torch.Tensor:
+        """Vectors (..., D) of ids (...); PAD is the zero vector and gets no gradient."""
+        ...
+
+    def vectors(self) -> torch.Tensor:
+        """(V+1, D) vectors of all items; row 0 is PAD."""
+        ...
+
+    def score(self, hidden: torch.Tensor, ids: torch.Tensor | None = None) -> torch.Tensor:
+        """Dot products of states with items.
+
+        Args:
+            hidden: (N, D).
+            ids: None for the whole catalogue, (C,) for the same items in every row, (N, C) for items of each row.
+
+        Returns:
+            (N, V+1) with -inf at PAD, or (N, C).
+        """
+        ...
 
 
 class Table(nn.Module):
@@ -32,9 +70,18 @@ class Table(nn.Module):
         """Index of the MASK token, V+1."""
         return self.num_items + 1
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.weight.device
+
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Vectors (..., D) of ids (...); PAD is the zero vector and gets no gradient."""
         return functional.embedding(ids, self.weight, padding_idx=0)
+
+    def vectors(self) -> torch.Tensor:
+        """(V+1, D) vectors of all items; row 0 is PAD."""
+        return self.weight[: self.num_items + 1]
 
     def score(self, hidden: torch.Tensor, ids: torch.Tensor | None = None) -> torch.Tensor:
         """Dot products of states with items.
@@ -50,5 +97,5 @@ class Table(nn.Module):
             return hidden @ self.weight[ids].T
         if ids is not None and ids.shape[1] * 16 < self.num_items:
             return torch.einsum("nd,ncd->nc", hidden, self.weight[ids])
-        scores = torch.addmm(self.excluded.to(hidden.dtype), hidden, self.weight[: self.num_items + 1].T)
+        scores = torch.addmm(self.excluded.to(hidden.dtype), hidden, self.vectors().T)
         return scores if ids is None else scores.gather(1, ids)  # one product beats gathering C vectors a row

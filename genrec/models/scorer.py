@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from genrec.data.sequences import Sequences
-from genrec.models.embeddings import Table
+from genrec.models.embeddings import Embedding
 from genrec.models.losses import Loss
 from genrec.models.negatives import Negatives
 from genrec.models.objectives import Batch, Objective
@@ -16,13 +16,13 @@ class NeuralScorer(nn.Module):
     """P(next item | history) up to a constant: embed, run the backbone, score one state against all items.
 
     Args:
-        embedding: ids to vectors and vectors to scores.
+        embedding: a module, ids to vectors and vectors to scores.
         backbone: (B, T, D), mask (B, T) -> (B, T, D).
         objective: how histories become inputs.
         max_length: T, how much of a history is read.
     """
 
-    def __init__(self, embedding: Table, backbone: nn.Module, objective: Objective, max_length: int) -> None:
+    def __init__(self, embedding: Embedding, backbone: nn.Module, objective: Objective, max_length: int) -> None:
         super().__init__()
         self.embedding = embedding
         self.backbone = backbone
@@ -37,7 +37,7 @@ class NeuralScorer(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.embedding.weight.device
+        return self.embedding.device
 
     def states(self, inputs: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """(N, D) states of the flattened ``rows`` of inputs (B, T)."""
