@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from genrec import runs
 from genrec.baselines import Markov, Popularity
 from genrec.data import Cases, Sequences
-from genrec.experiment import ACCURACY, Bench, calibrated, complete_reward, folder_of, open_recommender
+from genrec.experiment import ACCURACY, Bench, calibrated, folder_of, open_recommender
 from genrec.metrics import Floats, Slates, coverage, measure
 from genrec.recommender import TopK
 from genrec.rerankers import Pool, draw_pool, greedy, mmr, popularity_penalised, sog
-from genrec.rewards import Diversity, Novelty, Relevance, Reward, WeightedSum, checked
+from genrec.rewards import Diversity, Novelty, Relevance, Reward, WeightedSum, checked, weighted
 
 HISTORIES_AT_ONCE = 1024
 
@@ -75,7 +75,10 @@ def compare(bench: Bench, run: Path, users: int | None = None) -> dict[str, Any]
         RunError: if the run is not an aligned one, or was made on other data.
     """
     settings, catalogue, k = bench.settings, bench.split.catalogue, bench.settings.k
-    reward = complete_reward(runs.read_json(run / "run.json")["rewards"])
+    described = runs.read_json(run / "run.json")
+    if described["kind"] != "aligned":
+        raise runs.RunError(f"{run} is a {described['kind']} run; a run of `genrec align` is needed here")
+    reward = weighted(described["rewards"])
     goals = WeightedSum(tuple((checked(term), weight) for term, weight in reward.terms if term.name not in ACCURACY))
     teacher = calibrated(folder_of(run, "teacher"), bench)
     entrants = list(_entrants(bench, run, goals))

@@ -24,7 +24,7 @@ from genrec.metrics import Context, Floats, evaluate, measure
 from genrec.models.scorer import NeuralScorer
 from genrec.recipes import load_scorer, train_scorer
 from genrec.recommender import Recommender, Scorer, TopK
-from genrec.rewards import WeightedSum, checked, weighted
+from genrec.rewards import WeightedSum, checked, parse, weighted
 
 ACCURACY = ("relevance", "ndcg")
 
@@ -118,7 +118,8 @@ def align(bench: Bench, rewards: Sequence[str], teacher: Path | None, student: P
     Returns:
         The folder.
     """
-    reward = complete_reward(rewards, bench.settings.align.accuracy, bench.settings.align.weight)
+    names = complete_specs(rewards, bench.settings.align.accuracy, bench.settings.align.weight)
+    reward = weighted(names)
     student_made = student is None
     if teacher is None and student is not None:
         teacher = folder_of(student, "teacher")
@@ -126,7 +127,6 @@ def align(bench: Bench, rewards: Sequence[str], teacher: Path | None, student: P
     student = train_student(bench, teacher, out / "student") if student is None else student
     _require(teacher, ("teacher",), bench)
     _require(student, ("student", "aligned"), bench)
-    names = [f"{term.name}={weight:g}" for term, weight in reward.terms]
     if _is_finished(out, "aligned", bench, rewards=names):
         return out
     _start(out, "aligned", bench, rewards=names)
@@ -149,8 +149,10 @@ def align(bench: Bench, rewards: Sequence[str], teacher: Path | None, student: P
     return out
 
 
-def complete_reward(specs: Sequence[str], accuracy: str = "none", weight: float = 1.0) -> WeightedSum:
-    """The weighted sum of the named rewards, with the accuracy reward first unless one is named or it is "none".
+def complete_specs(specs: Sequence[str], accuracy: str = "none", weight: float = 1.0) -> list[str]:
+    """``target=weight`` of the named rewards, with the accuracy reward first unless one is named or it is "none".
+
+    The path of a reward file is made absolute, so that a run finds it again from any folder.
 
     Args:
         specs: such as ``["diversity=0.5"]``.
@@ -158,15 +160,24 @@ def complete_reward(specs: Sequence[str], accuracy: str = "none", weight: float 
         weight: of a reward that is named without one; an accuracy reward then has 1.
 
     Raises:
-        ValueError: if that leaves no reward at all.
+        ValueError: if that leaves no reward at all, or one of them cannot be found.
     """
     if accuracy == "none" and not specs:
         raise ValueError("no reward is left: name one, for instance --reward diversity=0.5")
-    full = [spec if "=" in spec or spec in ACCURACY else f"{spec}={weight:g}" for spec in specs]
-    named = weighted(full)
-    if accuracy == "none" or any(term.name in ACCURACY for term, _ in named.terms):
-        return named
-    return weighted([accuracy, *full])
+    full = [_complete(spec, weight) for spec in specs]
+    if accuracy == "none" or any(term.name in ACCURACY for term, _ in map(parse, full)):
+        return full
+    return [f"{accuracy}=1", *full]
+
+
+def _complete(spec: str, weight: float) -> str:
+    _, given = parse(spec)
+    has_weight = "=" in spec[spec.rfind(":") + 1 :]
+    target = spec.rpartition("=")[0] if has_weight else spec
+    chosen = given if has_weight or target in ACCURACY else weight
+    place, _, attribute = target.rpartition(":")
+    target = f"{Path(place).resolve()}:{attribute}" if place.endswith(".py") else target
+    return f"{target}={chosen:.12g}"
 
 
 def list_task(bench: Bench, reward: WeightedSum, chances: Callable[[Sequences], Floats], max_length: int) -> ListTask:
