@@ -5,6 +5,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from genrec.data.sequences import Sequences
 
@@ -16,7 +17,7 @@ class Batch:
     Attributes:
         inputs: (B, T) item indices, padded on the right with 0.
         rows: (N,) which of the B*T flattened states answer.
-        targets: (N,) the item each of them has to find.
+        targets: (N,) the item each of them has to find, or (N, M) the set of items, padded with 0.
     """
 
     inputs: torch.Tensor
@@ -53,9 +54,73 @@ class Shifted:
 
     def query(self, histories: Sequences, max_length: int, mask_id: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The newest ``max_length`` items; the state of the last one answers."""
-        inputs = torch.from_numpy(histories.last(max_length).padded())
-        newest = (inputs > 0).sum(dim=1).clamp(min=1) - 1
-        return inputs, torch.arange(len(inputs)) * inputs.shape[1] + newest
+        return newest(histories, max_length)
+
+
+@dataclass(frozen=True)
+class Last:
+    """Only the last position predicts: sequence continuation [Petrov & Macdonald 2022b]."""
+
+    def batch(self, sequences: Sequences, max_length: int, mask_id: int, generator: np.random.Generator) -> Batch:
+        """Inputs the newest ``max_length`` of s_1..s_{n-1}, target s_n; a sequence of one item asks for nothing."""
+        several = sequences.take(sequences.lengths >= 2)
+        inputs, rows = newest(several.drop_last(1), max_length)
+        return Batch(inputs, rows, torch.from_numpy(several.last(1).padded(1)[:, 0]))
+
+    def query(self, histories: Sequences, max_length: int, mask_id: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The newest ``max_length`` items; the state of the last one answers."""
+        return newest(histories, max_length)
+
+
+@dataclass(frozen=True)
+class RecencySampled:
+    """The last position predicts a set of items drawn from the sequence, recent ones first (RSS).
+
+    Position i of n is drawn with probability ∝ f(i), with replacement; what was drawn leaves the input and becomes an
+    unordered set of targets. f(i) = α^(n−i) [Petrov & Macdonald 2022b] or f(i) = i^β, the power family
+    [Petrov & Macdonald 2024d].
+
+    Attributes:
+        share: draws for each item of a sequence (at least one draw); one item always stays.
+        decay: α; smaller draws more recent items, 0 the last one.
+        power: β, which replaces the exponential family by the power family.
+    """
+
+    share: float = 0.2
+    decay: float = 0.8
+    power: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.decay <= 1:
+            raise ValueError(f"decay must lie in [0, 1], not {self.decay}")
+
+    def batch(self, sequences: Sequences, max_length: int, mask_id: int, generator: np.random.Generator) -> Batch:
+        """Inputs the newest ``max_length`` items that were not drawn, targets (N, M) the distinct items drawn."""
+        several = sequences.take(sequences.lengths >= 2)
+        drawn = self.draw(several.lengths, generator)
+        inputs, rows = newest(_part(several, ~drawn), max_length)
+        return Batch(inputs, rows, torch.from_numpy(_distinct(_part(several, drawn)).padded()))
+
+    def query(self, histories: Sequences, max_length: int, mask_id: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The newest ``max_length`` items; the state of the last one answers."""
+        return newest(histories, max_length)
+
+    def draw(self, lengths: NDArray[np.int64], generator: np.random.Generator) -> NDArray[np.bool_]:
+        """(sum of lengths,) which positions of sequences of at least two items, back to back, are drawn."""
+        stops = np.cumsum(lengths)
+        starts = stops - lengths
+        position = np.arange(lengths.sum()) - np.repeat(starts, lengths)
+        if self.power is None:
+            importance = self.decay ** (np.repeat(lengths, lengths) - 1.0 - position)
+        else:
+            importance = (position + 1.0) ** self.power
+        importance /= np.repeat(np.add.reduceat(importance, starts), lengths)  # each sequence sums to 1
+        draws = np.clip((self.share * lengths).astype(np.int64), 1, lengths - 1)
+        rows = np.repeat(np.arange(len(lengths)), draws)
+        found = np.searchsorted(np.cumsum(importance), rows + generator.random(len(rows)), side="right")
+        drawn = np.zeros(len(importance), dtype=bool)
+        drawn[np.clip(found, starts[rows], stops[rows] - 1)] = True
+        return drawn
 
 
 @dataclass(frozen=True)
@@ -89,3 +154,22 @@ class Masked:
         inputs[np.arange(len(inputs)), window.lengths] = mask_id
         rows = np.arange(len(inputs)) * inputs.shape[1] + window.lengths
         return torch.from_numpy(inputs), torch.from_numpy(rows)
+
+
+def newest(histories: Sequences, max_length: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Inputs (B, T), the newest ``max_length`` items, and the (B,) flattened row of each one's last item."""
+    inputs = torch.from_numpy(histories.last(max_length).padded())
+    last = (inputs > 0).sum(dim=1).clamp(min=1) - 1
+    return inputs, torch.arange(len(inputs)) * inputs.shape[1] + last
+
+
+def _part(sequences: Sequences, kept: NDArray[np.bool_]) -> Sequences:
+    counts = np.bincount(sequences.rows()[kept], minlength=len(sequences))
+    return Sequences(np.concatenate([[0], np.cumsum(counts)]), sequences.items[kept])
+
+
+def _distinct(sequences: Sequences) -> Sequences:
+    base = int(sequences.items.max(initial=0)) + 1
+    pairs = np.unique(sequences.rows() * base + sequences.items)
+    counts = np.bincount(pairs // base, minlength=len(sequences))
+    return Sequences(np.concatenate([[0], np.cumsum(counts)]), (pairs % base).astype(np.int32))

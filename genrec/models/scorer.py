@@ -103,11 +103,17 @@ class Recipe:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Scores (N, C) of targets and negatives, and the positive's column (N,).
 
-        A sampled negative that equals the row's target is no candidate: its score is -inf.
+        A sampled negative that equals the row's target is no candidate: its score is -inf. Sets of targets (N, M) are
+        their own columns of the whole catalogue, padded with 0.
+
+        Raises:
+            ValueError: for sets of targets and sampled negatives.
         """
         score = self.scorer.embedding.score
         if ids is None:
             return score(hidden), targets
+        if targets.dim() == 2:
+            raise ValueError("sets of targets need negatives.catalogue: there is no set among sampled negatives")
         if ids.dim() == 1:
             at_target = (hidden * self.scorer.embedding(targets)).sum(dim=1, keepdim=True)
             scores = score(hidden, ids).masked_fill(ids == targets[:, None], -torch.inf)

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from genrec.data import Sequences
-from genrec.models.objectives import Batch, Masked, Shifted
+from genrec.models.objectives import Batch, Last, Masked, RecencySampled, Shifted
 
 MASK = 99
 LISTS = [[1, 2, 3, 4], [5, 6], [7, 8, 9]]
@@ -93,7 +93,83 @@ def test_masked_query_appends_the_mask():
     assert inputs.flatten()[rows].tolist() == [MASK] * 3
 
 
-@pytest.mark.parametrize("objective", [Shifted(), Masked()])
+def test_last_batch_by_hand():
+    batch = Last().batch(Sequences.from_lists([[1, 2, 3, 4], [9], [5, 6], [7, 8, 9]]), 2, MASK, draw())
+    assert batch.inputs.tolist() == [[2, 3], [5, 0], [7, 8]]
+    assert batch.rows.tolist() == [1, 2, 5]
+    assert batch.targets.tolist() == [4, 6, 9]
+
+
+def test_recency_sampled_with_no_past_draws_the_last_item_only():
+    batch = RecencySampled(share=0.6, decay=0.0).batch(Sequences.from_lists([*LISTS, [1]]), 2, MASK, draw())
+    assert batch.inputs.tolist() == [[2, 3], [5, 0], [7, 8]]
+    assert batch.rows.tolist() == [1, 2, 5]
+    assert batch.targets.tolist() == [[4], [6], [9]]
+
+
+@pytest.mark.parametrize("objective", [RecencySampled(0.5), RecencySampled(0.9, 1.0), RecencySampled(0.5, power=2.0)])
+def test_what_was_drawn_leaves_the_input_and_nothing_else_does(objective):
+    rng = draw(7)
+    rows = [rng.permutation(60)[:n] + 1 for n in (2, 3, 9, 30, 6)]
+    batch = objective.batch(Sequences.from_lists(rows), 30, MASK, draw(1))
+    for row, inputs, targets in zip(rows, batch.inputs.tolist(), batch.targets.tolist(), strict=True):
+        found = [t for t in targets if t]
+        assert 1 <= len(found) <= max(1, int(objective.share * len(row)))
+        assert targets == sorted(found) + [0] * (len(targets) - len(found))
+        assert [i for i in inputs if i] == [i for i in row if i not in found]
+    width = batch.inputs.shape[1]
+    lengths = (batch.inputs > 0).sum(dim=1)
+    assert batch.rows.tolist() == [n * width + int(length) - 1 for n, length in enumerate(lengths)]
+
+
+def test_a_repeated_item_is_one_target_and_one_item_stays():
+    batch = RecencySampled(share=1.0, decay=1.0).batch(Sequences.from_lists([[4, 4, 4, 4], [4, 5]]), 3, MASK, draw())
+    assert batch.targets.tolist()[0] == [4]
+    assert (batch.inputs > 0).any(dim=1).all()
+    assert (batch.targets > 0).sum(dim=1).tolist() == [1, 1]
+
+
+def test_the_newest_items_that_stay_are_the_input():
+    batch = RecencySampled(decay=0.0).batch(Sequences.from_lists([range(1, 10)]), 3, MASK, draw())
+    assert batch.inputs.tolist() == [[6, 7, 8]]
+
+
+@pytest.mark.parametrize(
+    ("objective", "expected"),
+    [
+        (RecencySampled(decay=0.5), [1 / 15, 2 / 15, 4 / 15, 8 / 15]),
+        (RecencySampled(decay=1.0), [0.25, 0.25, 0.25, 0.25]),
+        (RecencySampled(power=1.0), [0.1, 0.2, 0.3, 0.4]),
+        (RecencySampled(power=2.0), [1 / 30, 4 / 30, 9 / 30, 16 / 30]),
+    ],
+)
+def test_positions_are_drawn_by_importance(objective, expected):
+    drawn = objective.draw(np.full(20_000, 4), draw()).reshape(-1, 4)
+    assert (drawn.sum(axis=1) == 1).all()
+    np.testing.assert_allclose(drawn.mean(axis=0), expected, atol=0.014)  # four standard deviations
+
+
+def test_draws_are_with_replacement():
+    # only the last position can be drawn, and is twice; two draws of four positions agree in a quarter of the rows
+    drawn = RecencySampled(share=0.2, decay=0.0).draw(np.full(50, 10), draw()).reshape(-1, 10)
+    assert drawn.sum(axis=1).tolist() == [1] * 50
+    twice = RecencySampled(share=0.5, decay=1.0).draw(np.full(20_000, 4), draw()).reshape(-1, 4).sum(axis=1)
+    assert abs((twice == 1).mean() - 0.25) < 0.013
+
+
+def test_a_decay_that_grows_into_the_past_is_named():
+    with pytest.raises(ValueError, match=r"decay must lie in \[0, 1\], not 1.2"):
+        RecencySampled(decay=1.2)
+
+
+@pytest.mark.parametrize("objective", [Last(), RecencySampled()])
+def test_the_last_position_is_asked(objective):
+    histories = Sequences.from_lists([[1, 2, 3, 4], [], [5]])
+    for ours, theirs in zip(objective.query(histories, 3, MASK), Shifted().query(histories, 3, MASK), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("objective", [Shifted(), Masked(), Last(), RecencySampled()])
 def test_nothing_but_empty_histories_can_be_asked(objective):
     inputs, rows = objective.query(Sequences.from_lists([[], []]), 5, MASK)
     assert len(inputs) == len(rows) == 2

@@ -9,7 +9,7 @@ from torch.nn import functional
 from genrec.data import Sequences
 from genrec.models import losses, negatives
 from genrec.models.embeddings import Table
-from genrec.models.objectives import Masked, Objective, Shifted
+from genrec.models.objectives import Masked, Objective, RecencySampled, Shifted
 from genrec.models.scorer import NeuralScorer, Recipe
 from genrec.models.transformer import Transformer
 
@@ -19,7 +19,7 @@ BOTH = pytest.mark.parametrize("objective", [Shifted(), Masked()], ids=["causal"
 
 def scorer(objective: Objective, dropout: float = 0.0) -> NeuralScorer:
     torch.manual_seed(0)
-    backbone = Transformer(D, 2, 2, T, dropout, causal=isinstance(objective, Shifted))
+    backbone = Transformer(D, 2, 2, T, dropout, causal=not isinstance(objective, Masked))
     made = NeuralScorer(Table(V, D), backbone, objective, T)
     with torch.no_grad():
         made.embedding.weight[1:] *= 20  # far from the flat start, so that errors show
@@ -113,6 +113,30 @@ def test_a_negative_that_is_the_target_is_no_candidate():
         barred = (scores == -torch.inf).tolist()
         first = [False, True, False, False]
         assert barred == ([first, [False, False, True, True]])
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 100])
+def test_sets_of_targets_in_chunks_give_the_gradients_of_one_pass(chunk):
+    objective = RecencySampled(share=0.5)
+    batch = batch_of(objective)
+    recipe = Recipe(scorer(objective), negatives.catalogue, losses.bce)
+    value = recipe.step(batch, torch.Generator(), chunk)
+    chunked = gradients(recipe)
+    labels = torch.zeros(len(batch.targets), V + 1).scatter(1, batch.targets, 1.0)[:, 1:]
+    states = recipe.scorer.states(batch.inputs, batch.rows)
+    logits = states @ recipe.scorer.embedding.weight[1 : V + 1].T
+    expected = functional.binary_cross_entropy_with_logits(logits, labels)
+    expected.backward()
+    assert value == pytest.approx(float(expected.detach()), abs=1e-6)
+    for name, gradient in gradients(recipe).items():
+        torch.testing.assert_close(chunked[name], gradient, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("draw", [negatives.uniform(V, 3), negatives.shared_uniform(V, 3), negatives.in_batch(3)])
+def test_sets_of_targets_have_no_sampled_negatives(draw):
+    recipe = Recipe(scorer(RecencySampled()), draw, losses.bce)
+    with pytest.raises(ValueError, match=r"sets of targets need negatives\.catalogue"):
+        recipe.step(batch_of(RecencySampled()), torch.Generator(), 4)
 
 
 def test_gradients_accumulate_as_autograd_does():
