@@ -49,6 +49,12 @@ class TeacherSettings(_Model):
 
     recipe: str = "sasrec_softmax"
     """Name of a recipe or baseline: sasrec, sasrec_softmax, gsasrec, bert4rec, popularity, markov."""
+    embedding: Literal["table", "recjpq"] = "table"
+    """A vector for every item, or item vectors put together from shared pieces, for large catalogues."""
+    splits: Count = 8
+    """Pieces of an item vector (recjpq); hidden_size is a multiple of it."""
+    codes: Literal["svd", "random"] = "svd"
+    """Which items share pieces (recjpq): those with the same users, or any."""
     hidden_size: Count = 64
     """Width of item vectors and states."""
     blocks: Count = 2

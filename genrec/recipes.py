@@ -12,8 +12,10 @@ from genrec.baselines import Markov, Popularity
 from genrec.config import TeacherSettings
 from genrec.data.splits import Split
 from genrec.models import losses, negatives
-from genrec.models.embeddings import Table
+from genrec.models.codes import svd_codes
+from genrec.models.embeddings import Embedding, Table
 from genrec.models.objectives import Masked, Objective, Shifted
+from genrec.models.quantized import JointQuantized
 from genrec.models.scorer import NeuralScorer, Recipe
 from genrec.models.trainer import fit
 from genrec.models.transformer import Transformer
@@ -53,7 +55,13 @@ BASELINES: dict[str, type[Popularity] | type[Markov]] = {"popularity": Popularit
 def _transformer(num_items: int, settings: TeacherSettings, objective: Objective, causal: bool) -> NeuralScorer:
     s = settings
     backbone = Transformer(s.hidden_size, s.blocks, s.heads, s.max_length, s.dropout, causal)
-    return NeuralScorer(Table(num_items, s.hidden_size), backbone, objective, s.max_length)
+    return NeuralScorer(_embedding(num_items, s), backbone, objective, s.max_length)
+
+
+def _embedding(num_items: int, settings: TeacherSettings) -> Embedding:
+    if settings.embedding == "table":
+        return Table(num_items, settings.hidden_size)
+    return JointQuantized(num_items, settings.hidden_size, settings.splits)
 
 
 def _uniform(num_items: int, settings: TeacherSettings, default: int) -> negatives.Negatives:
@@ -83,6 +91,9 @@ def train_scorer(
         baseline.save(folder)
         return baseline
     recipe = build(split.catalogue.num_items, settings, seed)
+    embedding = recipe.scorer.embedding
+    if isinstance(embedding, JointQuantized) and settings.codes == "svd":
+        embedding.assign(torch.from_numpy(svd_codes(split.train, embedding.num_items, settings.splits, seed)))
     recipe.scorer.to(device)
     fit(recipe, split, settings, seed, folder, quiet)
     runs.save_tensors(folder / "scorer.safetensors", recipe.scorer.state_dict())
