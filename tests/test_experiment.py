@@ -1,0 +1,224 @@
+"""The stages of a run, called from Python: what they make, refuse, reuse and go on with."""
+
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from genrec import experiment, runs
+from genrec.agents.decoding import NextK
+from genrec.config import Settings
+from genrec.data.splits import leave_one_out
+from genrec.data.synthetic import demo
+from genrec.experiment import Bench, complete_specs
+from genrec.rewards import weighted
+
+TINY = {
+    "k": 4,
+    "teacher": {"hidden_size": 8, "blocks": 1, "max_length": 8, "epochs": 2},
+    "student": {"hidden_size": 16, "blocks": 1, "heads": 2, "max_length": 8, "lessons": 100, "pool": 12, "epochs": 1},
+    "align": {"updates": 4, "histories": 4, "group_size": 2, "evaluate_every": 2},
+}
+
+
+def bench_of(seed: int = 1, **changes: dict[str, object]) -> Bench:
+    content = {key: value | changes.get(key, {}) if isinstance(value, dict) else value for key, value in TINY.items()}
+    split = leave_one_out(demo(num_users=100, num_items=60, seed=seed))
+    return Bench(Settings.model_validate(content), split, torch.device("cpu"), quiet=True)
+
+
+@pytest.fixture(scope="module")
+def bench() -> Bench:
+    return bench_of()
+
+
+@pytest.fixture(scope="module")
+def folder(bench, tmp_path_factory) -> Path:
+    """Whatever is missing was made inside the run."""
+    return experiment.align(bench, ["diversity"], None, None, tmp_path_factory.mktemp("runs") / "all")
+
+
+@pytest.mark.parametrize(
+    ("specs", "accuracy", "complete"),
+    [
+        (["diversity"], "relevance", ["relevance=1", "diversity=0.25"]),
+        (["diversity=2", "novelty"], "ndcg", ["ndcg=1", "diversity=2", "novelty=0.25"]),
+        (["ndcg", "diversity"], "relevance", ["ndcg=1", "diversity=0.25"]),
+        (["diversity", "relevance=3"], "relevance", ["diversity=0.25", "relevance=3"]),
+        (["diversity=0.123456789"], "none", ["diversity=0.123456789"]),
+        (["genrec.rewards:Novelty"], "none", ["genrec.rewards:Novelty=0.25"]),
+        ([], "relevance", ["relevance=1"]),
+    ],
+)
+def test_complete_specs(specs, accuracy, complete):
+    assert complete_specs(specs, accuracy, weight=0.25) == complete
+    assert complete_specs(complete) == complete
+
+
+def test_a_reward_file_is_found_from_anywhere(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text("def fresh(slates, context):\n    return slates * 0.5\n")
+    monkeypatch.chdir(tmp_path)
+    complete = complete_specs(["./mine.py:fresh=0.3"])
+    assert complete == [f"{tmp_path / 'mine.py'}:fresh=0.3"]
+    monkeypatch.chdir("/")
+    assert weighted(complete).name == "0.3*fresh"
+
+
+def test_no_reward_at_all():
+    with pytest.raises(ValueError, match="no reward is left: name one"):
+        complete_specs([], "none")
+
+
+def test_the_run_describes_itself(bench, folder):
+    content = runs.read_json(folder / "run.json")
+    assert content["kind"] == "aligned"
+    assert Settings.model_validate(content["settings"]) == bench.settings
+    assert content["fingerprint"] == bench.split.fingerprint
+    assert set(content["versions"]) == {"genrec", "python", "torch"}
+    assert content["rewards"] == ["relevance=1", "diversity=0.3"]
+    assert (content["teacher"], content["student"]) == ("teacher", "student")
+    assert {"objective", "ndcg@4", "relevance@4", "diversity@4", "update"} <= set(content["valid"])
+    objective = content["valid"]["relevance@4"] + 0.3 * content["valid"]["diversity@4"]
+    assert content["valid"]["objective"] == pytest.approx(objective)
+    assert runs.read_json(folder / "student" / "run.json")["teacher"] == "../teacher"
+    assert runs.read_json(folder / "teacher" / "run.json")["temperature"] > 0
+
+
+def test_no_checkpoint_and_no_pickle_is_left(folder):
+    names = {path.name for path in folder.rglob("*") if path.is_file()}
+    assert runs.CHECKPOINT not in names
+    assert {Path(name).suffix for name in names if "tfevents" not in name} == {".json", ".jsonl", ".safetensors"}
+
+
+def test_metrics_are_logged(folder):
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "valid objective" in row] == [0, 2, 4]
+    updates = [row for row in rows if "reward" in row]
+    assert [row["step"] for row in updates] == [1, 2, 3, 4]
+    for row in updates:
+        assert {"entropy", "relevance", "diversity", "clip fraction", "kl from last policy"} <= set(row)
+        assert row["reward"] == pytest.approx(row["relevance"] + 0.3 * row["diversity"], abs=1e-6)
+
+
+def test_the_folder_recommends_what_was_validated(bench, folder):
+    valid = bench.split.valid
+    slates = experiment.open_recommender(folder, bench.device).recommend(valid.histories, 4)
+    hits = (slates == valid.targets[:, None]).any(axis=1).mean()
+    assert runs.read_json(folder / "run.json")["valid"]["recall@4"] == pytest.approx(hits)
+
+
+def test_titles_for_raw_ids(bench, folder):
+    catalogue = bench.split.catalogue
+    history = [str(catalogue.item_ids[3]), str(catalogue.item_ids[9])]
+    rows = experiment.recommend_titles(folder, history, 3, bench.device)
+    ids = {str(raw): str(title) for raw, title in zip(catalogue.item_ids, catalogue.titles, strict=True)}
+    assert len(rows) == len({raw for raw, _ in rows}) == 3
+    assert all(ids[raw] == title and raw not in history for raw, title in rows)
+    with pytest.raises(ValueError, match=r"unknown item id\(s\) nope; this catalogue has ids such as item-"):
+        experiment.recommend_titles(folder, ["nope"], 3, bench.device)
+
+
+def test_the_same_again_does_nothing(bench, folder, monkeypatch):
+    said = []
+    monkeypatch.setattr(Bench, "say", lambda self, message: said.append(message))
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    experiment.align(bench, ["diversity"], None, None, folder)
+    assert said == [
+        f"teacher: {folder / 'teacher'} is finished, nothing to do",
+        f"student: {folder / 'student'} is finished, nothing to do",
+        f"aligned: {folder} is finished, nothing to do",
+    ]
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("rewards", "changes", "differs"),
+    [
+        (["novelty"], {}, "rewards"),
+        (["diversity=0.4"], {}, "rewards"),
+        (["diversity"], {"align": {"kl": 0.1}}, "align"),
+    ],
+)
+def test_other_settings_are_refused(folder, rewards, changes, differs):
+    with pytest.raises(runs.RunError, match=f"holds a finished run that differs in {differs}: choose another folder"):
+        experiment.align(bench_of(**changes), rewards, folder / "teacher", folder / "student", folder)
+
+
+def test_other_data_is_refused(folder, tmp_path):
+    other = bench_of(seed=2)
+    with pytest.raises(runs.RunError, match=r"teacher was made on demo \(fingerprint .*give the dataset it was made"):
+        experiment.train_student(other, folder / "teacher", tmp_path / "student")
+    with pytest.raises(runs.RunError, match="fingerprint"):
+        experiment.align(other, ["diversity"], folder / "teacher", folder / "student", tmp_path / "aligned")
+    with pytest.raises(runs.RunError, match="differs in fingerprint"):
+        experiment.train_teacher(other, folder / "teacher")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_split_is_refused(bench, folder, tmp_path):
+    other = replace(bench, settings=bench.settings.model_copy(update={"split": "global-time"}))
+    with pytest.raises(runs.RunError, match="was made on the leave-one-out split, not global-time"):
+        experiment.train_student(other, folder / "teacher", tmp_path)
+
+
+def test_the_wrong_kind_of_run_is_refused(bench, folder, tmp_path):
+    with pytest.raises(runs.RunError, match="student is a student run; a teacher run is needed here"):
+        experiment.train_student(bench, folder / "student", tmp_path)
+    with pytest.raises(runs.RunError, match="a student or aligned run is needed here"):
+        experiment.align(bench, ["diversity"], folder / "teacher", folder / "teacher", tmp_path)
+
+
+def test_an_aligned_run_can_be_aligned_further(bench, folder, tmp_path):
+    out = experiment.align(bench, ["novelty"], None, folder, tmp_path / "more")
+    content = runs.read_json(out / "run.json")
+    assert experiment.folder_of(out, "student") == folder
+    assert experiment.folder_of(out, "teacher") == folder / "teacher"
+    assert content["rewards"] == ["relevance=1", "novelty=0.3"]
+
+
+def test_ctrl_c_and_the_same_again_gives_the_same_policy(bench, folder, tmp_path, monkeypatch):
+    teacher, student = folder / "teacher", folder / "student"
+    real, calls = NextK.recommend, []
+
+    def recommend(self, histories, k):
+        calls.append(k)
+        if len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(self, histories, k)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NextK, "recommend", recommend)
+        with pytest.raises(runs.Interrupted, match="stopped before update 3; the same command goes on"):
+            experiment.align(bench, ["diversity"], teacher, student, tmp_path)
+    assert not (tmp_path / "run.json").exists()
+    with pytest.raises(runs.RunError, match="holds a checkpoint of a run that differs in rewards"):
+        experiment.align(bench, ["novelty"], teacher, student, tmp_path)
+    experiment.align(bench, ["diversity"], teacher, student, tmp_path)
+    assert (tmp_path / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
+    assert not (tmp_path / runs.CHECKPOINT).exists()
+
+
+def test_histories_that_leave_no_room_are_not_asked_for_lists(bench):
+    """With k = 50 of 60 items, a user of more than 10 items cannot have a list."""
+    wide = replace(bench, settings=bench.settings.model_copy(update={"k": 50}))
+    task = experiment.list_task(wide, weighted(["diversity"]), lambda histories: np.zeros(0), max_length=8)
+    assert 0 < len(task) < 16
+    assert task.histories.distinct().max() <= 10
+
+
+def test_a_moved_run_still_finds_its_parts(bench, folder, tmp_path):
+    """Folders name each other by relative paths."""
+    moved = tmp_path / "moved"
+    folder.rename(moved)
+    try:
+        assert experiment.folder_of(moved, "teacher") == moved / "teacher"
+        assert experiment.calibrated(moved / "teacher", bench).temperature > 0
+    finally:
+        moved.rename(folder)
+    with pytest.raises(runs.RunError, match="is a teacher run and names no student"):
+        experiment.folder_of(folder / "teacher", "student")
