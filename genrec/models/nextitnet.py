@@ -1,0 +1,51 @@
+"""A convolutional backbone that sees far back: NextItNet."""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+class NextItNet(nn.Module):
+    """Residual blocks of dilated causal convolutions [Yuan et al. 2019, §3.3].
+
+    Args:
+        hidden_size: D, the number of channels.
+        blocks: how often the dilations 1 and 4 are gone through, one residual block each.
+        kernel: width of a convolution.
+        dropout: share of dropped activations at the input.
+    """
+
+    def __init__(self, hidden_size: int, blocks: int, kernel: int = 3, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.scale = hidden_size**0.5
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList(Residual(hidden_size, kernel, dilation) for dilation in [1, 4] * blocks)
+        self.out = nn.Linear(hidden_size, hidden_size)
+
+    def forward(self, vectors: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """States (B, T, D) of vectors (B, T, D); padding on the right reaches no earlier state."""
+        x = self.dropout(vectors * self.scale)
+        for block in self.blocks:
+            x = block(x)
+        return self.out(x)  # type: ignore[no-any-return]
+
+
+class Residual(nn.Module):
+    """x + two times convolution, layer norm, ReLU; the second convolution has twice the dilation."""
+
+    def __init__(self, hidden_size: int, kernel: int, dilation: int) -> None:
+        super().__init__()
+        self.first = nn.Conv1d(hidden_size, hidden_size, kernel, dilation=dilation)
+        self.second = nn.Conv1d(hidden_size, hidden_size, kernel, dilation=2 * dilation)
+        self.first_norm = nn.LayerNorm(hidden_size)
+        self.second_norm = nn.LayerNorm(hidden_size)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, T, D) to (B, T, D)."""
+        inner = functional.relu(self.first_norm(_causal(self.first, x)))
+        return x + functional.relu(self.second_norm(_causal(self.second, inner)))
+
+
+def _causal(convolution: nn.Conv1d, x: torch.Tensor) -> torch.Tensor:
+    past = (convolution.kernel_size[0] - 1) * convolution.dilation[0]
+    return convolution(functional.pad(x.transpose(1, 2), (past, 0))).transpose(1, 2)  # type: ignore[no-any-return]
