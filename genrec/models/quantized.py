@@ -82,7 +82,7 @@ class JointQuantized(nn.Module):
 
     def tables(self, hidden: torch.Tensor) -> torch.Tensor:
         """Sub-item scores (m, 256, N): products of piece j of each state (N, D) with the centroids of split j."""
-        pieces = hidden.reshape(len(hidden), len(self.centroids), -1).permute(1, 2, 0)
+        pieces = hidden.reshape(len(hidden), *self.centroids.shape[::2]).permute(1, 2, 0)
         return torch.matmul(self.centroids, pieces)
 
     def score(self, hidden: torch.Tensor, ids: torch.Tensor | None = None) -> torch.Tensor:
@@ -120,7 +120,7 @@ class JointQuantized(nn.Module):
     def top_k(
         self, hidden: torch.Tensor, k: int, blocked: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The k best items of each state without a score table: PQTopK [Petrov et al. 2024d].
+        """The k best items of each state without a score table: PQTopK [Petrov et al. 2024e].
 
         No more than N x (k + 32768) scores exist at a time. Ties go to the smaller item.
 
@@ -172,7 +172,7 @@ def look_up(tables: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
     >>> look_up(tables, torch.tensor([[5, 7], [5, 0]], dtype=torch.uint8)).tolist()
     [[11.0, 1.0]]
     """
-    if tables.shape[2] > 1:  # a row of N scores a sub-item: sums of m rows
+    if tables.shape[2] != 1:  # a row of N scores a sub-item: sums of m rows
         rows = tables.flatten(0, 1)
         return functional.embedding_bag(sub_items(codes), rows, mode="sum").T
     total = tables[0, :, 0].index_select(0, codes[:, 0].int())
