@@ -48,7 +48,8 @@ class TeacherSettings(_Model):
     """Which scorer, how large, and how it is trained."""
 
     recipe: str = "sasrec_softmax"
-    """Name of a recipe or baseline: sasrec, sasrec_softmax, gsasrec, bert4rec, popularity, markov."""
+    """Name of a recipe or baseline: sasrec, sasrec_softmax, gsasrec, bert4rec, sasrec_rss, gru4rec, caser, nextitnet,
+    popularity, markov."""
     embedding: Literal["table", "recjpq"] = "table"
     """A vector for every item, or item vectors put together from shared pieces, for large catalogues."""
     splits: Count = 8
@@ -58,7 +59,9 @@ class TeacherSettings(_Model):
     hidden_size: Count = 64
     """Width of item vectors and states."""
     blocks: Count = 2
-    """Transformer blocks."""
+    """Transformer blocks, GRU layers, or pairs of NextItNet blocks."""
+    block: Literal["pre-norm", "sasrec", "ligr"] = "pre-norm"
+    """Transformer block: pre-norm, SASRec's own, or LiGR's gated one."""
     heads: Count = 1
     """Attention heads."""
     max_length: Annotated[int, Field(ge=2)] = 200
@@ -73,6 +76,10 @@ class TeacherSettings(_Model):
     """Draw negatives once a batch in place of once a target: faster on large catalogues."""
     mask_share: Share = 0.2
     """Share of masked items (bert4rec)."""
+    rss_share: Share = 0.2
+    """Targets drawn for each item of a sequence, at least one (sasrec_rss)."""
+    rss_decay: Share = 0.8
+    """An item is drawn this much less often than the one after it (sasrec_rss)."""
     epochs: Count = 60
     """Passes over the training sequences."""
     learning_rate: Positive = 1.5e-3

@@ -6,15 +6,20 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from genrec import runs
 from genrec.baselines import Markov, Popularity
 from genrec.config import TeacherSettings
 from genrec.data.splits import Split
 from genrec.models import losses, negatives
+from genrec.models.caser import Caser
 from genrec.models.codes import svd_codes
 from genrec.models.embeddings import Embedding, Table
-from genrec.models.objectives import Masked, Objective, Shifted
+from genrec.models.gru import GRU
+from genrec.models.lambdarank import lambdarank
+from genrec.models.nextitnet import NextItNet
+from genrec.models.objectives import Masked, Objective, RecencySampled, Shifted
 from genrec.models.quantized import JointQuantized
 from genrec.models.scorer import NeuralScorer, Recipe
 from genrec.models.trainer import fit
@@ -46,16 +51,45 @@ def bert4rec(num_items: int, settings: TeacherSettings) -> Recipe:
     return Recipe(scorer, negatives.catalogue, losses.softmax)
 
 
+def sasrec_rss(num_items: int, settings: TeacherSettings) -> Recipe:
+    """SASRec whose last state ranks a set of recently seen items, LambdaRank [Petrov & Macdonald 2022b]."""
+    objective = RecencySampled(settings.rss_share, settings.rss_decay)
+    return Recipe(_transformer(num_items, settings, objective, causal=True), negatives.catalogue, lambdarank)
+
+
+def gru4rec(num_items: int, settings: TeacherSettings) -> Recipe:
+    """Recurrent network, next item, cross-entropy over the whole catalogue [Hidasi et al. 2016]."""
+    backbone = GRU(settings.hidden_size, settings.blocks, settings.dropout)
+    return Recipe(_scorer(num_items, settings, backbone, Shifted()), negatives.catalogue, losses.softmax)
+
+
+def caser(num_items: int, settings: TeacherSettings) -> Recipe:
+    """Convolutions over the last five items at every position, next item, cross-entropy [Tang & Wang 2018]."""
+    backbone = Caser(settings.hidden_size, dropout=settings.dropout)
+    return Recipe(_scorer(num_items, settings, backbone, Shifted()), negatives.catalogue, losses.softmax)
+
+
+def nextitnet(num_items: int, settings: TeacherSettings) -> Recipe:
+    """Dilated causal convolutions, next item, cross-entropy over the whole catalogue [Yuan et al. 2019]."""
+    backbone = NextItNet(settings.hidden_size, settings.blocks, dropout=settings.dropout)
+    return Recipe(_scorer(num_items, settings, backbone, Shifted()), negatives.catalogue, losses.softmax)
+
+
 RECIPES: dict[str, Callable[[int, TeacherSettings], Recipe]] = {
-    function.__name__: function for function in (sasrec, sasrec_softmax, gsasrec, bert4rec)
+    function.__name__: function
+    for function in (sasrec, sasrec_softmax, gsasrec, bert4rec, sasrec_rss, gru4rec, caser, nextitnet)
 }
 BASELINES: dict[str, type[Popularity] | type[Markov]] = {"popularity": Popularity, "markov": Markov}
 
 
 def _transformer(num_items: int, settings: TeacherSettings, objective: Objective, causal: bool) -> NeuralScorer:
     s = settings
-    backbone = Transformer(s.hidden_size, s.blocks, s.heads, s.max_length, s.dropout, causal)
-    return NeuralScorer(_embedding(num_items, s), backbone, objective, s.max_length)
+    backbone = Transformer(s.hidden_size, s.blocks, s.heads, s.max_length, s.dropout, causal, s.block)
+    return _scorer(num_items, s, backbone, objective)
+
+
+def _scorer(num_items: int, settings: TeacherSettings, backbone: nn.Module, objective: Objective) -> NeuralScorer:
+    return NeuralScorer(_embedding(num_items, settings), backbone, objective, settings.max_length)
 
 
 def _embedding(num_items: int, settings: TeacherSettings) -> Embedding:

@@ -49,7 +49,7 @@ def test_an_unknown_key_lists_the_valid_ones_and_the_close_match():
         read_settings(None, ["teacher.learning_rat=1"])
     message = str(caught.value)
     assert message.startswith(
-        "unknown setting teacher.learning_rat; did you mean learning_rate? Valid here: bf16, blocks, "
+        "unknown setting teacher.learning_rat; did you mean learning_rate? Valid here: bf16, block, blocks, "
     )
     listed = message.split("Valid here: ")[1].split(", ")
     assert listed == sorted(config.TeacherSettings.model_fields)

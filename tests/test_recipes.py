@@ -9,8 +9,13 @@ from genrec import recipes, runs
 from genrec.config import TeacherSettings
 from genrec.data import Sequences, leave_one_out, synthetic
 from genrec.models import losses
-from genrec.models.objectives import Masked, Shifted
+from genrec.models.caser import Caser
+from genrec.models.gru import GRU
+from genrec.models.lambdarank import lambdarank
+from genrec.models.nextitnet import NextItNet
+from genrec.models.objectives import Masked, RecencySampled, Shifted
 from genrec.models.scorer import Recipe
+from genrec.models.transformer import Block, LiGRBlock, SASRecBlock
 from genrec.recipes import BASELINES, RECIPES, build, load_scorer, train_scorer
 
 CPU = torch.device("cpu")
@@ -27,7 +32,8 @@ def drawn(recipe: Recipe) -> torch.Tensor | None:
 
 
 def test_names():
-    assert list(RECIPES) == ["sasrec", "sasrec_softmax", "gsasrec", "bert4rec"]
+    transformers = ["sasrec", "sasrec_softmax", "gsasrec", "bert4rec", "sasrec_rss"]
+    assert list(RECIPES) == [*transformers, "gru4rec", "caser", "nextitnet"]
     assert list(BASELINES) == ["popularity", "markov"]
 
 
@@ -53,6 +59,35 @@ def test_bert4rec_is_bidirectional_and_masked():
     assert recipe.scorer.objective == Masked(share=0.35)
     assert drawn(recipe) is None
     assert recipe.loss is losses.softmax
+
+
+def test_sasrec_rss_ranks_sets_from_the_last_state():
+    recipe = made("sasrec_rss", rss_share=0.3, rss_decay=0.7)
+    assert recipe.scorer.backbone.causal
+    assert recipe.scorer.objective == RecencySampled(share=0.3, decay=0.7)
+    assert drawn(recipe) is None
+    assert recipe.loss is lambdarank
+
+
+@pytest.mark.parametrize(("name", "backbone"), [("gru4rec", GRU), ("caser", Caser), ("nextitnet", NextItNet)])
+def test_other_backbones_are_shifted_and_compare_with_the_whole_catalogue(name: str, backbone: type):
+    recipe = made(name, dropout=0.25)
+    assert type(recipe.scorer.backbone) is backbone
+    assert recipe.scorer.backbone.dropout.p == 0.25
+    assert recipe.scorer.objective == Shifted()
+    assert drawn(recipe) is None
+    assert recipe.loss is losses.softmax
+
+
+def test_layers_come_from_the_settings():
+    assert made("gru4rec", blocks=3).scorer.backbone.layers.num_layers == 3
+    assert len(made("nextitnet", blocks=3).scorer.backbone.blocks) == 6
+
+
+@pytest.mark.parametrize(("block", "kind"), [("pre-norm", Block), ("sasrec", SASRecBlock), ("ligr", LiGRBlock)])
+def test_the_block_of_a_transformer_can_be_chosen(block: str, kind: type):
+    for name in ("sasrec", "bert4rec"):
+        assert {type(part) for part in made(name, blocks=2, block=block).scorer.backbone.blocks} == {kind}
 
 
 @pytest.mark.parametrize(
@@ -100,7 +135,7 @@ def test_the_seed_decides_the_weights_and_leaves_torch_alone():
 
 def test_an_unknown_recipe_lists_all_names():
     with pytest.raises(
-        ValueError, match=r"unknown recipe 'sasrek'; choose one of sasrec, .*bert4rec, popularity, markov"
+        ValueError, match=r"unknown recipe 'sasrek'; choose one of sasrec, .*bert4rec, .*nextitnet, popularity, markov"
     ):
         made("sasrek")
 

@@ -25,7 +25,12 @@ CHANCE = sum(1 / math.log2(rank + 1) for rank in range(1, 11)) / UNSEEN
 GAINS = np.array([1 / math.log2(rank + 1) if rank <= 10 else 0.0 for rank in range(1, UNSEEN + 1)])
 SPREAD = float(GAINS.std() / math.sqrt(USERS))  # standard deviation of that mean over the test users
 # What a name needs to learn fast on 240 users; the number of negatives of the paper is for catalogues of thousands.
-CHANGES = {"sasrec": {"epochs": 10}, "gsasrec": {"num_negatives": 4, "epochs": 12}, "bert4rec": {"epochs": 20}}
+CHANGES = {
+    "sasrec": {"epochs": 10},
+    "gsasrec": {"num_negatives": 4, "epochs": 12},
+    "bert4rec": {"epochs": 20},
+    "sasrec_rss": {"epochs": 16},
+}
 
 
 @cache
@@ -126,6 +131,14 @@ def test_training_again_gives_the_same_scores(name: str, trained, tmp_path: Path
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "popularity"])
 def test_a_predictable_chain_is_learnt(name: str, trained) -> None:
     gain, first = ndcg(trained(name)[0], 0.05)
+    assert gain > 3 * CHANCE
+    assert first > 0.5
+
+
+@pytest.mark.parametrize("block", ["sasrec", "ligr"])
+def test_other_transformer_blocks_learn_the_chain(block: str, tmp_path: Path) -> None:
+    chosen = settings("sasrec_softmax", block=block)
+    gain, first = ndcg(train_scorer(log(0.05), chosen, seed=0, device=CPU, folder=tmp_path, quiet=True), 0.05)
     assert gain > 3 * CHANCE
     assert first > 0.5
 
