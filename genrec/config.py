@@ -79,7 +79,7 @@ class TeacherSettings(_Model):
     rss_share: Share = 0.2
     """Targets drawn for each item of a sequence, at least one (sasrec_rss)."""
     rss_decay: Share = 0.8
-    """An item is drawn this much less often than the one after it (sasrec_rss)."""
+    """How often an item is drawn, as a share of how often the one after it is (sasrec_rss)."""
     epochs: Count = 60
     """Passes over the training sequences."""
     learning_rate: Positive = 1.5e-3
