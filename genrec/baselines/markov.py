@@ -1,6 +1,5 @@
 """The Markov chain of order k: a count table that rivals trained models, and their touchstone."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,14 +9,13 @@ from typing import Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
 from scipy import sparse
 
+from genrec.baselines import storage
 from genrec.baselines.popularity import log_popularity
+from genrec.baselines.tuning import best
 from genrec.data.sequences import Sequences
 from genrec.data.splits import Cases, Split
-from genrec.metrics import discount
-from genrec.recommender import batches, mask_seen
 
 POPULARITY_WEIGHT = 1e-3
 DECAYS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -104,13 +102,8 @@ class Markov:
 
     def save(self, folder: Path) -> None:
         """Write ``scorer.json`` and ``scorer.safetensors`` into the folder."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        settings = {"kind": "markov", "decay": self.decay, "smoothing": self.smoothing}
-        (folder / "scorer.json").write_text(json.dumps(settings))
-        table = self.transitions
-        arrays = {"counts": self.counts, "data": table.data, "indices": table.indices, "indptr": table.indptr}
-        save_file(arrays, folder / "scorer.safetensors")
+        settings = {"decay": self.decay, "smoothing": self.smoothing}
+        storage.write(folder, "markov", settings, {"counts": self.counts, **storage.parts(self.transitions)})
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -119,13 +112,8 @@ class Markov:
         Raises:
             ValueError: if the folder holds another kind of scorer.
         """
-        folder = Path(folder)
-        settings = json.loads((folder / "scorer.json").read_text())
-        if settings["kind"] != "markov":
-            raise ValueError(f"{folder} holds a scorer of kind {settings['kind']!r}, not 'markov'")
-        arrays = load_file(folder / "scorer.safetensors")
-        shape = (len(arrays["indptr"]) - 1, len(arrays["counts"]))
-        table = sparse.csr_matrix((arrays["data"], arrays["indices"], arrays["indptr"]), shape=shape)
+        settings, arrays = storage.read(folder, "markov")
+        table = storage.joined(arrays, len(arrays["counts"]))
         return cls(table, arrays["counts"], settings["decay"], settings["smoothing"])
 
 
@@ -173,26 +161,5 @@ def tuned(
     Raises:
         ValueError: without cases.
     """
-    if not len(cases):
-        raise ValueError("no validation case to tune the Markov chain on; split with some, or fit with tune=False")
-    best, best_value = chain, -1.0
-    for smoothing in smoothings:
-        for decay in decays:
-            candidate = replace(chain, decay=decay, smoothing=smoothing)
-            value = ndcg(candidate, cases)
-            if value > best_value:
-                best, best_value = candidate, value
-    return best
-
-
-def ndcg(chain: Markov, cases: Cases, k: int = 10) -> float:
-    """Mean NDCG@k over the cases, seen items filtered, equal scores in the order of the items."""
-    ranks = []
-    for start, histories in zip(range(0, len(cases), 512), batches(cases.histories, 512), strict=True):
-        scores = mask_seen(chain.score(histories), histories).numpy()
-        target = cases.targets[start : start + 512, None].astype(np.int64)
-        own = np.take_along_axis(scores, target, axis=1)
-        ahead = (scores > own) | ((scores == own) & (np.arange(scores.shape[1]) < target))
-        ranks.append(np.where(own[:, 0] > -np.inf, ahead.sum(axis=1), k))
-    gain = np.append(discount(k), 0.0)
-    return float(gain[np.minimum(np.concatenate(ranks), k)].mean())
+    pairs = ((decay, smoothing) for smoothing in smoothings for decay in decays)
+    return best((replace(chain, decay=decay, smoothing=smoothing) for decay, smoothing in pairs), cases)

@@ -1,6 +1,5 @@
 """The popularity baseline: everybody gets the most frequent items."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -8,10 +7,12 @@ from typing import Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
 
+from genrec.baselines import storage
 from genrec.data.sequences import Sequences
 from genrec.data.splits import Split
+
+TIE_WEIGHT = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,10 +45,7 @@ class Popularity:
 
     def save(self, folder: Path) -> None:
         """Write ``scorer.json`` and ``scorer.safetensors`` into the folder."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "scorer.json").write_text(json.dumps({"kind": "popularity"}))
-        save_file({"counts": self.counts}, folder / "scorer.safetensors")
+        storage.write(folder, "popularity", {}, {"counts": self.counts})
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -56,11 +54,7 @@ class Popularity:
         Raises:
             ValueError: if the folder holds another kind of scorer.
         """
-        folder = Path(folder)
-        kind = json.loads((folder / "scorer.json").read_text())["kind"]
-        if kind != "popularity":
-            raise ValueError(f"{folder} holds a scorer of kind {kind!r}, not 'popularity'")
-        return cls(load_file(folder / "scorer.safetensors")["counts"])
+        return cls(storage.read(folder, "popularity")[1]["counts"])
 
 
 def log_popularity(counts: NDArray[np.int64], smoothing: float) -> NDArray[np.float64]:
@@ -73,3 +67,14 @@ def log_popularity(counts: NDArray[np.int64], smoothing: float) -> NDArray[np.fl
     logs: NDArray[np.float64] = np.log(share)
     logs[0] = -np.inf
     return logs
+
+
+def tie_break(counts: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(V+1,) ε · n_i / N with ε = 0.001: the training share of item i, small enough to decide only between equals.
+
+    >>> tie_break(np.array([0, 3, 1])).astype(float).round(6).tolist()
+    [-inf, 0.00075, 0.00025]
+    """
+    share = (TIE_WEIGHT * counts / max(1, int(counts.sum()))).astype(np.float32)
+    share[0] = -np.inf
+    return share

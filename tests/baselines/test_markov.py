@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from genrec.baselines.markov import Markov, count_transitions, ndcg, tuned
+from genrec.baselines.markov import Markov, count_transitions, tuned
+from genrec.baselines.tuning import ndcg
 from genrec.data import Cases, Dataset, Sequences, leave_one_out, make_catalogue
 from genrec.data.synthetic import chain
 from genrec.metrics import evaluate
