@@ -49,7 +49,7 @@ class TeacherSettings(_Model):
 
     recipe: str = "sasrec_softmax"
     """Name of a recipe or baseline: sasrec, sasrec_softmax, gsasrec, bert4rec, sasrec_rss, gru4rec, caser, nextitnet,
-    popularity, markov."""
+    popularity, markov, item_knn, user_knn, association_rules, als, bpr, fpmc."""
     embedding: Literal["table", "recjpq"] = "table"
     """A vector for every item, or item vectors put together from shared pieces, for large catalogues."""
     splits: Count = 8

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from safetensors.torch import load_file
 from torch import nn
 
 from genrec import runs
-from genrec.baselines import Markov, Popularity
+from genrec.baselines import ALS, BPR, FPMC, AssociationRules, ItemKNN, Markov, Popularity, UserKNN
 from genrec.config import TeacherSettings
 from genrec.data.splits import Split
 from genrec.models import losses, negatives
@@ -25,6 +26,24 @@ from genrec.models.scorer import NeuralScorer, Recipe
 from genrec.models.trainer import fit
 from genrec.models.transformer import Transformer
 from genrec.recommender import Scorer
+
+
+class Baseline(Scorer, Protocol):
+    """A scorer that is fitted to a split in one go and keeps itself."""
+
+    @classmethod
+    def fit(cls, split: Split) -> "Baseline":
+        """Learn from the training sequences; tune on the validation cases."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write ``scorer.json`` and ``scorer.safetensors`` into the folder."""
+        ...
+
+    @classmethod
+    def load(cls, folder: Path) -> "Baseline":
+        """The scorer that ``save`` wrote."""
+        ...
 
 
 def sasrec(num_items: int, settings: TeacherSettings) -> Recipe:
@@ -79,7 +98,15 @@ RECIPES: dict[str, Callable[[int, TeacherSettings], Recipe]] = {
     function.__name__: function
     for function in (sasrec, sasrec_softmax, gsasrec, bert4rec, sasrec_rss, gru4rec, caser, nextitnet)
 }
-BASELINES: dict[str, type[Popularity] | type[Markov]] = {"popularity": Popularity, "markov": Markov}
+SEEDED: dict[str, type[ALS] | type[BPR] | type[FPMC]] = {"als": ALS, "bpr": BPR, "fpmc": FPMC}
+BASELINES: dict[str, type[Baseline]] = {
+    "popularity": Popularity,
+    "markov": Markov,
+    "item_knn": ItemKNN,
+    "user_knn": UserKNN,
+    "association_rules": AssociationRules,
+    **SEEDED,
+}
 
 
 def _transformer(num_items: int, settings: TeacherSettings, objective: Objective, causal: bool) -> NeuralScorer:
@@ -121,7 +148,8 @@ def train_scorer(
 ) -> Scorer:
     """Train the teacher that the settings name and save it in ``folder``; goes on from a checkpoint found there."""
     if settings.recipe in BASELINES:
-        baseline: Popularity | Markov = BASELINES[settings.recipe].fit(split)
+        name = settings.recipe
+        baseline = SEEDED[name].fit(split, seed=seed) if name in SEEDED else BASELINES[name].fit(split)
         baseline.save(folder)
         return baseline
     recipe = build(split.catalogue.num_items, settings, seed)
@@ -145,8 +173,7 @@ def load_scorer(folder: Path, device: torch.device) -> Scorer:
     """
     content = runs.read_json(folder / "scorer.json")
     if content["kind"] in BASELINES:
-        baseline: Popularity | Markov = BASELINES[content["kind"]].load(folder)
-        return baseline
+        return BASELINES[content["kind"]].load(folder)
     settings = TeacherSettings.model_validate(content["settings"])
     scorer = build(content["num_items"], settings, seed=0).scorer
     scorer.load_state_dict(load_file(folder / "scorer.safetensors"))

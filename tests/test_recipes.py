@@ -34,7 +34,9 @@ def drawn(recipe: Recipe) -> torch.Tensor | None:
 def test_names():
     transformers = ["sasrec", "sasrec_softmax", "gsasrec", "bert4rec", "sasrec_rss"]
     assert list(RECIPES) == [*transformers, "gru4rec", "caser", "nextitnet"]
-    assert list(BASELINES) == ["popularity", "markov"]
+    assert list(BASELINES) == [
+        *("popularity", "markov", "item_knn", "user_knn", "association_rules", "als", "bpr", "fpmc")
+    ]
 
 
 def test_sasrec_is_causal_shifted_one_negative_bce():
@@ -138,6 +140,18 @@ def test_an_unknown_recipe_lists_all_names():
         ValueError, match=r"unknown recipe 'sasrek'; choose one of sasrec, .*bert4rec, .*nextitnet, popularity, markov"
     ):
         made("sasrek")
+
+
+@pytest.mark.parametrize("name", ["als", "bpr", "fpmc"])
+def test_the_seed_of_the_run_reaches_baselines_that_draw(name: str, tmp_path: Path):
+    split = leave_one_out(synthetic.chain(40, 15, 6, 0.1, seed=0))
+    history = Sequences.from_lists([[1, 2]])
+    first, again, other = (
+        train_scorer(split, TeacherSettings(recipe=name), seed, CPU, tmp_path, quiet=True).score(history)
+        for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
 
 
 def test_a_folder_without_a_scorer(tmp_path: Path):
