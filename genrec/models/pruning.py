@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from genrec.models.quantized import CODES, look_up
@@ -44,8 +45,8 @@ def pruned_top_k(
 
     The items of the best sub-items are scored first, ``batch`` sub-items of one split at a time. An item that was not
     scored yet has none of the sub-items tried, so its score is at most σ = Σ_j (best score of a sub-item of split j
-    that was not tried). Once σ is below the k-th best score, no other item can enter the list. σ is added up as a score
-    is, so that rounding cannot make it too small.
+    that was not tried). Once σ is below the k-th best score, no other item can enter the list. σ is added up in the
+    order of a score's terms, so that rounding cannot make it too small.
 
     Args:
         tables: (m, 256, 1) sub-item scores, see ``JointQuantized.tables``.
@@ -61,20 +62,23 @@ def pruned_top_k(
         ValueError: if fewer than k items are left.
     """
     ranked, order = tables[:, :, 0].sort(dim=1, descending=True)
-    tried = [0] * len(tables)
+    best_untried = ranked.cpu().numpy()
+    splits, tried = np.arange(len(tables)), np.zeros(len(tables), np.int64)
     allowed = torch.ones(len(index.codes), dtype=torch.bool, device=tables.device)
     if blocked is not None:
         allowed[blocked] = False
     scores, items = tables.new_empty(0), index.items.new_empty(0)
-    while max(tried) < CODES:
-        heads = torch.stack([row[at] for row, at in zip(order, tried, strict=True)])
-        if len(items) == k and look_up(tables, heads[None])[0, 0] < scores[-1]:
+    while tried.max() < CODES:
+        heads = best_untried[splits, tried]
+        if len(items) == k and np.add.accumulate(heads)[-1] < scores[-1].item():
             break
-        split = max(range(len(tables)), key=lambda j: float(ranked[j, tried[j]]))
+        split = int(heads.argmax())
         found = index.having(split, order[split, tried[split] : tried[split] + batch])
-        items = torch.cat([items, _promising(tables, index, found[allowed[found]], k, scores)]).unique()
-        scores, places = look_up(tables, index.codes[items])[0].sort(descending=True, stable=True)
-        scores, items = scores[:k], items[places[:k]]
+        found = _promising(tables, index, found[allowed[found]], k, scores)
+        if len(found):
+            items = torch.cat([items, found]).unique()
+            scores, places = look_up(tables, index.codes[items])[0].sort(descending=True, stable=True)
+            scores, items = scores[:k], items[places[:k]]
         tried[split] += batch
     if len(items) < k:
         raise ValueError(f"a list of {k} items was asked for, but only {len(items)} are left; ask for less")
@@ -84,9 +88,8 @@ def pruned_top_k(
 def _promising(
     tables: torch.Tensor, index: InvertedIndex, items: torch.Tensor, k: int, best: torch.Tensor
 ) -> torch.Tensor:
-    """Those of the distinct items whose score reaches the k-th best of them and of the scores so far."""
+    """Those of the distinct items that can still enter the list whose scores so far are ``best``."""
     scores = look_up(tables, index.codes[items])[0]
-    bar = best[-1] if len(best) == k else scores.new_tensor(-torch.inf)
-    if len(items) > k:
-        bar = torch.maximum(bar, scores.topk(k).values[-1])
-    return items[scores >= bar]
+    if len(best) == k:
+        return items[scores >= best[-1]]
+    return items[scores >= scores.topk(k).values[-1]] if len(items) > k else items

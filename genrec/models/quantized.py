@@ -145,8 +145,11 @@ class JointQuantized(nn.Module):
             if blocked is not None:
                 rows, columns = ((blocked >= start) & (blocked < start + CHUNK)).nonzero(as_tuple=True)
                 scores[rows, blocked[rows, columns] - start] = -torch.inf
-            best, columns = top_k(torch.cat([best, scores], dim=1), k)
-            items = torch.where(columns < k, items.gather(1, columns.clamp(max=k - 1)), columns - k + start)
+            bar = torch.maximum(best[:, -1:], scores.topk(min(k, scores.shape[1])).values[:, -1:])
+            promising = (scores >= bar).any(dim=0).nonzero()[:, 0]  # few, which makes the order of equal scores cheap
+            candidates = torch.cat([items, (promising + start).expand(len(items), -1)], dim=1)
+            best, columns = top_k(torch.cat([best, scores[:, promising]], dim=1), k)
+            items = candidates.gather(1, columns)
         if (best == -torch.inf).any():
             raise ValueError(f"a list of {k} items was asked for, but fewer are left of {self.num_items}; ask for less")
         return best, items
