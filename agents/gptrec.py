@@ -70,7 +70,7 @@ class GPTRec(nn.Module):
             resid_pdrop=dropout,
             embd_pdrop=dropout,
             attn_pdrop=0.0,
-            activation_function="gelu_pytorch_tanh",
+            activation_function="gelu",
             bos_token_id=None,
             eos_token_id=None,
             pad_token_id=0,
@@ -118,6 +118,12 @@ class GPTRec(nn.Module):
             _, _, principal = torch.pca_lowrank(vectors, q=weight.shape[1], center=False)
             vectors = vectors @ principal
         weight[: len(vectors), : vectors.shape[1]] = vectors.to(weight)
+
+    @torch.no_grad()
+    def sharpen(self, temperature: float) -> None:
+        """Make the policy softmax(logits / temperature) for good: greedy lists stay, samples come nearer to them."""
+        self.lm.transformer.ln_f.weight.div_(temperature)
+        self.lm.transformer.ln_f.bias.div_(temperature)
 
     def encode(self, histories: Sequences) -> Prefix:
         """Run the histories and SEP through the model once; differentiable."""

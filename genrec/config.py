@@ -147,6 +147,8 @@ class AlignSettings(_Model):
     """Passes over a rollout."""
     minibatches: Count = 2
     """Gradient steps in a pass."""
+    temperature: Positive = 0.5
+    """The student is sharpened by this before it explores: its greedy lists stay, its samples come nearer to them."""
     clip: Positive = 0.2
     """Probability ratios are clipped to 1 +- this."""
     discount: Share = 1.0

@@ -14,6 +14,7 @@ from genrec import runs
 from genrec.agents.decoding import NextK
 from genrec.agents.distillation import Lessons, make_lessons, pretrain
 from genrec.agents.gptrec import GPTRec
+from genrec.agents.inheritance import inherit
 from genrec.agents.ppo import train
 from genrec.calibration import Calibrated, fit_temperature
 from genrec.config import Settings
@@ -97,7 +98,7 @@ def train_student(bench: Bench, teacher: Path, out: Path) -> Path:
     check = make_lessons(scorer, parts.valid.histories, pool)
     policy = _new_policy(bench)
     if isinstance(scorer, NeuralScorer):
-        policy.adopt(scorer.embedding.vectors())
+        inherit(policy, scorer)
     found = pretrain(policy, lessons, parts, check, settings.student, settings.k, settings.seed, out, bench.quiet)
     policy.save_pretrained(out, parts.catalogue.item_ids[1:].tolist(), parts.fingerprint)
     runs.drop_checkpoint(out)
@@ -132,7 +133,7 @@ def align(bench: Bench, rewards: Sequence[str], teacher: Path | None, student: P
     _start(out, "aligned", bench, rewards=names)
     bench.say(f"aligned: {student} for {reward.name}, in {out}" + ("" if student_made else " (given student)"))
     policy, _, _ = GPTRec.from_pretrained(student)
-    policy.to(bench.device)
+    policy.to(bench.device).sharpen(bench.settings.align.temperature)
     chances = calibrated(teacher, bench).probabilities
     validate = _validation(bench, reward, chances)
     seed, settings = bench.settings.seed, bench.settings.align
