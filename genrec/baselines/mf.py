@@ -41,7 +41,7 @@ class ALS:
 
     factors: NDArray[np.float32]
     counts: NDArray[np.int64]
-    alpha: float = 10.0
+    alpha: float = 1.0
     regularisation: float = 10.0
 
     def __post_init__(self) -> None:
@@ -53,7 +53,7 @@ class ALS:
         cls,
         split: Split,
         hidden_size: int = 64,
-        alpha: float = 10.0,
+        alpha: float = 1.0,
         regularisation: float = 10.0,
         sweeps: int = 10,
         seed: int = 0,

@@ -95,7 +95,7 @@ def test_impossible_parameters():
 
 @pytest.mark.slow
 def test_als_on_movielens_1m(ndcg_of_movielens):
-    assert ndcg_of_movielens(ALS.fit) > 0.045
+    assert ndcg_of_movielens(ALS.fit) > 0.047
 
 
 @pytest.mark.slow
