@@ -75,6 +75,12 @@ def test_group_advantages_sum_to_zero_in_each_group():
     assert advantages.abs().min() > 0
 
 
+def test_equal_lists_are_worth_exactly_nothing():
+    """Rounding of their mean must not be standardised to advantages of size 1."""
+    for size in (3, 5, 7):
+        assert not group_advantages(torch.full((2, size, 10), 0.7)).any()
+
+
 def test_a_single_list_has_no_group():
     with pytest.raises(ValueError, match="at least 2 lists a history: raise group_size, or use the critic"):
         group_advantages(torch.ones(3, 1, 4))
