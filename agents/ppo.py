@@ -130,16 +130,17 @@ def judge(
 def loss_and_measures(actor: Actor, batch: Minibatch, settings: AlignSettings) -> tuple[torch.Tensor, dict[str, float]]:
     """PPO's loss on a minibatch, with penalties and the critic's error, and what to log of it."""
     logp, surprise, v_t = actor(batch.rollout, entropy=settings.entropy > 0)
-    error = (v_t - batch.returns).square().mean()
-    loss = clipped_loss(logp, batch.logp_old, batch.advantages, settings.clip)
-    loss = loss - settings.entropy * surprise.mean() + 0.5 * error
+    loss = clipped_loss(logp, batch.logp_old, batch.advantages, settings.clip) - settings.entropy * surprise.mean()
     with torch.no_grad():
-        spread = batch.returns.var(correction=0).clamp(min=1e-12)
         measures = {
             "clip fraction": float((((logp - batch.logp_old).exp() - 1).abs() > settings.clip).float().mean()),
             "kl from last policy": float(kl_estimate(batch.logp_old, logp)),
-            "explained variance": float(1 - (batch.returns - v_t).var(correction=0) / spread),
         }
+    if settings.baseline == "critic":
+        error = v_t - batch.returns
+        loss = loss + 0.5 * error.square().mean()
+        spread = batch.returns.var(correction=0).clamp(min=1e-12)
+        measures["explained variance"] = float(1 - error.detach().var(correction=0) / spread)
     if batch.logp_student is not None:
         from_student = kl_estimate(logp, batch.logp_student)
         loss = loss + settings.kl * from_student
@@ -222,7 +223,8 @@ def train(
                     if not torch.isfinite(loss):
                         raise FloatingPointError(f"the loss is {loss} in update {update + 1}: lower the learning rate")
                     loss.backward()
-                    torch.nn.utils.clip_grad_norm_(actor.parameters(), 1.0)
+                    for part in (actor.policy, actor.critic):  # apart: a poor critic must not shorten the policy's step
+                        torch.nn.utils.clip_grad_norm_(part.parameters(), 1.0)
                     optimizer.step()
                     optimizer.zero_grad(set_to_none=True)
             reward = float(rollout.r_t.sum(dim=-1).mean())

@@ -86,10 +86,11 @@ def train_student(bench: Bench, teacher: Path, out: Path) -> Path:
         The folder.
     """
     _require(teacher, ("teacher",), bench)
-    if _is_finished(out, "student", bench):
+    origin = {"teacher_weights": _digest(teacher / "scorer.safetensors")}
+    if _is_finished(out, "student", bench, **origin):
         return out
     settings, parts = bench.settings, bench.split
-    _start(out, "student", bench)
+    _start(out, "student", bench, **origin)
     bench.say(f"student: GPTRec learns the lists of {teacher}, in {out}")
     scorer = load_scorer(teacher, bench.device)
     unseen = parts.catalogue.num_items - int(parts.valid.histories.distinct().max())
@@ -128,9 +129,10 @@ def align(bench: Bench, rewards: Sequence[str], teacher: Path | None, student: P
     student = train_student(bench, teacher, out / "student") if student is None else student
     _require(teacher, ("teacher",), bench)
     _require(student, ("student", "aligned"), bench)
-    if _is_finished(out, "aligned", bench, rewards=names):
+    origin = {"rewards": names, "student_weights": _digest(student / "model.safetensors")}
+    if _is_finished(out, "aligned", bench, **origin):
         return out
-    _start(out, "aligned", bench, rewards=names)
+    _start(out, "aligned", bench, **origin)
     bench.say(f"aligned: {student} for {reward.name}, in {out}" + ("" if student_made else " (given student)"))
     policy, _, _ = GPTRec.from_pretrained(student)
     policy.to(bench.device).sharpen(bench.settings.align.temperature)
@@ -276,7 +278,7 @@ def _lessons(bench: Bench, scorer: Scorer, teacher: Path, pool: int) -> Lessons:
     """The teacher's lists, cached in its folder for every student that asks for the same ones."""
     settings = bench.settings
     count, seed = settings.student.lessons, settings.seed
-    cached = teacher / f"lessons-{_digest(teacher)}-{count}-{pool}-{seed}.safetensors"
+    cached = teacher / f"lessons-{_digest(teacher / 'scorer.safetensors')}-{count}-{pool}-{seed}.safetensors"
     if cached.exists():
         bench.say(f"the teacher's lists are read from {cached}")
         return Lessons.load(cached)
@@ -288,9 +290,9 @@ def _lessons(bench: Bench, scorer: Scorer, teacher: Path, pool: int) -> Lessons:
     return lessons
 
 
-def _digest(folder: Path) -> str:
-    """A hash of the weights of a scorer."""
-    return hashlib.sha256((folder / "scorer.safetensors").read_bytes()).hexdigest()[:8]
+def _digest(file: Path) -> str:
+    """A hash of a file of weights."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:8]
 
 
 def _relative(target: Path, start: Path) -> str:
@@ -350,7 +352,9 @@ def _is_finished(out: Path, kind: str, bench: Bench, **origin: Any) -> bool:
 
 
 def _require_same(found: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> None:
-    differs = [key for key in wanted if found.get(key) != wanted[key]]
+    """Compare plans; settings that an older version did not have count as their defaults."""
+    known = Settings.model_validate({key: found[key] for key in Settings.model_fields if key in found}).model_dump()
+    differs = [key for key in wanted if (known if key in known else found).get(key) != wanted[key]]
     if differs:
         raise runs.RunError(f"{where} that differs in {', '.join(differs)}: choose another folder or remove it")
 

@@ -117,7 +117,9 @@ def align(
       genrec align -r ./my_reward.py:fresh=0.3 -d clicks.csv -o runs/fresh
     """  # noqa: D301
     from genrec import experiment
+    from genrec.rewards import weighted
 
+    weighted(reward or [])  # a misspelt reward is told before anything is loaded
     bench = _bench(config, change or [], dataset, seed, device, quiet, origin=student or teacher)
     experiment.align(bench, reward or [], teacher, student, out)
     _print_result(out, as_json)

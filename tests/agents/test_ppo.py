@@ -174,10 +174,13 @@ def test_penalties_join_the_loss():
     penal, measures = loss_and_measures(actor, batch, settings(kl=0.7, entropy=0.3))
     expected = 0.7 * measures["kl from student"] - 0.3 * surprise
     assert float((penal - plain).detach()) == pytest.approx(expected, abs=1e-5)
+    # at ratio 1 the clipped loss is minus the mean advantage, 0 in every group
+    assert float(plain.detach()) == pytest.approx(0, abs=1e-5)
     values = actor(batch.rollout, entropy=False)[2]
     error = 0.5 * float((values - batch.returns).square().mean().detach())
-    # at ratio 1 the clipped loss is minus the mean advantage, 0 in every group
-    assert float(plain.detach()) == pytest.approx(error, abs=1e-5)
+    with_critic, measures = loss_and_measures(actor, batch, settings(baseline="critic"))
+    assert float((with_critic - plain).detach()) == pytest.approx(error, abs=1e-5)
+    assert "explained variance" in measures
 
 
 def test_one_step_raises_what_was_good():
@@ -336,7 +339,7 @@ def test_a_loss_that_is_no_number_says_what_to_do():
         return np.full(slates.shape, 1e30)
 
     with pytest.raises(FloatingPointError, match="the loss is inf in update 1: lower the learning rate"):
-        train(tiny(), environment(huge), objective(share_of_even), settings(), K, quiet=True)
+        train(tiny(), environment(huge), objective(share_of_even), settings(baseline="critic"), K, quiet=True)
 
 
 def test_a_single_list_a_history_needs_the_critic():

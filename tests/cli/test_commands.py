@@ -158,7 +158,7 @@ def test_recommend(runs):
     [
         ("recommend aligned --history i01,nope,i02,none", r"unknown item id\(s\) nope, none; .* ids such as i\d\d"),
         ("recommend nowhere --history i01", "nowhere/items.json does not exist: is nowhere a genrec run folder"),
-        ("recommend aligned --history i01 -k 39", "a list of more than 20 items was asked of a policy"),
+        ("recommend aligned --history i01 -k 39", "this policy writes lists of at most 20 items"),
         ("align -r diversty --teacher teacher --student student -o new", "unknown reward 'diversty'. Did you mean"),
         ("align -r diversity=lots -o new", "weight 'lots' of reward 'diversity' is not a number"),
         ("align -r ./absent.py:fresh -o new", "reward file absent.py does not exist"),
