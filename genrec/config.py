@@ -99,13 +99,13 @@ class TeacherSettings(_Model):
 class StudentSettings(_Model):
     """The GPTRec that learns to write a teacher's lists, and its lessons."""
 
-    hidden_size: Count = 128
-    """Width."""
+    hidden_size: Count = 64
+    """Width; a student as wide as its teacher, with as many heads, inherits the teacher's transformer."""
     blocks: Count = 2
     """GPT-2 blocks."""
-    heads: Count = 4
+    heads: Count = 1
     """Attention heads."""
-    max_length: Count = 100
+    max_length: Count = 200
     """How many of the newest items of a history are read."""
     dropout: Share = 0.0
     """Of embeddings and residual branches while learning lists."""
@@ -119,9 +119,9 @@ class StudentSettings(_Model):
     """Of that distribution."""
     epochs: Count = 2
     """Passes over the lessons."""
-    learning_rate: Positive = 1.5e-3
+    learning_rate: Positive = 2e-3
     """Peak, after 100 steps of warm-up; falls linearly to 0."""
-    lists_per_step: Count = 48
+    lists_per_step: Count = 32
     """Lists in one batch for histories of full length; more for shorter ones."""
     bf16: bool = True
     """Matrix products in bfloat16 on machines where that pays."""
@@ -141,7 +141,7 @@ class AlignSettings(_Model):
     """Histories in one rollout."""
     group_size: Count = 8
     """Lists written for each history."""
-    learning_rate: Positive = 1e-3
+    learning_rate: Positive = 5e-4
     """Of AdamW at the start; falls linearly to 5 % of it."""
     epochs: Count = 2
     """Passes over a rollout."""

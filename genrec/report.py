@@ -135,6 +135,22 @@ def table(comparison: Comparison, rows_per_method: int = 5) -> Table:
     return view
 
 
+def sentences(comparison: Comparison) -> list[str]:
+    """One line a re-ranker: how far the aligned policy lies above or below its curve."""
+    goal, k = comparison["reward"], comparison["k"]
+    lines = []
+    for gap in comparison.get("gaps", []):
+        name = NAMES.get(gap["method"], gap["method"])
+        if gap["gap"] is None:
+            lines.append(f"{name}: no weight of its grid reaches the {goal} of the aligned policy")
+            continue
+        lines.append(
+            f"aligned against {name} at equal {goal}: {gap['gap']:+.4f} ± {gap['error']:.4f} NDCG@{k},"
+            f" corrected p = {gap['p']:.2g}"
+        )
+    return lines
+
+
 def plot(comparison: Comparison, path: Path, x: str | None = None) -> None:
     """Draw accuracy against what was rewarded, one curve or point a method, as a PNG of 1200 x 800 pixels.
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from genrec import comparison, experiment
-from genrec.comparison import Entrant, compare
+from genrec.comparison import Entrant, compare, gaps
 from genrec.config import Settings
 from genrec.data import Cases
 from genrec.data.splits import leave_one_out
@@ -192,3 +192,43 @@ def test_some_users_only(bench, folder, monkeypatch):
 def test_only_an_aligned_run_is_compared(bench, folder):
     with pytest.raises(ValueError, match="student is a student run; a run of `genrec align` is needed here"):
         compare(bench, folder / "student")
+
+
+def entrant(method: str, weight: float | None, goal: list[float], ndcg: list[float]) -> Entrant:
+    per_user = {"goal@5": [np.array(goal)], "ndcg@5": [np.array(ndcg)]}
+    return Entrant(method, weight, lambda pool: pool.items, per_user)
+
+
+def test_the_gap_to_a_curve_by_hand():
+    found = gaps(
+        [
+            entrant("teacher", None, [0, 0, 0], [1, 1, 1]),
+            entrant("mmr", 0.0, [0, 0, 0], [1.0, 0.6, 0.2]),
+            entrant("mmr", 1.0, [1, 1, 1], [0.2, 0.2, 0.2]),
+            entrant("sog", 0.0, [0.1, 0.1, 0.1], [1.0, 1.0, 1.0]),
+            entrant("sog", 1.0, [0.2, 0.2, 0.2], [1.0, 1.0, 1.0]),
+            entrant("aligned", None, [0.1, 0.3, 0.35], [1.0, 0.5, 0.6]),  # mean goal 0.25
+        ],
+        "goal@5",
+        5,
+    )
+    # the mix gives three quarters of the first list: 0.8, 0.5, 0.2; differences 0.2, 0.0, 0.4; s.d. 0.2
+    assert found[0]["method"] == "mmr"
+    assert found[0]["gap"] == pytest.approx(0.2)
+    assert found[0]["error"] == pytest.approx(0.2 / np.sqrt(3))
+    assert found[0]["p"] == pytest.approx(0.2254, abs=1e-4)  # t = 1.7321 with 2 degrees of freedom
+    assert found[1:] == [{"method": "sog", "gap": None, "error": None, "p": None}]
+
+
+def test_the_better_of_two_crossings_counts():
+    found = gaps(
+        [
+            entrant("mmr", 0.0, [0, 0], [0.5, 0.5]),
+            entrant("mmr", 0.5, [1, 1], [0.5, 0.5]),
+            entrant("mmr", 1.0, [0, 0], [0.1, 0.1]),
+            entrant("aligned", None, [0.5, 0.5], [0.4, 0.6]),
+        ],
+        "goal@5",
+        5,
+    )
+    assert found[0]["gap"] == pytest.approx(0.0)

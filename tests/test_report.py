@@ -127,3 +127,13 @@ def test_reading_a_run(comparison, tmp_path):
     (tmp_path / "comparison.json").write_text('{"rows": [], "reward": "x", "k": 10}')
     with pytest.raises(ValueError, match="has no rows"):
         report.read(tmp_path)
+
+
+def test_sentences_say_how_far_the_policy_is_from_each_curve():
+    gap = {"method": "mmr", "gap": 0.01234, "error": 0.0021, "p": 0.00003}
+    far = {"method": "sog", "gap": None, "error": None, "p": None}
+    assert report.sentences({"reward": "diversity", "k": 10, "gaps": [gap, far]}) == [
+        "aligned against MMR at equal diversity: +0.0123 ± 0.0021 NDCG@10, corrected p = 3e-05",
+        "SOG: no weight of its grid reaches the diversity of the aligned policy",
+    ]
+    assert report.sentences({"reward": "diversity", "k": 10}) == []

@@ -159,6 +159,8 @@ def compare(
     from rich.console import Console
 
     Console(width=None if sys.stdout.isatty() else 160).print(report.table(content))
+    for line in report.sentences(content):
+        typer.echo(line)
     bench.say(f"picture: {run / 'comparison.png'}")
 
 

@@ -42,7 +42,7 @@ def softmax(scores: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
 
 
 class _Softmax(torch.autograd.Function):
-    """Cross-entropy whose probabilities are computed once and become the gradient: a third of the memory traffic."""
+    """Cross-entropy whose log-probabilities, computed once, become the gradient in place."""
 
     @staticmethod
     def forward(ctx: Any, scores: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
