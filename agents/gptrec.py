@@ -115,8 +115,8 @@ class GPTRec(nn.Module):
         """
         weight = self.lm.transformer.wte.weight
         if vectors.shape[1] > weight.shape[1]:
-            _, _, principal = torch.pca_lowrank(vectors, q=weight.shape[1], center=False)
-            vectors = vectors @ principal
+            _, principal = torch.linalg.eigh(vectors.T @ vectors)  # ascending
+            vectors = vectors @ principal[:, -weight.shape[1] :]
         weight[: len(vectors), : vectors.shape[1]] = vectors.to(weight)
 
     @torch.no_grad()

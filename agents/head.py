@@ -6,6 +6,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 ROWS = 512  # scored at a time: (512, V) logits stay in the processor's cache for catalogues of thousands
+MOST_LOGITS = 2**27  # and at most so many for catalogues of millions: 512 MB
 NEVER = -1e9  # finite, so that p log p is 0 where p is 0
 
 
@@ -72,7 +73,7 @@ class _Choice(torch.autograd.Function):
         entropies = torch.zeros(len(states), device=states.device)
         chosen = torch.empty(columns.shape, device=states.device)
         with torch.autocast(states.device.type, enabled=False):
-            for rows in _pieces(len(states)):
+            for rows in _pieces(len(states), len(weight)):
                 logits = allowed.apply((narrow[rows] @ table.T).float(), rows)
                 log_p = torch.log_softmax(logits, dim=1)
                 chosen[rows] = log_p.gather(1, columns[rows])
@@ -91,7 +92,7 @@ class _Choice(torch.autograd.Function):
         to_states = torch.empty_like(narrow)
         to_weight = torch.zeros(table.shape, device=table.device)
         wants_entropy = bool(to_entropy.any())
-        for rows in _pieces(len(narrow)):
+        for rows in _pieces(len(narrow), len(table)):
             log_p = ctx.allowed.apply((narrow[rows] @ table.T).float(), rows).sub_(log_sum[rows])
             if wants_entropy:  # dH/dlogit = -p (log p + H)
                 scale = to_chosen[rows].sum(dim=1, keepdim=True)
@@ -105,5 +106,6 @@ class _Choice(torch.autograd.Function):
         return to_states.to(ctx.types[0]), to_weight.to(ctx.types[1]), None, None, None, None
 
 
-def _pieces(size: int) -> list[slice]:
-    return [slice(start, min(start + ROWS, size)) for start in range(0, size, ROWS)]
+def _pieces(size: int, columns: int) -> list[slice]:
+    rows = max(1, min(ROWS, MOST_LOGITS // columns))
+    return [slice(start, min(start + rows, size)) for start in range(0, size, rows)]

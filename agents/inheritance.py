@@ -16,7 +16,8 @@ def inherit(policy: GPTRec, teacher: NeuralScorer) -> bool:
     A causal pre-norm transformer and a GPT-2 compute the same function of item vectors, so blocks are copied weight by
     weight. The teacher multiplies item vectors by √D on the way in and not on the way out; the policy, whose table
     serves both ways, holds the product, and its last norm is divided by √D. History positions take the teacher's
-    newest ones. What is left to learn is the separator, the list positions and how choices depend on each other.
+    newest ones, which is exact for full histories and a place to start from for shorter ones. What is left to learn is
+    the separator, the list positions and how choices depend on each other.
 
     Args:
         policy: untrained; further blocks of a deeper policy start as the identity.

@@ -211,7 +211,7 @@ def train(
                 break
             for group in optimizer.param_groups:
                 group["lr"] = settings.learning_rate * (1 - 0.95 * update / max(1, settings.updates - 1))
-            generator = torch.Generator().manual_seed(seed * 1_000_003 + update)
+            generator = torch.Generator(policy.device).manual_seed(seed * 1_000_003 + update)
             with runs.autocast(policy.device, settings.bf16):
                 rollout = collect(policy, env, k, generator, seed=seed * 1_000_003 + update)
                 batches, surprise = judge(actor, student, rollout, settings)

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from genrec import runs
 from genrec.baselines import Markov, Popularity
+from genrec.bench import Bench, folder_of
 from genrec.data import Cases, Sequences
-from genrec.experiment import ACCURACY, Bench, calibrated, folder_of, open_recommender
-from genrec.metrics import Floats, Slates, coverage, measure
+from genrec.experiment import ACCURACY, calibrated, open_recommender
+from genrec.metrics import Floats, Slates, measure
 from genrec.recommender import TopK
 from genrec.rerankers import Pool, draw_pool, greedy, mmr, popularity_penalised, sog
 from genrec.rewards import Diversity, Novelty, Relevance, Reward, WeightedSum, checked, weighted
@@ -34,24 +35,27 @@ class Entrant:
         weight: of the grid; None for a method without one.
         lists: the lists for a pool of candidates and its histories.
         per_user: metric name -> values, one array a batch of histories.
-        slates: lists so far.
+        listed: (V+1,) which items were in a list so far.
     """
 
     method: str
     weight: float | None
     lists: Lister
+    listed: NDArray[np.bool_]
     per_user: dict[str, list[Floats]] = field(default_factory=dict)
-    slates: list[Slates] = field(default_factory=list)
 
-    def judge(self, pool: Pool, targets: Slates, goals: WeightedSum, metrics: dict[str, Reward]) -> None:
-        """Write the lists of a batch and keep what they are worth; the objective is NDCG plus the weighted goals."""
+    def judge(
+        self, pool: Pool, targets: Slates, objective: tuple[float, WeightedSum], metrics: dict[str, Reward]
+    ) -> None:
+        """Write the lists of a batch and keep what they are worth; the objective is weighted NDCG plus the goals."""
         slates = self.lists(pool)
         context = replace(pool.context, of_targets=targets)
         measured = dict(measure(slates, context, metrics).per_user)
-        measured["objective"] = measured[f"ndcg@{context.k}"] + goals(slates, context).sum(axis=1)
+        accuracy, goals = objective
+        measured["objective"] = accuracy * measured[f"ndcg@{context.k}"] + goals(slates, context).sum(axis=1)
         for name, values in measured.items():
-            self.per_user.setdefault(name, []).append(values)
-        self.slates.append(slates)
+            self.per_user.setdefault(name, []).append(values.astype(np.float32))
+        self.listed[np.unique(slates)] = True
 
     def values(self, name: str) -> Floats:
         """(N,) a metric of every case."""
@@ -82,8 +86,9 @@ def compare(bench: Bench, run: Path, users: int | None = None) -> dict[str, Any]
         raise runs.RunError(f"{run} is a {described['kind']} run; a run of `genrec align` is needed here")
     reward = weighted(described["rewards"])
     goals = WeightedSum(tuple((checked(term), weight) for term, weight in reward.terms if term.name not in ACCURACY))
+    accuracy = sum(weight for term, weight in reward.terms if term.name in ACCURACY)
     teacher = calibrated(folder_of(run, "teacher"), bench)
-    entrants = list(_entrants(bench, run, goals))
+    entrants = list(_entrants(bench, run, goals, accuracy))
     metrics: dict[str, Reward] = {term.name: term for term in (Diversity(), Novelty(), *(t for t, _ in goals.terms))}
     cases = _chosen(bench.split.test, users, settings.seed)
 
@@ -94,13 +99,13 @@ def compare(bench: Bench, run: Path, users: int | None = None) -> dict[str, Any]
             batch = cases.take(np.arange(start, min(start + HISTORIES_AT_ONCE, len(cases))))
             pool = draw_pool(teacher, batch.histories, catalogue, k, settings.compare.candidates, teacher.probabilities)
             for entrant in entrants:
-                entrant.judge(pool, batch.targets, goals, metrics)
+                entrant.judge(pool, batch.targets, (accuracy, goals), metrics)
             bar(done, f"{len(entrants)} rows")
 
     popularity = next(entrant for entrant in entrants if entrant.method == "popularity")
     most = float(popularity.values(f"popularity@{k}").mean())
-    rows = [_row(entrant, catalogue.num_items, k, most) for entrant in entrants]
-    goal = (goals.terms or reward.terms)[0][0].name
+    rows = [_row(entrant, k, most) for entrant in entrants]
+    goal = goals.terms[0][0].name if goals.terms else "ndcg"
     content = {
         "reward": goal,
         "weights": {term.name: weight for term, weight in reward.terms},
@@ -166,26 +171,30 @@ def _mixed(curve: list[Entrant], axis: str, level: float, k: int) -> Floats | No
     return best
 
 
-def _entrants(bench: Bench, run: Path, goals: WeightedSum) -> Iterator[Entrant]:
+def _entrants(bench: Bench, run: Path, goals: WeightedSum, accuracy: float) -> Iterator[Entrant]:
     settings, k = bench.settings, bench.settings.k
+
+    def entrant(method: str, weight: float | None, lists: Lister) -> Entrant:
+        return Entrant(method, weight, lists, np.zeros(bench.split.catalogue.num_items + 1, dtype=bool))
+
     teacher = TopK(calibrated(folder_of(run, "teacher"), bench).scorer)
     grid = np.linspace(0, 1, settings.compare.weights).round(6).tolist()
-    yield Entrant("popularity", None, _listing(TopK(Popularity.fit(bench.split)).recommend, k))
-    yield Entrant("markov", None, _listing(TopK(Markov.fit(bench.split)).recommend, k))
-    yield Entrant("teacher", None, _listing(teacher.recommend, k))
+    yield entrant("popularity", None, _listing(TopK(Popularity.fit(bench.split)).recommend, k))
+    yield entrant("markov", None, _listing(TopK(Markov.fit(bench.split)).recommend, k))
+    yield entrant("teacher", None, _listing(teacher.recommend, k))
     for weight in grid:
-        yield Entrant("mmr", weight, partial(mmr, k=k, weight=weight))
+        yield entrant("mmr", weight, partial(mmr, k=k, weight=weight))
     for weight in grid:
-        yield Entrant("sog", weight, partial(sog, k=k, weight=weight))
+        yield entrant("sog", weight, partial(sog, k=k, weight=weight))
     if any(term.name == "popularity" for term, _ in goals.terms):
         for weight in grid:
-            yield Entrant("popularity-sort", weight, partial(popularity_penalised, k=k, weight=weight))
-    for scale in (np.asarray(grid) ** 2 * settings.compare.highest).round(6).tolist():
+            yield entrant("popularity-sort", weight, partial(popularity_penalised, k=k, weight=weight))
+    for scale in [] if not goals.terms else (np.asarray(grid) ** 2 * settings.compare.highest).round(6).tolist():
         terms = tuple((term, weight * scale) for term, weight in goals.terms)
-        yield Entrant("greedy", scale, partial(greedy, k=k, reward=WeightedSum(((Relevance(), 1.0), *terms))))
+        yield entrant("greedy", scale, partial(greedy, k=k, reward=WeightedSum(((Relevance(), accuracy), *terms))))
     student = open_recommender(folder_of(run, "student"), bench.device)
-    yield Entrant("student", None, _listing(student.recommend, k))
-    yield Entrant("aligned", None, _listing(open_recommender(run, bench.device).recommend, k))
+    yield entrant("student", None, _listing(student.recommend, k))
+    yield entrant("aligned", None, _listing(open_recommender(run, bench.device).recommend, k))
 
 
 def _listing(recommend: Callable[[Sequences, int], NDArray[np.int64]], k: int) -> Lister:
@@ -193,7 +202,7 @@ def _listing(recommend: Callable[[Sequences, int], NDArray[np.int64]], k: int) -
     return lambda pool: recommend(pool.context.of_histories, k)
 
 
-def _row(entrant: Entrant, num_items: int, k: int, most: float) -> dict[str, Any]:
+def _row(entrant: Entrant, k: int, most: float) -> dict[str, Any]:
     """Means over the cases; ``most`` is the popularity of the popularity recommender's lists."""
     means = {name: float(entrant.values(name).mean()) for name in entrant.per_user}
     return {
@@ -201,7 +210,7 @@ def _row(entrant: Entrant, num_items: int, k: int, most: float) -> dict[str, Any
         "weight": entrant.weight,
         **means,
         f"npcount@{k}": means[f"popularity@{k}"] / most,
-        f"coverage@{k}": coverage(np.concatenate(entrant.slates), num_items),
+        f"coverage@{k}": float(entrant.listed[1:].mean()),
     }
 
 

@@ -1,11 +1,7 @@
 """The stages of a run: a teacher, a student, an aligned policy, each in a folder that describes itself."""
 
-import hashlib
-import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,9 +12,9 @@ from genrec.agents.distillation import Lessons, make_lessons, pretrain
 from genrec.agents.gptrec import GPTRec
 from genrec.agents.inheritance import inherit
 from genrec.agents.ppo import train
+from genrec.bench import Bench, digest, finish, folder_of, is_finished, relative, require_run, start
 from genrec.calibration import Calibrated, fit_temperature
-from genrec.config import Settings
-from genrec.data import Cases, ReadOptions, Sequences, Split, load, split
+from genrec.data import Cases, Sequences
 from genrec.data.splits import random_cases
 from genrec.envs import ListGenerationVectorEnv, ListTask
 from genrec.metrics import Context, Floats, evaluate, measure
@@ -30,52 +26,21 @@ from genrec.rewards import WeightedSum, checked, parse, weighted
 ACCURACY = ("relevance", "ndcg")
 
 
-@dataclass(frozen=True, eq=False)
-class Bench:
-    """What every stage of a run works on.
-
-    Attributes:
-        settings: of the run.
-        split: of its dataset.
-        device: where models live.
-        quiet: say nothing, show no progress.
-    """
-
-    settings: Settings
-    split: Split
-    device: torch.device
-    quiet: bool
-
-    def say(self, message: str) -> None:
-        """A line for the person who watches, on standard error."""
-        runs.Logbook(None, "", self.quiet).say(message)
-
-
-def prepare(settings: Settings, quiet: bool = False) -> Bench:
-    """Load and split the dataset that the settings name; what was dropped on the way is said."""
-    loaded = load(settings.dataset, ReadOptions(**settings.read.model_dump()))
-    parts = split(loaded.dataset, settings.split)
-    bench = Bench(settings, parts, runs.choose_device(settings.device), quiet)
-    for sentence in (*loaded.report.sentences(), *parts.notes):
-        bench.say(sentence)
-    return bench
-
-
 def train_teacher(bench: Bench, out: Path) -> Path:
     """Train and calibrate the teacher that the settings name, in ``out``.
 
     Returns:
         The folder.
     """
-    if _is_finished(out, "teacher", bench):
+    if is_finished(out, "teacher", bench):
         return out
     settings = bench.settings
-    _start(out, "teacher", bench)
+    start(out, "teacher", bench)
     bench.say(f"teacher: {settings.teacher.recipe} on {settings.dataset}, in {out}")
-    scorer = train_scorer(bench.split, settings.teacher, settings.seed, bench.device, out, bench.quiet)
+    scorer = train_scorer(bench.split, settings.teacher, settings.seed, bench.device, out, bench.quiet, settings.k)
     temperature = fit_temperature(scorer, bench.split.valid)
     found = evaluate(TopK(scorer), bench.split.valid, bench.split.catalogue, settings.k).means
-    _finish(out, "teacher", bench, {"temperature": temperature.value, "valid": found})
+    finish(out, "teacher", bench, {"temperature": temperature.value, "valid": found})
     return out
 
 
@@ -85,12 +50,12 @@ def train_student(bench: Bench, teacher: Path, out: Path) -> Path:
     Returns:
         The folder.
     """
-    _require(teacher, ("teacher",), bench)
-    origin = {"teacher_weights": _digest(teacher / "scorer.safetensors")}
-    if _is_finished(out, "student", bench, **origin):
+    require_run(teacher, ("teacher",), bench)
+    origin = {"teacher_weights": digest(teacher / "scorer.safetensors")}
+    if is_finished(out, "student", bench, **origin):
         return out
     settings, parts = bench.settings, bench.split
-    _start(out, "student", bench, **origin)
+    start(out, "student", bench, **origin)
     bench.say(f"student: GPTRec learns the lists of {teacher}, in {out}")
     scorer = load_scorer(teacher, bench.device)
     unseen = parts.catalogue.num_items - int(parts.valid.histories.distinct().max())
@@ -103,7 +68,7 @@ def train_student(bench: Bench, teacher: Path, out: Path) -> Path:
     found = pretrain(policy, lessons, parts, check, settings.student, settings.k, settings.seed, out, bench.quiet)
     policy.save_pretrained(out, parts.catalogue.item_ids[1:].tolist(), parts.fingerprint)
     runs.drop_checkpoint(out)
-    _finish(out, "student", bench, {"teacher": _relative(teacher, out), "valid": found})
+    finish(out, "student", bench, {"teacher": relative(teacher, out), "valid": found})
     return out
 
 
@@ -127,15 +92,22 @@ def align(bench: Bench, rewards: Sequence[str], teacher: Path | None, student: P
         teacher = folder_of(student, "teacher")
     teacher = train_teacher(bench, out / "teacher") if teacher is None else teacher
     student = train_student(bench, teacher, out / "student") if student is None else student
-    _require(teacher, ("teacher",), bench)
-    _require(student, ("student", "aligned"), bench)
-    origin = {"rewards": names, "student_weights": _digest(student / "model.safetensors")}
-    if _is_finished(out, "aligned", bench, **origin):
+    require_run(teacher, ("teacher",), bench)
+    require_run(student, ("student", "aligned"), bench)
+    origin = {
+        "rewards": names,
+        "reward_files": [digest(Path(file)) for file in _reward_files(names)],
+        "teacher_weights": digest(teacher / "scorer.safetensors"),
+        "student_weights": digest(student / "model.safetensors"),
+    }
+    if is_finished(out, "aligned", bench, **origin):
         return out
-    _start(out, "aligned", bench, **origin)
+    start(out, "aligned", bench, **origin)
     bench.say(f"aligned: {student} for {reward.name}, in {out}" + ("" if student_made else " (given student)"))
     policy, _, _ = GPTRec.from_pretrained(student)
-    policy.to(bench.device).sharpen(bench.settings.align.temperature)
+    policy.to(bench.device)
+    if runs.read_json(student / "run.json")["kind"] == "student":  # an aligned policy was sharpened before
+        policy.sharpen(bench.settings.align.temperature)
     chances = calibrated(teacher, bench).probabilities
     validate = _validation(bench, reward, chances)
     seed, settings = bench.settings.seed, bench.settings.align
@@ -147,8 +119,8 @@ def align(bench: Bench, rewards: Sequence[str], teacher: Path | None, student: P
     found = train(policy, env, validate, settings, bench.settings.k, seed, out, bench.quiet)
     policy.save_pretrained(out, bench.split.catalogue.item_ids[1:].tolist(), bench.split.fingerprint)
     runs.drop_checkpoint(out)
-    places = {"teacher": _relative(teacher, out), "student": _relative(student, out)}
-    _finish(out, "aligned", bench, {"rewards": names, **places, "valid": found})
+    places = {"teacher": relative(teacher, out), "student": relative(student, out)}
+    finish(out, "aligned", bench, {"rewards": names, **places, "valid": found})
     return out
 
 
@@ -183,6 +155,12 @@ def _complete(spec: str, weight: float) -> str:
     return f"{target}={chosen:.12g}"
 
 
+def _reward_files(specs: Sequence[str]) -> list[str]:
+    """The files among complete specs such as ``/folder/my_reward.py:fresh=0.3``."""
+    places = [spec.rpartition("=")[0].rpartition(":")[0] for spec in specs]
+    return [place for place in places if place.endswith(".py")]
+
+
 def list_task(bench: Bench, reward: WeightedSum, chances: Callable[[Sequences], Floats], max_length: int) -> ListTask:
     """Lists for random beginnings of training sequences; the event that followed is the target."""
     settings = bench.settings
@@ -197,7 +175,7 @@ def list_task(bench: Bench, reward: WeightedSum, chances: Callable[[Sequences], 
 
 def calibrated(teacher: Path, bench: Bench) -> Calibrated:
     """The teacher of a folder with the temperature that was fitted on its validation cases."""
-    content = _require(teacher, ("teacher",), bench)
+    content = require_run(teacher, ("teacher",), bench)
     return Calibrated(load_scorer(teacher, bench.device), content["temperature"])
 
 
@@ -227,14 +205,6 @@ def recommend_titles(
     histories = Sequences.from_lists([[index[raw] for raw in history]])
     slate = open_recommender(run, device, beams).recommend(histories, k)[0]
     return [(items["ids"][i - 1], items["titles"][i - 1]) for i in slate]
-
-
-def folder_of(run: Path, what: str) -> Path:
-    """The folder of the teacher or student that a run was made from."""
-    content = runs.read_json(run / "run.json")
-    if what not in content:
-        raise runs.RunError(f"{run} is a {content['kind']} run and names no {what}")
-    return Path(os.path.normpath(run / content[what]))
 
 
 def _validation(
@@ -278,7 +248,7 @@ def _lessons(bench: Bench, scorer: Scorer, teacher: Path, pool: int) -> Lessons:
     """The teacher's lists, cached in its folder for every student that asks for the same ones."""
     settings = bench.settings
     count, seed = settings.student.lessons, settings.seed
-    cached = teacher / f"lessons-{_digest(teacher / 'scorer.safetensors')}-{count}-{pool}-{seed}.safetensors"
+    cached = teacher / f"lessons-{digest(teacher / 'scorer.safetensors')}-{count}-{pool}-{seed}.safetensors"
     if cached.exists():
         bench.say(f"the teacher's lists are read from {cached}")
         return Lessons.load(cached)
@@ -288,91 +258,3 @@ def _lessons(bench: Bench, scorer: Scorer, teacher: Path, pool: int) -> Lessons:
     lessons = make_lessons(scorer, cases.histories.take(enough), pool)
     lessons.save(cached)
     return lessons
-
-
-def _digest(file: Path) -> str:
-    """A hash of a file of weights."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:8]
-
-
-def _relative(target: Path, start: Path) -> str:
-    return os.path.relpath(target, start)
-
-
-def _finish(out: Path, kind: str, bench: Bench, results: Mapping[str, Any]) -> None:
-    """Write ``run.json`` and ``items.json``: from now on the folder is a finished run."""
-    catalogue = bench.split.catalogue
-    items = {"ids": catalogue.item_ids[1:].tolist(), "titles": catalogue.titles[1:].tolist()}
-    runs.write_json(out / "items.json", items)
-    description = {
-        "kind": kind,
-        "settings": bench.settings.model_dump(),
-        "fingerprint": bench.split.fingerprint,
-        "versions": runs.versions(),
-        **results,
-    }
-    runs.write_json(out / "run.json", description)
-
-
-SECTIONS = {"teacher": ("teacher",), "student": ("teacher", "student"), "aligned": ("teacher", "student", "align")}
-
-
-def _plan(kind: str, bench: Bench, **origin: Any) -> dict[str, Any]:
-    """What a stage depends on: two runs with the same plan are the same run."""
-    settings = bench.settings.model_dump()
-    chosen = {key: settings[key] for key in (*SECTIONS[kind], "k", "seed", "split")}
-    return {"kind": kind, "fingerprint": bench.split.fingerprint, **chosen, **origin}
-
-
-def _start(out: Path, kind: str, bench: Bench, **origin: Any) -> None:
-    """Note what is about to run; a checkpoint of another run is refused.
-
-    Raises:
-        RunError: naming what differs.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    plan = _plan(kind, bench, **origin)
-    if (out / runs.CHECKPOINT).exists():
-        _require_same(runs.read_json(out / "plan.json"), plan, f"{out} holds a checkpoint of a run")
-        bench.say(f"{kind}: going on from the checkpoint in {out}")
-    runs.write_json(out / "plan.json", plan)
-
-
-def _is_finished(out: Path, kind: str, bench: Bench, **origin: Any) -> bool:
-    """Whether ``out`` already holds this stage, made the same way.
-
-    Raises:
-        RunError: if the folder holds a finished run that differs.
-    """
-    if not (out / "run.json").exists():
-        return False
-    _require_same(runs.read_json(out / "plan.json"), _plan(kind, bench, **origin), f"{out} holds a finished run")
-    bench.say(f"{kind}: {out} is finished, nothing to do")
-    return True
-
-
-def _require_same(found: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> None:
-    """Compare plans; settings that an older version did not have count as their defaults."""
-    known = Settings.model_validate({key: found[key] for key in Settings.model_fields if key in found}).model_dump()
-    differs = [key for key in wanted if (known if key in known else found).get(key) != wanted[key]]
-    if differs:
-        raise runs.RunError(f"{where} that differs in {', '.join(differs)}: choose another folder or remove it")
-
-
-def _require(run: Path, kinds: Sequence[str], bench: Bench) -> dict[str, Any]:
-    """The description of a finished run of one of these kinds on the same data.
-
-    Raises:
-        RunError: if it is of another kind, or was made on other data.
-    """
-    content = runs.read_json(run / "run.json")
-    if content["kind"] not in kinds:
-        raise runs.RunError(f"{run} is a {content['kind']} run; a {' or '.join(kinds)} run is needed here")
-    if content["fingerprint"] != bench.split.fingerprint:
-        raise runs.RunError(
-            f"{run} was made on {content['settings']['dataset']} (fingerprint {content['fingerprint']}), but"
-            f" {bench.settings.dataset} has fingerprint {bench.split.fingerprint}: give the dataset it was made on"
-        )
-    if content["settings"]["split"] != bench.settings.split:
-        raise runs.RunError(f"{run} was made on the {content['settings']['split']} split, not {bench.settings.split}")
-    return content

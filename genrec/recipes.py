@@ -144,7 +144,13 @@ def build(num_items: int, settings: TeacherSettings, seed: int) -> Recipe:
 
 
 def train_scorer(
-    split: Split, settings: TeacherSettings, seed: int, device: torch.device, folder: Path, quiet: bool = False
+    split: Split,
+    settings: TeacherSettings,
+    seed: int,
+    device: torch.device,
+    folder: Path,
+    quiet: bool = False,
+    k: int = 10,
 ) -> Scorer:
     """Train the teacher that the settings name and save it in ``folder``; goes on from a checkpoint found there."""
     if settings.recipe in BASELINES:
@@ -157,7 +163,7 @@ def train_scorer(
     if isinstance(embedding, JointQuantized) and settings.codes == "svd":
         embedding.assign(torch.from_numpy(svd_codes(split.train, embedding.num_items, settings.splits, seed)))
     recipe.scorer.to(device)
-    fit(recipe, split, settings, seed, folder, quiet)
+    fit(recipe, split, settings, seed, folder, quiet, k)
     runs.save_tensors(folder / "scorer.safetensors", recipe.scorer.state_dict())
     content = {"kind": "neural", "num_items": split.catalogue.num_items, "settings": settings.model_dump()}
     runs.write_json(folder / "scorer.json", content)

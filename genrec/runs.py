@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self
@@ -60,9 +61,8 @@ def autocast(device: torch.device, enabled: bool) -> torch.autocast:
 
 def versions() -> dict[str, str]:
     """Versions that a result may depend on."""
-    import genrec
-
-    return {"genrec": genrec.__version__, "python": platform.python_version(), "torch": torch.__version__}
+    installed = {name: metadata.version(name) for name in ("genrec", "torch", "transformers", "gymnasium", "numpy")}
+    return {"python": platform.python_version(), **installed}
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -182,6 +182,7 @@ def interruptible() -> Iterator[Interruption]:
 
     def request(number: int, frame: FrameType | None) -> None:
         interruption.requested = True
+        sys.stderr.write("\nstopping after this step; Ctrl-C again stops at once, without saving\n")
         signal.signal(signal.SIGINT, previous)
 
     signal.signal(signal.SIGINT, request)

@@ -12,10 +12,11 @@ import torch
 
 from genrec import experiment, runs
 from genrec.agents.decoding import NextK
+from genrec.bench import Bench
 from genrec.config import Settings
 from genrec.data.splits import leave_one_out
 from genrec.data.synthetic import demo
-from genrec.experiment import Bench, complete_specs
+from genrec.experiment import complete_specs
 from genrec.rewards import weighted
 
 TINY = {
@@ -79,7 +80,7 @@ def test_the_run_describes_itself(bench, folder):
     assert content["kind"] == "aligned"
     assert Settings.model_validate(content["settings"]) == bench.settings
     assert content["fingerprint"] == bench.split.fingerprint
-    assert set(content["versions"]) == {"genrec", "python", "torch"}
+    assert set(content["versions"]) == {"genrec", "python", "torch", "transformers", "gymnasium", "numpy"}
     assert content["rewards"] == ["relevance=1", "diversity=0.3"]
     assert (content["teacher"], content["student"]) == ("teacher", "student")
     assert {"objective", "ndcg@4", "relevance@4", "diversity@4", "update"} <= set(content["valid"])

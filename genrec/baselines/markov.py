@@ -18,6 +18,7 @@ from genrec.data.sequences import Sequences
 from genrec.data.splits import Cases, Split
 
 POPULARITY_WEIGHT = 1e-3
+MOST_COUNTS = 30_000_000
 DECAYS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 SMOOTHINGS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
@@ -52,9 +53,14 @@ class Markov:
             raise ValueError(f"Markov smoothing is {self.smoothing}; it must be positive")
 
     @classmethod
-    def fit(cls, split: Split, order: int = 30, tune: bool = True) -> "Markov":
-        """Count the training sequences; choose decay and smoothing on the validation cases unless told not to."""
+    def fit(cls, split: Split, order: int | None = None, tune: bool = True) -> "Markov":
+        """Count the training sequences; choose decay and smoothing on the validation cases unless told not to.
+
+        The order is 30 by default, and less on a log of more than a million events, so that there are at most
+        ``MOST_COUNTS`` counts.
+        """
         num_items = split.catalogue.num_items
+        order = order or max(1, min(30, MOST_COUNTS // max(1, len(split.train.items))))
         chain = cls(count_transitions(split.train, num_items, order), split.catalogue.counts)
         return tuned(chain, split.valid) if tune else chain
 

@@ -163,8 +163,7 @@ def _load(
     from genrec.data.formats import ReadOptions
     from genrec.data.sources import load
 
-    spelled = {"tab": "\t", "\\t": "\t", "space": " "}.get(separator or "", separator)
-    return load(source, ReadOptions(user, item, time, spelled, items, min_user_events, min_item_events, drop_repeats))
+    return load(source, ReadOptions(user, item, time, separator, items, min_user_events, min_item_events, drop_repeats))
 
 
 def _print_table(header: list[str], rows: list[list[str]]) -> None:

@@ -9,7 +9,7 @@ import typer
 P = ParamSpec("P")
 R = TypeVar("R")
 
-MISTAKES = (ValueError, KeyError, OSError, FloatingPointError)  # the last one of a training that diverged
+MISTAKES = (ValueError, OSError, FloatingPointError)  # the last one of a training that diverged
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
@@ -27,7 +27,7 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
         except BrokenPipeError:
             raise  # the reader of our output left, as `head` does; the command line framework exits quietly
         except MISTAKES as error:
-            typer.echo(f"error: {message(error)}", err=True)
+            typer.echo(f"error: {error}", err=True)
             raise typer.Exit(1) from error
         except Exception as error:
             from genrec.runs import Interrupted  # here, so that help does not import torch
@@ -38,8 +38,3 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(INTERRUPTED) from error
 
     return reporting
-
-
-def message(error: Exception) -> str:
-    """What the error says, without the quotes that KeyError puts around its message."""
-    return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)

@@ -13,7 +13,7 @@ from genrec.cli.errors import reports_errors
 def recommend(
     run: Annotated[Path, typer.Argument(help="Run folder of a teacher, a student or an aligned policy.")],
     history: Annotated[str, typer.Option("--history", help="Raw item ids, oldest first, joined by commas.")],
-    k: Annotated[int, typer.Option("--k", "-k", min=1, help="Length of the list.")] = 10,
+    k: Annotated[int | None, typer.Option("--k", "-k", min=1, help="Length of the list; the run's by default.")] = None,
     beams: Annotated[int, typer.Option(min=1, help="Beam width of a policy; 1 is greedy.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
@@ -29,7 +29,8 @@ def recommend(
     from genrec.experiment import recommend_titles
 
     ids = [raw.strip() for raw in history.split(",") if raw.strip()]
-    rows = recommend_titles(run, ids, k, runs.choose_device(device), beams)
+    length = k or runs.read_json(run / "run.json")["settings"]["k"]
+    rows = recommend_titles(run, ids, length, runs.choose_device(device), beams)
     if as_json:
         typer.echo(json.dumps([{"rank": n, "id": raw, "title": title} for n, (raw, title) in enumerate(rows, 1)]))
         return

@@ -10,7 +10,7 @@ import typer
 from genrec.cli.errors import reports_errors
 
 if TYPE_CHECKING:
-    from genrec.experiment import Bench
+    from genrec.bench import Bench
 
 Dataset = Annotated[
     str | None, typer.Option("--dataset", "-d", help="demo, a known name (`genrec data list`), or a path.")
@@ -91,8 +91,8 @@ def align(
         typer.Option(
             "--reward",
             "-r",
-            help="NAME or NAME=WEIGHT, repeatable: diversity, novelty, popularity (its negative), ndcg, relevance, a"
-            " plugin's name, module:attr, or file.py:attr.",
+            help="NAME=WEIGHT, repeatable; NAME alone takes the setting align.weight. NAME is diversity, novelty,"
+            " popularity (its negative), ndcg, relevance, a plugin's name, module:attr, or file.py:attr.",
         ),
     ] = None,
     dataset: Dataset = None,
@@ -151,7 +151,8 @@ def compare(
     if bad:
         raise ConfigError(f"--set {bad[0]}: a finished run keeps its settings; only compare.* can be changed here")
     bench = _bench(None, change or [], dataset, None, device, quiet, origin=run)
-    content = comparison.compare(bench, run, users)
+    comparison.compare(bench, run, users)
+    content = report.read(run)
     report.plot(content, run / "comparison.png")
     if as_json:
         typer.echo(json.dumps(content, indent=2))
@@ -175,8 +176,8 @@ def _bench(
 ) -> "Bench":
     """The bench of a command: settings of --config, else of the run it starts from, then the other options."""
     from genrec import runs
+    from genrec.bench import prepare
     from genrec.config import Settings, read_settings
-    from genrec.experiment import prepare
 
     start = None
     if origin is not None and config is None:

@@ -61,12 +61,12 @@ class Catalogue:
         """Indices of raw item ids.
 
         Raises:
-            KeyError: naming the ids that are not in the catalogue.
+            ValueError: naming the ids that are not in the catalogue.
         """
         unknown = [raw for raw in raw_ids if raw not in self.index]
         if unknown:
             sample = ", ".join(str(raw) for raw in self.item_ids[1:6])
-            raise KeyError(f"unknown item id(s) {', '.join(unknown[:10])}; this catalogue has ids such as {sample}")
+            raise ValueError(f"unknown item id(s) {', '.join(unknown[:10])}; this catalogue has ids such as {sample}")
         return np.array([self.index[raw] for raw in raw_ids], dtype=np.int32)
 
 
@@ -127,9 +127,10 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits over users, events and items: two datasets with the same one are the same benchmark."""
+        """16 hex digits over events, their times, items and features: datasets with the same one are one benchmark."""
         digest = hashlib.sha256()
-        parts = (self.sequences.offsets, self.sequences.items, self.catalogue.features)
+        times = [] if self.timestamps is None else [self.timestamps]
+        parts = (self.sequences.offsets, self.sequences.items, self.catalogue.features, *times)
         for array in parts:
             digest.update(np.ascontiguousarray(array).tobytes())
         digest.update("\n".join(self.catalogue.item_ids.tolist()).encode())

@@ -192,8 +192,16 @@ def _last_event(sequences: Sequences, users: NDArray[np.int64]) -> Cases:
 
 def _split(dataset: Dataset, name: str, train: Sequences, valid: Cases, test: Cases, notes: tuple[str, ...]) -> Split:
     train = train.take(train.lengths > 0)
+    if repeats := _repeats(test):
+        notes = (*notes, f"{repeats} test target(s) are in their history already: the seen filter makes them misses")
     catalogue = with_training_counts(dataset.catalogue, train)
     return Split(name, dataset.fingerprint, train, valid, test, catalogue, notes)
+
+
+def _repeats(cases: Cases) -> int:
+    """How many cases have a target that is in their history."""
+    hits = cases.histories.items == np.repeat(cases.targets, cases.histories.lengths)
+    return len(np.unique(cases.histories.rows()[hits]))
 
 
 def with_training_counts(catalogue: Catalogue, train: Sequences) -> Catalogue:

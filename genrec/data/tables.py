@@ -49,6 +49,9 @@ def text_encoding(path: Path) -> str:
     return "utf-8-sig"
 
 
+SPELLED = {"tab": "\t", "\\t": "\t", "space": " "}
+
+
 def column_names(path: Path, separator: str | None) -> tuple[list[str], str]:
     """Columns of a table and its separator ("" for Parquet)."""
     if path.suffix == ".parquet":
@@ -57,14 +60,16 @@ def column_names(path: Path, separator: str | None) -> tuple[list[str], str]:
         except (pyarrow.ArrowInvalid, OSError) as error:
             raise DataError(f"{path} is not a Parquet file ({error}); text tables must not end in .parquet") from error
     header = first_line(path)
-    chosen = separator or max(SEPARATORS, key=header.count)
+    chosen = SPELLED.get(separator, separator) if separator else max(SEPARATORS, key=header.count)
+    if len(chosen) != 1:
+        raise DataError(f"the separator {separator!r} is not a single character; write for instance ',' ';' or tab")
     names = [name.strip() for name in next(csv.reader([header], delimiter=chosen, skipinitialspace=True))]
     if len(names) == 1:
         other = max(SEPARATORS, key=header.count)
         seems = f"it seems to be {other!r}" if header.count(other) else "none of the usual ones is in it"
         raise DataError(
             f"{path}, line 1: the header {header[:80]!r} is a single column when split at {chosen!r}. The separator is"
-            f" probably another: {seems}. Give it with the option separator (--separator)"
+            f" probably another: {seems}. Give it with --separator, or --set read.separator=... where a run is made"
         )
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -156,7 +161,7 @@ def choose_column(
     close = [match for name in candidates for match in difflib.get_close_matches(name, plain, n=1, cutoff=0.7)]
     hint = f" Did you mean {plain[close[0]]!r}?" if close else ""
     asked = f"no column {wanted!r}" if wanted else f"no column for the {role} (such as {', '.join(usual[:3])})"
-    by_option = f"Name the column of the {role} with the option {role} (--{role})"
+    by_option = f"Name the column with --{role}, or --set read.{role}=... where a run is made"
     remedy = by_option if role in ("user", "item", "time") else f"Rename the column of the {role}"
     raise DataError(f"{path}, line 1: {asked}; the columns are {', '.join(names)}.{hint} {remedy}")
 

@@ -25,6 +25,7 @@ def fit(
     seed: int = 0,
     folder: Path | None = None,
     quiet: bool = False,
+    k: int = 10,
 ) -> dict[str, float]:
     """Train a recipe's scorer in place and leave it with the weights of its best validation.
 
@@ -35,6 +36,7 @@ def fit(
         seed: of batches, negatives and dropout.
         folder: receives metrics and a checkpoint; training goes on from a checkpoint found there.
         quiet: no progress bar.
+        k: length of the lists that are validated.
 
     Returns:
         Best validation metrics and its epoch.
@@ -51,6 +53,7 @@ def fit(
     optimizer = torch.optim.AdamW(
         scorer.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=settings.weight_decay
     )
+    chunk = max(64, min(2048, CHUNK // scorer.num_items))
     best: runs.Tensors = {}
     progress: dict[str, Any] = {"epoch": 0, "best": {}, "since_best": 0}
     if folder and (found := runs.load_checkpoint(folder, scorer, optimizer)):
@@ -68,7 +71,7 @@ def fit(
             losses = []
             for batch in _batches(recipe, sequences, settings, numbers):
                 with runs.autocast(device, settings.bf16):
-                    losses.append(recipe.step(batch.to(device), generator, CHUNK))
+                    losses.append(recipe.step(batch.to(device), generator, chunk))
                 if not math.isfinite(losses[-1]):
                     raise FloatingPointError(f"the loss is {losses[-1]} in epoch {epoch}: lower the learning rate")
                 torch.nn.utils.clip_grad_norm_(scorer.parameters(), 1.0)
@@ -77,15 +80,15 @@ def fit(
             values = {"loss": float(np.mean(losses)), "learning_rate": optimizer.param_groups[0]["lr"]}
             progress["epoch"] = epoch
             if epoch % settings.evaluate_every == 0 or epoch == settings.epochs:
-                measured = evaluate(TopK(scorer), split.valid, split.catalogue).means
+                measured = evaluate(TopK(scorer), split.valid, split.catalogue, k).means
                 values |= {f"valid {name}": value for name, value in measured.items()}
                 progress["since_best"] += 1
-                if measured["ndcg@10"] > progress["best"].get("ndcg@10", -1.0):
+                if measured[f"ndcg@{k}"] > progress["best"].get(f"ndcg@{k}", -1.0):
                     best = {name: value.clone() for name, value in scorer.state_dict().items()}
                     progress |= {"best": {"epoch": epoch, **measured}, "since_best": 0}
             log.record(epoch, values)
-            bar(epoch, f"loss {values['loss']:.3f}  best valid NDCG@10 {progress['best'].get('ndcg@10', 0):.4f}")
-            if folder and ("valid ndcg@10" in values or stop.requested):
+            bar(epoch, f"loss {values['loss']:.3f}  best valid NDCG@{k} {progress['best'].get(f'ndcg@{k}', 0):.4f}")
+            if folder and (f"valid ndcg@{k}" in values or stop.requested):
                 state = progress | _generator_states(numbers, generator)
                 runs.save_checkpoint(folder, scorer, best, optimizer, state)
             if stop.requested:
@@ -98,7 +101,7 @@ def fit(
     return dict(progress["best"])
 
 
-CHUNK = 2048  # rows scored at a time: (2048, V) scores stay in the processor's cache for catalogues of thousands
+CHUNK = 2**23  # scores at a time: 2,048 rows of 4,096 items stay near the processor's cache
 
 
 def _batches(
