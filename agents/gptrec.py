@@ -187,9 +187,7 @@ class GPTRec(nn.Module):
         """
         histories, lists, new = items.shape
         if start + new > self.max_slate:
-            raise ValueError(
-                f"a list of more than {self.max_slate} items was asked of a policy made for max_slate of that"
-            )
+            raise ValueError(f"this policy writes lists of at most {self.max_slate} items; ask for a shorter list")
         known = prefix.visible.shape[1]
         # items in the cache came one a list at a time: the columns of each earlier position run over the lists
         own = torch.eye(lists, dtype=torch.bool, device=self.device)

@@ -15,7 +15,12 @@ from genrec.data import ReadOptions, Split, load, split
 from genrec.data.download import KNOWN
 from genrec.data.sources import BUILT_IN
 
-SECTIONS = {"teacher": ("teacher",), "student": ("teacher", "student"), "aligned": ("teacher", "student", "align")}
+SECTIONS = {
+    "teacher": ("teacher",),
+    "student": ("teacher", "student"),
+    "start": ("teacher", "student", "align"),
+    "aligned": ("teacher", "student", "align"),
+}
 
 
 @dataclass(frozen=True, eq=False)

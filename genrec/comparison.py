@@ -194,6 +194,9 @@ def _entrants(bench: Bench, run: Path, goals: WeightedSum, accuracy: float) -> I
         yield entrant("greedy", scale, partial(greedy, k=k, reward=WeightedSum(((Relevance(), accuracy), *terms))))
     student = open_recommender(folder_of(run, "student"), bench.device)
     yield entrant("student", None, _listing(student.recommend, k))
+    if "start" in runs.read_json(run / "run.json"):
+        begin = open_recommender(folder_of(run, "start"), bench.device)
+        yield entrant("warm start", None, _listing(begin.recommend, k))
     yield entrant("aligned", None, _listing(open_recommender(run, bench.device).recommend, k))
 
 

@@ -135,6 +135,8 @@ class AlignSettings(_Model):
     NDCG of the event that came next, or none."""
     weight: float = 0.3
     """Of a reward that is named without one."""
+    warm_start: Annotated[int, Field(ge=0)] = 20_000
+    """Lists of the greedy re-ranker on the same rewards that the student learns before it explores; 0 for none."""
     updates: Count = 400
     """Rollouts, each followed by one PPO update."""
     histories: Count = 32

@@ -1,7 +1,9 @@
 """The stages of a run: a teacher, a student, an aligned policy, each in a folder that describes itself."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +23,8 @@ from genrec.metrics import Context, Floats, evaluate, measure
 from genrec.models.scorer import NeuralScorer
 from genrec.recipes import load_scorer, train_scorer
 from genrec.recommender import Recommender, Scorer, TopK
-from genrec.rewards import WeightedSum, checked, parse, weighted
+from genrec.rerankers import Reranked, greedy
+from genrec.rewards import Relevance, WeightedSum, checked, parse, weighted
 
 ACCURACY = ("relevance", "ndcg")
 
@@ -87,7 +90,7 @@ def align(bench: Bench, rewards: Sequence[str], teacher: Path | None, student: P
     """
     names = complete_specs(rewards, bench.settings.align.accuracy, bench.settings.align.weight)
     reward = weighted(names)
-    student_made = student is None
+    settings = bench.settings.align
     if teacher is None and student is not None:
         teacher = folder_of(student, "teacher")
     teacher = train_teacher(bench, out / "teacher") if teacher is None else teacher
@@ -103,24 +106,66 @@ def align(bench: Bench, rewards: Sequence[str], teacher: Path | None, student: P
     if is_finished(out, "aligned", bench, **origin):
         return out
     start(out, "aligned", bench, **origin)
-    bench.say(f"aligned: {student} for {reward.name}, in {out}" + ("" if student_made else " (given student)"))
-    policy, _, _ = GPTRec.from_pretrained(student)
-    policy.to(bench.device)
-    if runs.read_json(student / "run.json")["kind"] == "student":  # an aligned policy was sharpened before
-        policy.sharpen(bench.settings.align.temperature)
+    begin = warm_start(bench, reward, teacher, student, out / "start", origin) if settings.warm_start else student
+    bench.say(f"aligned: {begin} for {reward.name}, in {out}")
+    policy, untouched = (GPTRec.from_pretrained(folder)[0].to(bench.device) for folder in (begin, student))
+    if runs.read_json(begin / "run.json")["kind"] != "aligned":  # which was sharpened before
+        policy.sharpen(settings.temperature)
     chances = calibrated(teacher, bench).probabilities
     validate = _validation(bench, reward, chances)
-    seed, settings = bench.settings.seed, bench.settings.align
     env = ListGenerationVectorEnv(
         list_task(bench, reward, chances, policy.max_length),
         num_envs=settings.histories * settings.group_size,
         group_size=settings.group_size,
     )
-    found = train(policy, env, validate, settings, bench.settings.k, seed, out, bench.quiet)
+    found = train(policy, env, validate, settings, bench.settings.k, bench.settings.seed, out, bench.quiet)
+    first = validate(untouched)
+    if first["objective"] >= found["objective"]:
+        bench.say("nothing was better than the untouched student on the validation cases: it is what is kept")
+        policy, found = untouched, first
     policy.save_pretrained(out, bench.split.catalogue.item_ids[1:].tolist(), bench.split.fingerprint)
     runs.drop_checkpoint(out)
-    places = {"teacher": relative(teacher, out), "student": relative(student, out)}
+    places = {name: relative(folder, out) for name, folder in (("teacher", teacher), ("student", student))}
+    places |= {"start": relative(begin, out)} if settings.warm_start else {}
     finish(out, "aligned", bench, {"rewards": names, **places, "valid": found})
+    return out
+
+
+def warm_start(
+    bench: Bench, reward: WeightedSum, teacher: Path, student: Path, out: Path, origin: dict[str, Any]
+) -> Path:
+    """Teach a student the greedy re-ranker's lists for the same rewards, in ``out``, so that PPO has the rest to find.
+
+    The lists are written for random beginnings of training sequences, from the teacher's best items and with its
+    calibrated probabilities; a reward that reads the target is replaced by its expectation under them.
+
+    Returns:
+        The folder.
+    """
+    if is_finished(out, "start", bench, **origin):
+        return out
+    start(out, "start", bench, **origin)
+    settings, parts, k = bench.settings, bench.split, bench.settings.k
+    bench.say(f"start: {student} learns {settings.align.warm_start} lists of the greedy re-ranker, in {out}")
+    expected = WeightedSum(tuple((Relevance() if t.name in ACCURACY else t, weight) for t, weight in reward.terms))
+    scorer = calibrated(teacher, bench)
+    unseen = parts.catalogue.num_items - int(parts.valid.histories.distinct().max())
+    candidates = max(k, min(settings.student.pool, unseen))
+    cases = random_cases(parts.train, settings.align.warm_start, np.random.default_rng(settings.seed))
+    enough = np.flatnonzero(parts.catalogue.num_items - cases.histories.distinct() >= candidates)
+
+    def greedy_lessons(histories: Sequences) -> Lessons:
+        rerank = partial(greedy, reward=expected)
+        lists = Reranked(scorer, rerank, parts.catalogue, candidates, scorer.probabilities).recommend(histories, k)
+        return Lessons(histories, lists, np.zeros(lists.shape, np.float32))
+
+    policy = GPTRec.from_pretrained(student)[0].to(bench.device)
+    lessons, check = greedy_lessons(cases.histories.take(enough)), greedy_lessons(parts.valid.histories)
+    teaching = settings.student.model_copy(update={"hard": 1.0, "epochs": 1})
+    found = pretrain(policy, lessons, parts, check, teaching, k, settings.seed, out, bench.quiet)
+    policy.save_pretrained(out, parts.catalogue.item_ids[1:].tolist(), parts.fingerprint)
+    runs.drop_checkpoint(out)
+    finish(out, "start", bench, {"teacher": relative(teacher, out), "student": relative(student, out), "valid": found})
     return out
 
 
@@ -162,10 +207,18 @@ def _reward_files(specs: Sequence[str]) -> list[str]:
 
 
 def list_task(bench: Bench, reward: WeightedSum, chances: Callable[[Sequences], Floats], max_length: int) -> ListTask:
-    """Lists for random beginnings of training sequences; the event that followed is the target."""
-    settings = bench.settings
-    count = min(settings.align.updates * settings.align.histories, 100_000)
-    cases = random_cases(bench.split.train, count, np.random.default_rng(settings.seed))
+    """Lists for training users.
+
+    A reward that reads targets gets random beginnings of training sequences, the event that followed as the target. Any
+    other gets whole training sequences: what came next was never shown to the teacher, so its probabilities are as
+    calibrated there as on validation users, while on beginnings it promises what it has memorised.
+    """
+    settings, train = bench.settings, bench.split.train
+    if "targets" in reward.needs:
+        count = min(settings.align.updates * settings.align.histories, 100_000)
+        cases = random_cases(train, count, np.random.default_rng(settings.seed))
+    else:
+        cases = Cases(train, np.zeros(len(train), np.int32), np.arange(len(train)))
     enough = np.flatnonzero(bench.split.catalogue.num_items - cases.histories.distinct() >= settings.k)
     cases = cases.take(enough)  # a user who had nearly everything leaves no list to write
     return ListTask(

@@ -23,7 +23,7 @@ TINY = {
     "k": K,
     "teacher": {"recipe": "markov"},
     "student": {"hidden_size": 16, "blocks": 1, "heads": 2, "max_length": 8, "lessons": 200, "pool": 12, "epochs": 2},
-    "align": {"updates": 2, "histories": 4, "group_size": 2, "evaluate_every": 2},
+    "align": {"warm_start": 0, "updates": 2, "histories": 4, "group_size": 2, "evaluate_every": 2},
     "compare": {"weights": 3, "candidates": 60},
 }
 PEEK = """
@@ -242,3 +242,13 @@ def test_the_better_of_two_crossings_counts():
         5,
     )
     assert found[0]["gap"] == pytest.approx(0.0)
+
+
+def test_a_run_for_accuracy_alone_is_compared_too(bench, folder):
+    experiment.align(bench, [], folder / "teacher", folder / "student", folder / "accurate")
+    content = compare(bench, folder / "accurate")
+    assert content["reward"] == "ndcg"
+    assert {each["method"] for each in content["rows"]} >= {"teacher", "mmr", "aligned"}
+    assert not [each for each in content["rows"] if each["method"] == "greedy"]
+    for each in content["rows"]:
+        assert each["objective"] == pytest.approx(each["ndcg@5"], abs=1e-6)

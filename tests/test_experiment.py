@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,14 @@ from genrec.config import Settings
 from genrec.data.splits import leave_one_out
 from genrec.data.synthetic import demo
 from genrec.experiment import complete_specs
+from genrec.rerankers import Reranked, greedy
 from genrec.rewards import weighted
 
 TINY = {
     "k": 4,
     "teacher": {"hidden_size": 8, "blocks": 1, "max_length": 8, "epochs": 2},
     "student": {"hidden_size": 16, "blocks": 1, "heads": 2, "max_length": 8, "lessons": 100, "pool": 12, "epochs": 1},
-    "align": {"updates": 4, "histories": 4, "group_size": 2, "evaluate_every": 2},
+    "align": {"warm_start": 60, "updates": 4, "histories": 4, "group_size": 2, "evaluate_every": 2},
 }
 
 
@@ -187,7 +189,7 @@ def test_ctrl_c_and_the_same_again_gives_the_same_policy(bench, folder, tmp_path
     real, calls = NextK.recommend, []
 
     def recommend(self, histories, k):
-        calls.append(k)
+        calls.extend([k] if (tmp_path / "start" / "run.json").exists() else [])  # PPO's validations
         if len(calls) == 2:
             os.kill(os.getpid(), signal.SIGINT)
         return real(self, histories, k)
@@ -223,3 +225,40 @@ def test_a_moved_run_still_finds_its_parts(bench, folder, tmp_path):
         moved.rename(folder)
     with pytest.raises(runs.RunError, match="is a teacher run and names no student"):
         experiment.folder_of(folder / "teacher", "student")
+
+
+def test_a_reward_without_targets_writes_lists_for_whole_training_sequences(bench):
+    train = bench.split.train
+    task = experiment.list_task(bench, weighted(["diversity"]), lambda histories: np.zeros(0), max_length=8)
+    assert task.histories.items.tolist() == train.items.tolist()
+    assert not task.targets.any()
+
+
+def test_a_reward_with_targets_writes_lists_for_beginnings_and_the_event_that_followed(bench):
+    task = experiment.list_task(bench, weighted(["ndcg"]), lambda histories: np.zeros(0), max_length=8)
+    followed = {
+        (tuple(sequence[:stop]), sequence[stop])
+        for sequence in (bench.split.train[n].tolist() for n in range(len(bench.split.train)))
+        for stop in range(1, len(sequence))
+    }
+    pairs = zip(task.histories, task.targets.tolist(), strict=True)
+    known = [(tuple(history.tolist()), target) for history, target in pairs if target]
+    assert len(known) > 5
+    assert set(known) <= followed
+
+
+def test_the_warm_start_learns_the_greedy_lists(bench, folder, tmp_path):
+    """More of the greedy re-ranker's items are in its lists than in those of the student it came from."""
+    teacher, reward = experiment.calibrated(folder / "teacher", bench), weighted(["relevance", "diversity=5"])
+    wide = replace(bench, settings=bench_of(align={"warm_start": 2000, "updates": 1}).settings)
+    out = experiment.warm_start(wide, reward, folder / "teacher", folder / "student", tmp_path, {})
+    histories = bench.split.valid.histories
+    wanted = Reranked(teacher, partial(greedy, reward=reward), bench.split.catalogue, 12, teacher.probabilities)
+    lists = wanted.recommend(histories, 4)
+
+    def overlap(run):
+        written = experiment.open_recommender(run, bench.device).recommend(histories, 4)
+        return (written[:, :, None] == lists[:, None, :]).any(axis=2).mean()
+
+    assert overlap(out) > overlap(folder / "student") + 0.05
+    assert experiment.folder_of(out, "student") == folder / "student"

@@ -119,7 +119,8 @@ def align(
     from genrec import experiment
     from genrec.rewards import weighted
 
-    weighted(reward or [])  # a misspelt reward is told before anything is loaded
+    if reward:
+        weighted(reward)  # a misspelt one is told before anything is loaded
     bench = _bench(config, change or [], dataset, seed, device, quiet, origin=student or teacher)
     experiment.align(bench, reward or [], teacher, student, out)
     _print_result(out, as_json)

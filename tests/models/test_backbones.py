@@ -86,10 +86,10 @@ def test_every_weight_learns(name):
 def test_gru_by_its_equations():
     torch.manual_seed(0)
     model, x = GRU(D, 1, dropout=0.0), vectors(1)
-    w, u, bw, bu = (p.detach() for p in model.layers.parameters())
+    w, u, bw, bias_u = (p.detach() for p in model.layers.parameters())
     h = torch.zeros(D)
     for v in x[0] * D**0.5:
-        (ri, zi, ni), (rh, zh, nh) = (w @ v + bw).split(D), (u @ h + bu).split(D)
+        (ri, zi, ni), (rh, zh, nh) = (w @ v + bw).split(D), (u @ h + bias_u).split(D)
         r, z = torch.sigmoid(ri + rh), torch.sigmoid(zi + zh)
         h = (1 - z) * torch.tanh(ni + r * nh) + z * h
     torch.testing.assert_close(model(x, ALL)[0, -1], model.out.weight @ h + model.out.bias, atol=1e-5, rtol=1e-5)
