@@ -110,7 +110,7 @@ def compare(bench: Bench, run: Path, users: int | None = None) -> dict[str, Any]
         "reward": goal,
         "weights": {term.name: weight for term, weight in reward.terms},
         "k": k,
-        "dataset": settings.dataset,
+        "dataset": Path(settings.dataset).name,
         "split": settings.split,
         "fingerprint": bench.split.fingerprint,
         "cases": len(cases),
