@@ -168,8 +168,8 @@ def test_training_ends_without_a_checkpoint_and_goes_on_from_one(tmp_path: Path,
 
     fit = recipes.fit
 
-    def cut_off(recipe: Recipe, split, settings, seed, folder, quiet):
-        fit(recipe, split, settings, seed, folder, quiet)
+    def cut_off(recipe: Recipe, split, settings, seed, folder, quiet, k):
+        fit(recipe, split, settings, seed, folder, quiet, k)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(recipes, "fit", cut_off)

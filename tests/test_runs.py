@@ -70,7 +70,7 @@ def test_json_that_is_missing_broken_or_no_object(tmp_path: Path):
 
 
 def test_versions():
-    assert set(runs.versions()) == {"genrec", "python", "torch"}
+    assert set(runs.versions()) == {"genrec", "python", "torch", "transformers", "gymnasium", "numpy"}
     assert runs.versions()["torch"] == torch.__version__
 
 

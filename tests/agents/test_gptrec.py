@@ -213,7 +213,7 @@ def test_a_history_that_leaves_too_few_items_is_named(policy):
 def test_a_list_longer_than_the_positions_is_refused(policy):
     longest = lists(1, k=MAX_SLATE + 1)  # its last item is predicted, never read
     assert policy.logp(Sequences.from_lists(HISTORIES), longest).isfinite().all()
-    with pytest.raises(ValueError, match="more than 6 items"):
+    with pytest.raises(ValueError, match="at most 6 items"):
         policy.logp(Sequences.from_lists(HISTORIES), lists(1, k=MAX_SLATE + 2))
 
 

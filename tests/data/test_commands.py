@@ -97,7 +97,6 @@ def test_help_is_fast_because_pandas_stays_out():
     ("error", "text"),
     [
         (ValueError("bad 3"), "bad 3"),
-        (KeyError("no x"), "no x"),
         (FileNotFoundError(2, "no file", "f"), "no file: 'f'"),
     ],
 )

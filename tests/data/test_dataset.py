@@ -30,12 +30,12 @@ def test_vectors_have_length_one_or_zero(films):
 
 def test_indices_of_raw_ids(films):
     assert films.indices(["c", "a"]).tolist() == [3, 1]
-    with pytest.raises(KeyError, match=r"unknown item id\(s\) x, y; this catalogue has ids such as a, b, c"):
+    with pytest.raises(ValueError, match=r"unknown item id\(s\) x, y; this catalogue has ids such as a, b, c"):
         films.indices(["x", "a", "y"])
 
 
 def test_padding_is_no_item(films):
-    with pytest.raises(KeyError, match="unknown"):
+    with pytest.raises(ValueError, match="unknown"):
         films.indices([""])
 
 
