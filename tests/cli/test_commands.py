@@ -190,7 +190,7 @@ def test_mistakes_are_one_line(runs, arguments, message):
 def test_another_log_is_refused(runs, tmp_path):
     write_log(tmp_path, seed=1)
     text = mistake("align", "-r", "diversity", "-d", str(tmp_path / "log.csv"), "--student", "student", "-o", "new")
-    assert re.search(r"teacher was made on .*log.csv \(fingerprint [0-9a-f]{16}\), but .*: give the dataset it was", text)
+    assert re.search(r"teacher was made on .*log.csv \(fingerprint [0-9a-f]{16}\), but .*: give the dataset", text)
 
 
 def test_the_same_again_does_nothing_and_says_so(runs):
