@@ -1,8 +1,8 @@
 """Lists from a pool of candidates: MMR, SOG, popularity penalty, and greedy on any reward.
 
 All are vectorised over the B pools and their C candidates and loop over the k positions only. The vectors of a pool
-take B·C·D float32, so pools are worked on LISTS_AT_ONCE at a time: 7 MB for 100 candidates of 18 features, 105 MB for
-256 dimensions. No similarity matrix (B, C, C) is built.
+take B·C·D float32, so only so many pools are worked on at a time that they stay below VALUES_AT_ONCE. No similarity
+matrix (B, C, C) is built.
 """
 
 from collections.abc import Callable
@@ -20,6 +20,7 @@ from genrec.recommender import Scorer, batches, mask_seen, require_choice, top_k
 from genrec.rewards.reward import Reward
 
 LISTS_AT_ONCE = 1024
+VALUES_AT_ONCE = 2**26  # 256 MB of float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -320,11 +321,15 @@ def _items(pool: Pool, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _in_parts(pool: Pool, k: int, choose: Callable[[Pool], NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Slates (B, k) of a function that is given LISTS_AT_ONCE pools at a time."""
+    """Slates (B, k) of a function that is given at most LISTS_AT_ONCE pools, and VALUES_AT_ONCE values, at a time."""
     _require_candidates(pool, k)
+    values = pool.items.shape[1] * max(1, pool.context.catalogue.vectors.shape[1])
+    size = max(1, min(LISTS_AT_ONCE, VALUES_AT_ONCE // values))
+    if len(pool.items) <= size:
+        return choose(pool)
     slates = np.empty((len(pool.items), k), np.int64)
-    for start in range(0, len(slates), LISTS_AT_ONCE):
-        lists = np.arange(start, min(start + LISTS_AT_ONCE, len(slates)))
+    for start in range(0, len(slates), size):
+        lists = np.arange(start, min(start + size, len(slates)))
         slates[lists] = choose(_part(pool, lists, k))
     return slates
 
