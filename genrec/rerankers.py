@@ -6,7 +6,7 @@ matrix (B, C, C) is built.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -326,7 +326,7 @@ def _in_parts(pool: Pool, k: int, choose: Callable[[Pool], NDArray[np.int64]]) -
     values = pool.items.shape[1] * max(1, pool.context.catalogue.vectors.shape[1])
     size = max(1, min(LISTS_AT_ONCE, VALUES_AT_ONCE // values))
     if len(pool.items) <= size:
-        return choose(pool)
+        return choose(Pool(pool.items, pool.relevance, replace(pool.context, k=k)))
     slates = np.empty((len(pool.items), k), np.int64)
     for start in range(0, len(slates), size):
         lists = np.arange(start, min(start + size, len(slates)))
