@@ -108,8 +108,8 @@ def align(
     """Fine-tune a GPTRec with PPO for what lists should be.
 
     First the student learns the lists of a greedy re-ranker on the same rewards (--set align.warm_start=0 leaves that
-    out), then it explores. An accuracy reward joins with weight 1 unless you name one (relevance=..., ndcg=...) or switch it off
-    (--set align.accuracy=none). A missing teacher or student is made first, inside the run folder.
+    out), then it explores. An accuracy reward joins with weight 1 unless you name one (relevance=..., ndcg=...) or
+    switch it off (--set align.accuracy=none). A missing teacher or student is made first, inside the run folder.
 
     \b
     Examples:
