@@ -144,8 +144,8 @@ class GPTRec(nn.Module):
     ) -> torch.Tensor:
         """Hidden states (H, n, D) of new tokens (H, n) that see what ``mask`` (H, n, all) says; the cache grows.
 
-        Attention is written out on a CPU, where the backward pass of the fused bfloat16 kernel takes five times as
-        long, and fused elsewhere.
+        Attention is written out on a CPU, where the fused bfloat16 kernel has a slow backward pass, and
+        fused elsewhere.
         """
         wanted = "eager" if self.device.type == "cpu" else "sdpa"
         if self.lm.config._attn_implementation != wanted:

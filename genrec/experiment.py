@@ -61,8 +61,7 @@ def train_student(bench: Bench, teacher: Path, out: Path) -> Path:
     start(out, "student", bench, **origin)
     bench.say(f"student: GPTRec learns the lists of {teacher}, in {out}")
     scorer = load_scorer(teacher, bench.device)
-    unseen = parts.catalogue.num_items - int(parts.valid.histories.distinct().max())
-    pool = max(settings.k, min(settings.student.pool, unseen))
+    pool = _pool_size(bench)
     lessons = _lessons(bench, scorer, teacher, pool)
     check = make_lessons(scorer, parts.valid.histories, pool)
     policy = _new_policy(bench)
@@ -137,7 +136,7 @@ def warm_start(
     """Teach a student the greedy re-ranker's lists for the same rewards, in ``out``, so that PPO has the rest to find.
 
     The lists are written for random beginnings of training sequences, from the teacher's best items and with its
-    calibrated probabilities; a reward that reads the target is replaced by its expectation under them.
+    calibrated probabilities; ``ndcg``, which reads the target, is replaced by its expectation under them.
 
     Returns:
         The folder.
@@ -149,10 +148,9 @@ def warm_start(
     bench.say(f"start: {student} learns {settings.align.warm_start} lists of the greedy re-ranker, in {out}")
     expected = WeightedSum(tuple((Relevance() if t.name in ACCURACY else t, weight) for t, weight in reward.terms))
     scorer = calibrated(teacher, bench)
-    unseen = parts.catalogue.num_items - int(parts.valid.histories.distinct().max())
-    candidates = max(k, min(settings.student.pool, unseen))
+    candidates = _pool_size(bench)
     cases = random_cases(parts.train, settings.align.warm_start, np.random.default_rng(settings.seed))
-    enough = np.flatnonzero(parts.catalogue.num_items - cases.histories.distinct() >= candidates)
+    histories = _with_room(cases, candidates, bench).histories
 
     def greedy_lessons(histories: Sequences) -> Lessons:
         rerank = partial(greedy, reward=expected)
@@ -160,7 +158,7 @@ def warm_start(
         return Lessons(histories, lists, np.zeros(lists.shape, np.float32))
 
     policy = GPTRec.from_pretrained(student)[0].to(bench.device)
-    lessons, check = greedy_lessons(cases.histories.take(enough)), greedy_lessons(parts.valid.histories)
+    lessons, check = greedy_lessons(histories), greedy_lessons(parts.valid.histories)
     teaching = settings.student.model_copy(update={"hard": 1.0, "epochs": 1})
     found = pretrain(policy, lessons, parts, check, teaching, k, settings.seed, out, bench.quiet)
     policy.save_pretrained(out, parts.catalogue.item_ids[1:].tolist(), parts.fingerprint)
@@ -219,8 +217,7 @@ def list_task(bench: Bench, reward: WeightedSum, chances: Callable[[Sequences], 
         cases = random_cases(train, count, np.random.default_rng(settings.seed))
     else:
         cases = Cases(train, np.zeros(len(train), np.int32), np.arange(len(train)))
-    enough = np.flatnonzero(bench.split.catalogue.num_items - cases.histories.distinct() >= settings.k)
-    cases = cases.take(enough)  # a user who had nearly everything leaves no list to write
+    cases = _with_room(cases, settings.k, bench)
     return ListTask(
         cases.histories, cases.targets, bench.split.catalogue, reward, settings.k, max_length, probabilities=chances
     )
@@ -297,6 +294,18 @@ def _new_policy(bench: Bench) -> GPTRec:
     return policy.to(bench.device)
 
 
+def _pool_size(bench: Bench) -> int:
+    """How many of a teacher's best items a list is chosen from: fewer than asked where a validation user saw most."""
+    parts, settings = bench.split, bench.settings
+    unseen = parts.catalogue.num_items - int(parts.valid.histories.distinct().max())
+    return max(settings.k, min(settings.student.pool, unseen))
+
+
+def _with_room(cases: Cases, room: int, bench: Bench) -> Cases:
+    """The cases whose history leaves ``room`` items; a user who had nearly everything leaves no list to write."""
+    return cases.take(np.flatnonzero(bench.split.catalogue.num_items - cases.histories.distinct() >= room))
+
+
 def _lessons(bench: Bench, scorer: Scorer, teacher: Path, pool: int) -> Lessons:
     """The teacher's lists, cached in its folder for every student that asks for the same ones."""
     settings = bench.settings
@@ -307,7 +316,6 @@ def _lessons(bench: Bench, scorer: Scorer, teacher: Path, pool: int) -> Lessons:
         return Lessons.load(cached)
     bench.say(f"the teacher writes {count} lists")
     cases = random_cases(bench.split.train, count, np.random.default_rng(seed))
-    enough = np.flatnonzero(bench.split.catalogue.num_items - cases.histories.distinct() >= pool)
-    lessons = make_lessons(scorer, cases.histories.take(enough), pool)
+    lessons = make_lessons(scorer, _with_room(cases, pool, bench).histories, pool)
     lessons.save(cached)
     return lessons

@@ -111,7 +111,3 @@ class WeightedSum(Reward):
         for reward, weight in self.terms:
             total = total + weight * reward.marginal(slates, candidates, context)
         return total
-
-    def by_term(self, slates: Slates, context: Context) -> dict[str, Floats]:
-        """Reward name -> (n, j) unweighted gains of that term."""
-        return {reward.name: reward(slates, context) for reward, _ in self.terms}

@@ -121,7 +121,7 @@ def test_weighted_sum_is_linear() -> None:
     slates, context = world()
     terms = [resolve(name) for name in ("diversity", "novelty", "popularity")]
     total = WeightedSum(tuple(zip(terms, (0.5, -2.0, 3.0), strict=True)))
-    parts = total.by_term(slates, context)
+    parts = {term.name: term(slates, context) for term, _ in total.terms}
     np.testing.assert_allclose(
         total(slates, context), 0.5 * parts["diversity"] - 2 * parts["novelty"] + 3 * parts["popularity"]
     )
