@@ -1,7 +1,7 @@
 """An interaction log inside genrec: ragged user sequences and the catalogue of items."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -115,7 +115,8 @@ class Dataset:
         name: what the user called it.
         users: (U,) raw user ids.
         sequences: U item sequences.
-        timestamps: (M,) int64 seconds, aligned with ``sequences.items``; None where the source has only an order.
+        timestamps: (M,) int64 seconds, aligned with ``sequences.items``; None where the source has only an order. They
+            are the ``times`` of the sequences, and so of all that is cut from them.
         catalogue: the items.
     """
 
@@ -124,6 +125,9 @@ class Dataset:
     sequences: Sequences
     timestamps: NDArray[np.int64] | None
     catalogue: Catalogue
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sequences", replace(self.sequences, times=self.timestamps))
 
     @cached_property
     def fingerprint(self) -> str:

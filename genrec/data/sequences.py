@@ -17,21 +17,35 @@ class Sequences:
     Attributes:
         offsets: (N+1,) int64; sequence n is ``items[offsets[n]:offsets[n + 1]]``.
         items: (M,) int32 item indices, 1..V.
+        times: (M,) int64 seconds, when each item's event happened; None where only the order is known.
     """
 
     offsets: NDArray[np.int64]
     items: NDArray[np.int32]
+    times: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if self.offsets.ndim != 1 or len(self.offsets) == 0 or self.offsets[-1] > len(self.items):
             raise ValueError(f"offsets end at {self.offsets[-1:]} but there are {len(self.items)} items")
+        if self.times is not None and self.times.shape != self.items.shape:
+            raise ValueError(f"times have shape {self.times.shape}, items {self.items.shape}: give one time an item")
 
     @classmethod
-    def from_lists(cls, lists: Iterable[ArrayLike]) -> Self:
-        """Sequences from an iterable of item-index lists, empty ones allowed."""
+    def from_lists(cls, lists: Iterable[ArrayLike], times: Iterable[ArrayLike] | None = None) -> Self:
+        """Sequences from an iterable of item-index lists, empty ones allowed, and on demand their times alike.
+
+        Raises:
+            ValueError: if the times are not as many as the items, list by list.
+        """
         rows = [np.asarray(row, dtype=np.int32).reshape(-1) for row in lists]
         offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
-        return cls(offsets, np.concatenate([np.empty(0, np.int32), *rows]))
+        items = np.concatenate([np.empty(0, np.int32), *rows])
+        if times is None:
+            return cls(offsets, items)
+        moments = [np.asarray(row, dtype=np.int64).reshape(-1) for row in times]
+        if [len(row) for row in moments] != [len(row) for row in rows]:
+            raise ValueError("the lists of times are not as long as the lists of items: give one time an item")
+        return cls(offsets, items, np.concatenate([np.empty(0, np.int64), *moments]))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -52,7 +66,7 @@ class Sequences:
         lengths = np.maximum(stops - starts, 0)
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         flat = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
-        return Sequences(offsets, self.items[flat])
+        return Sequences(offsets, self.items[flat], None if self.times is None else self.times[flat])
 
     def take(self, rows: ArrayLike) -> "Sequences":
         """The sequences at ``rows`` (indices or a boolean mask), in that order."""
@@ -84,15 +98,45 @@ class Sequences:
             length: T; by default the longest sequence (at least 1).
             side: where the padding goes.
         """
-        width = max(1, int(self.lengths.max(initial=0))) if length is None else length
+        width = self._width(length)
         newest = self.last(width)
-        lengths = newest.lengths
-        column = np.arange(len(newest.items)) - np.repeat(newest.offsets[:-1], lengths)
-        if side == "left":
-            column += np.repeat(width - lengths, lengths)
-        out = np.full((len(self), width), PAD, dtype=np.int64)
-        out[newest.rows(), column] = newest.items
-        return out
+        return _spread(newest, newest.items, width, side)
+
+    def padded_times(self, length: int | None = None, side: Literal["left", "right"] = "right") -> NDArray[np.int64]:
+        """(N, T) the times of the items that ``padded`` puts there, 0 elsewhere.
+
+        Raises:
+            ValueError: where the times are unknown.
+        """
+        width = self._width(length)
+        newest = self.last(width)
+        return _spread(newest, newest.known_times(), width, side)
+
+    def known_times(self) -> NDArray[np.int64]:
+        """(M,) ``times``.
+
+        Raises:
+            ValueError: where they are unknown.
+        """
+        if self.times is None:
+            raise ValueError("it is not known when the events of these histories happened: take a log with timestamps")
+        return self.times
+
+    def _width(self, length: int | None) -> int:
+        return max(1, int(self.lengths.max(initial=0))) if length is None else length
+
+
+def _spread(
+    sequences: Sequences, values: NDArray[np.integer], width: int, side: Literal["left", "right"]
+) -> NDArray[np.int64]:
+    """(N, width) the values (M,) of sequences that are no longer than that, PAD elsewhere."""
+    lengths = sequences.lengths
+    column = np.arange(len(values)) - np.repeat(sequences.offsets[:-1], lengths)
+    if side == "left":
+        column += np.repeat(width - lengths, lengths)
+    out = np.full((len(sequences), width), PAD, dtype=np.int64)
+    out[sequences.rows(), column] = values
+    return out
 
 
 def length_buckets(

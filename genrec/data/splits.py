@@ -17,8 +17,11 @@ NUM_ANCHORS = 256
 class Cases:
     """Evaluation rows: a history and the item that came next.
 
+    When a list is asked for is not part of a case. The only moment that the log holds is that of the target, and who
+    knows it knows more than a recommender that has to answer after the last event of the history.
+
     Attributes:
-        histories: N histories.
+        histories: N histories, with the times of their own events where the log has them.
         targets: (N,) held-out item index of each.
         users: (N,) row of the user in the dataset.
     """

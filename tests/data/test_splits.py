@@ -149,3 +149,24 @@ def test_ml_1m_keeps_the_order_of_its_lines(data_dir):
     expected = np.loadtxt(data_dir / "ml-1m" / "ml-1m.txt", dtype=np.int32, max_rows=2000)
     np.testing.assert_array_equal(log.sequences.items[:2000], expected[:, 1])
     np.testing.assert_array_equal(log.users[log.sequences.rows()[:2000]].astype(int), expected[:, 0])
+
+
+def test_times_travel_through_both_splits_and_the_target_keeps_its_own():
+    log = dataset([[1, 2, 3], [4, 5, 6, 1], [2, 3, 4]], [[1, 4, 9], [2, 3, 7, 10], [5, 6, 8]])
+    assert log.sequences.times.tolist() == [1, 4, 9, 2, 3, 7, 10, 5, 6, 8]
+    by_time = global_time(log, valid_share=0.2, test_share=0.2)
+    assert by_time.train.times.tolist() == [1, 4, 2, 3, 5, 6]
+    assert by_time.valid.histories.times.tolist() == [2, 3, 5, 6]
+    assert by_time.test.histories.times.tolist() == [1, 4, 2, 3, 7]
+    assert by_time.test.take(np.array([1])).histories.times.tolist() == [2, 3, 7]
+    one_out = leave_one_out(log, num_validation=0)
+    assert one_out.train.times.tolist() == one_out.test.histories.times.tolist() == [1, 4, 2, 3, 7, 5, 6]
+    assert leave_one_out(dataset([[1, 2], [3, 4]])).train.times is None
+
+
+def test_random_cases_have_the_times_of_their_history_alone():
+    train = Sequences.from_lists(TRAIN, times=[[10 * item for item in row] for row in TRAIN])
+    cases = random_cases(train, 50, np.random.default_rng(0))
+    assert cases.histories.times.tolist() == (10 * cases.histories.items).tolist()
+    assert len(cases.histories.times) == cases.histories.lengths.sum()
+    assert random_cases(Sequences.from_lists(TRAIN), 5, np.random.default_rng(0)).histories.times is None
