@@ -25,7 +25,8 @@ def softmax(scores: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
     """Cross-entropy: −log(exp s⁺ / Σ_j exp s_j). With sampled columns it is the sampled softmax.
 
     Of a set it is the mean of the members' cross-entropies. There is no logQ correction: uniform negatives need none,
-    and for others the loss would have to know how likely each column was drawn.
+    and for others the loss would have to know how likely each column was drawn. Probabilities are kept in the
+    precision of the scores: of bfloat16 scores the value is right to 2⁻⁹, as their gradient is.
 
     Args:
         scores: (N, C).
@@ -42,22 +43,20 @@ def softmax(scores: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
 
 
 class _Softmax(torch.autograd.Function):
-    """Cross-entropy whose log-probabilities, computed once, become the gradient in place."""
+    """Cross-entropy whose probabilities, computed once in the scores' own precision, become the gradient in place."""
 
     @staticmethod
     def forward(ctx: Any, scores: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
-        log_probabilities = torch.log_softmax(scores, dim=1, dtype=torch.float32)
-        ctx.dtype = scores.dtype
-        ctx.save_for_backward(log_probabilities, positive)
-        return -log_probabilities.gather(1, positive[:, None]).mean()
+        probabilities = torch.softmax(scores, dim=1)
+        ctx.save_for_backward(probabilities, positive)
+        return -probabilities.gather(1, positive[:, None]).float().clamp_min(1e-38).log().mean()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
-        log_probabilities, positive = ctx.saved_tensors
-        probabilities = log_probabilities.exp_()
+        probabilities, positive = ctx.saved_tensors
         probabilities[torch.arange(len(positive), device=positive.device), positive] -= 1
-        return probabilities.mul_(grad / len(positive)).to(ctx.dtype), None
+        return probabilities.mul_(grad / len(positive)), None
 
 
 def bce(scores: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:

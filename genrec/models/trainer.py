@@ -53,7 +53,7 @@ def fit(
     optimizer = torch.optim.AdamW(
         scorer.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=settings.weight_decay
     )
-    chunk = max(64, min(2048, CHUNK // scorer.num_items))
+    chunk = max(64, CHUNK[device.type == "cpu"] // scorer.num_items)
     best: runs.Tensors = {}
     progress: dict[str, Any] = {"epoch": 0, "best": {}, "since_best": 0}
     if folder and (found := runs.load_checkpoint(folder, scorer, optimizer)):
@@ -101,7 +101,7 @@ def fit(
     return dict(progress["best"])
 
 
-CHUNK = 2**23  # scores at a time: 2,048 rows of 4,096 items stay near the processor's cache
+CHUNK = {True: 2**21, False: 2**26}  # scores at a time: on a CPU (True) they stay in its cache
 
 
 def _batches(
