@@ -18,15 +18,18 @@ class Batch:
         inputs: (B, T) item indices, padded on the right with 0.
         rows: (N,) which of the B*T flattened states answer.
         targets: (N,) the item each of them has to find, or (N, M) the set of items, padded with 0.
+        times: (B, T) int64 seconds, when the inputs happened, 0 at padding; None where the log does not say.
     """
 
     inputs: torch.Tensor
     rows: torch.Tensor
     targets: torch.Tensor
+    times: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on a device."""
-        return Batch(self.inputs.to(device), self.rows.to(device), self.targets.to(device))
+        times = None if self.times is None else self.times.to(device)
+        return Batch(self.inputs.to(device), self.rows.to(device), self.targets.to(device), times)
 
 
 class Objective(Protocol):
@@ -47,10 +50,11 @@ class Shifted:
 
     def batch(self, sequences: Sequences, max_length: int, mask_id: int, generator: np.random.Generator) -> Batch:
         """Inputs s_1..s_{n-1}, targets s_2..s_n of the newest ``max_length`` + 1 items."""
-        window = torch.from_numpy(sequences.last(max_length + 1).padded())
+        recent = sequences.last(max_length + 1)
+        window, times = torch.from_numpy(recent.padded()), newest_times(recent, max_length + 1)
         inputs, targets = window[:, :-1] * (window[:, 1:] > 0), window[:, 1:].reshape(-1)
         rows = targets.nonzero().squeeze(1)
-        return Batch(inputs, rows, targets[rows])
+        return Batch(inputs, rows, targets[rows], None if times is None else times[:, :-1])
 
     def query(self, histories: Sequences, max_length: int, mask_id: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The newest ``max_length`` items; the state of the last one answers."""
@@ -64,8 +68,9 @@ class Last:
     def batch(self, sequences: Sequences, max_length: int, mask_id: int, generator: np.random.Generator) -> Batch:
         """Inputs the newest ``max_length`` of s_1..s_{n-1}, target s_n; a sequence of one item asks for nothing."""
         several = sequences.take(sequences.lengths >= 2)
-        inputs, rows = newest(several.drop_last(1), max_length)
-        return Batch(inputs, rows, torch.from_numpy(several.last(1).padded(1)[:, 0]))
+        before = several.drop_last(1)
+        targets = torch.from_numpy(several.last(1).padded(1)[:, 0])
+        return Batch(*newest(before, max_length), targets, newest_times(before, max_length))
 
     def query(self, histories: Sequences, max_length: int, mask_id: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The newest ``max_length`` items; the state of the last one answers."""
@@ -98,8 +103,9 @@ class RecencySampled:
         """Inputs the newest ``max_length`` items that were not drawn, targets (N, M) the distinct items drawn."""
         several = sequences.take(sequences.lengths >= 2)
         drawn = self.draw(several.lengths, generator)
-        inputs, rows = newest(_part(several, ~drawn), max_length)
-        return Batch(inputs, rows, torch.from_numpy(_distinct(_part(several, drawn)).padded()))
+        left = _part(several, ~drawn)
+        targets = torch.from_numpy(_distinct(_part(several, drawn)).padded())
+        return Batch(*newest(left, max_length), targets, newest_times(left, max_length))
 
     def query(self, histories: Sequences, max_length: int, mask_id: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The newest ``max_length`` items; the state of the last one answers."""
@@ -163,9 +169,15 @@ def newest(histories: Sequences, max_length: int) -> tuple[torch.Tensor, torch.T
     return inputs, torch.arange(len(inputs)) * inputs.shape[1] + last
 
 
+def newest_times(histories: Sequences, max_length: int) -> torch.Tensor | None:
+    """(B, T) when the inputs of ``newest`` happened, 0 at padding; None where the log does not say."""
+    return None if histories.times is None else torch.from_numpy(histories.last(max_length).padded_times())
+
+
 def _part(sequences: Sequences, kept: NDArray[np.bool_]) -> Sequences:
     counts = np.bincount(sequences.rows()[kept], minlength=len(sequences))
-    return Sequences(np.concatenate([[0], np.cumsum(counts)]), sequences.items[kept])
+    times = None if sequences.times is None else sequences.times[kept]
+    return Sequences(np.concatenate([[0], np.cumsum(counts)]), sequences.items[kept], times)
 
 
 def _distinct(sequences: Sequences) -> Sequences:

@@ -9,7 +9,7 @@ from genrec.data.sequences import Sequences
 from genrec.models.embeddings import Embedding
 from genrec.models.losses import Loss
 from genrec.models.negatives import Negatives
-from genrec.models.objectives import Batch, Objective
+from genrec.models.objectives import Batch, Masked, Objective, newest_times
 
 
 class NeuralScorer(nn.Module):
@@ -20,14 +20,25 @@ class NeuralScorer(nn.Module):
         backbone: (B, T, D), mask (B, T) -> (B, T, D).
         objective: how histories become inputs.
         max_length: T, how much of a history is read.
+        reads_times: whether the backbone also takes (B, T) times. MASK has none, so Cloze cannot be the objective.
     """
 
-    def __init__(self, embedding: Embedding, backbone: nn.Module, objective: Objective, max_length: int) -> None:
+    def __init__(
+        self,
+        embedding: Embedding,
+        backbone: nn.Module,
+        objective: Objective,
+        max_length: int,
+        reads_times: bool = False,
+    ) -> None:
         super().__init__()
+        if reads_times and isinstance(objective, Masked):
+            raise ValueError("it is not known when a MASK happened: train a backbone that reads times on shifted items")
         self.embedding = embedding
         self.backbone = backbone
         self.objective = objective
         self.max_length = max_length
+        self.reads_times = reads_times
 
     @property
     def num_items(self) -> int:
@@ -39,9 +50,21 @@ class NeuralScorer(nn.Module):
         """Where the weights are."""
         return self.embedding.device
 
-    def states(self, inputs: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """(N, D) states of the flattened ``rows`` of inputs (B, T)."""
-        hidden: torch.Tensor = self.backbone(self.embedding(inputs), inputs > 0)
+    def states(self, inputs: torch.Tensor, rows: torch.Tensor, times: torch.Tensor | None = None) -> torch.Tensor:
+        """(N, D) states of the flattened ``rows`` of inputs (B, T), which happened at times (B, T).
+
+        Raises:
+            ValueError: if the backbone reads times and there are none.
+        """
+        seen: tuple[torch.Tensor, ...] = (self.embedding(inputs), inputs > 0)
+        if self.reads_times:
+            if times is None:
+                raise ValueError(
+                    f"{type(self.backbone).__name__} reads when events happened, and these histories have no times:"
+                    " take a log with timestamps, or a recipe that reads the order alone, such as sasrec_softmax"
+                )
+            seen = (*seen, times)
+        hidden: torch.Tensor = self.backbone(*seen)
         return hidden.flatten(0, 1)[rows]
 
     @torch.no_grad()
@@ -50,7 +73,9 @@ class NeuralScorer(nn.Module):
         training = self.training
         self.eval()
         inputs, rows = self.objective.query(histories, self.max_length, self.embedding.mask_id)
-        scores = self.embedding.score(self.states(inputs.to(self.device), rows.to(self.device)))
+        times = newest_times(histories, self.max_length) if self.reads_times else None
+        times = None if times is None else times.to(self.device)
+        scores = self.embedding.score(self.states(inputs.to(self.device), rows.to(self.device), times))
         self.train(training)
         return scores.float()
 
@@ -83,7 +108,7 @@ class Recipe:
         Returns:
             The mean loss over the batch's targets.
         """
-        hidden = self.scorer.states(batch.inputs, batch.rows)
+        hidden = self.scorer.states(batch.inputs, batch.rows, batch.times)
         leaf = hidden.detach().requires_grad_()
         ids = self.negatives(batch.targets, generator)
         total = 0.0
