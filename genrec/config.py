@@ -21,6 +21,9 @@ class _Model(BaseModel):
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+ObjectiveName = Literal["shifted", "masked", "last", "recency"]
+NegativesName = Literal["catalogue", "uniform", "popular", "in_batch"]
+LossName = Literal["bce", "gbce", "bpr", "softmax", "lambdarank"]
 
 
 class ReadSettings(_Model):
@@ -54,8 +57,11 @@ class TeacherSettings(_Model):
     """A vector for every item, or item vectors put together from shared pieces, for large catalogues."""
     splits: Count = 8
     """Pieces of an item vector (recjpq); hidden_size is a multiple of it."""
-    codes: Literal["svd", "random"] = "svd"
-    """Which items share pieces (recjpq): those with the same users, or any."""
+    codes: Literal["svd", "bpr", "features", "random"] = "svd"
+    """Which items share pieces (recjpq): those with the same users (svd, bpr), with the same features, or any."""
+    ranking: Literal["pqtopk", "pruned"] = "pqtopk"
+    """How the best items are found (recjpq): all from sub-item scores, or without those that cannot be among them.
+    The lists are the same; the second is for few users at a time and a very large catalogue."""
     hidden_size: Count = 64
     """Width of item vectors and states."""
     blocks: Count = 2
@@ -68,18 +74,36 @@ class TeacherSettings(_Model):
     """How many of the newest items of a history are read."""
     dropout: Share = 0.1
     """Share of dropped activations while training."""
+    objective: ObjectiveName | None = None
+    """Which positions answer for which items: each for the next one, masked ones for themselves, the last for the next,
+    or the last for a set drawn from the sequence by recency; the recipe's own by default."""
+    negatives: NegativesName | None = None
+    """What targets are compared with: every item, or samples that are uniform, by popularity, or other targets of the
+    batch; the recipe's own by default."""
+    loss: LossName | None = None
+    """How they are compared; the recipe's own by default."""
     num_negatives: Count | None = None
     """Sampled negatives a target; the recipe's own number by default."""
+    shared_negatives: Literal[False, "sequence", "batch"] = False
+    """Whose targets share a draw of negatives: nobody's (false), a sequence's, or, fastest, a whole batch's."""
+    reject_history: bool = False
+    """Items of the user's own sequence are no negatives."""
+    popularity_power: Annotated[float, Field(ge=0)] = 1.0
+    """Popular negatives are drawn in proportion to this power of their counts."""
+    logq: bool = False
+    """Sampled softmax estimates the whole catalogue's: a negative counts once over how often it is expected."""
     t: Share = 0.75
-    """gBCE's calibration: 0 is plain BCE, 1 gives calibrated probabilities."""
-    shared_negatives: bool = False
-    """Draw negatives once a batch in place of once a target: faster on large catalogues."""
+    """gBCE's calibration: 0 is plain BCE; 1 with uniform negatives gives calibrated probabilities."""
     mask_share: Share = 0.2
-    """Share of masked items (bert4rec)."""
+    """Share of masked items (masked)."""
+    last_mask_share: Share = 0.1
+    """Share of sequences in which only the last item is masked, as when scoring (masked)."""
     rss_share: Share = 0.2
-    """Targets drawn for each item of a sequence, at least one (sasrec_rss)."""
+    """Targets drawn for each item of a sequence, at least one (recency)."""
     rss_decay: Share = 0.8
-    """How often an item is drawn, as a share of how often the one after it is (sasrec_rss)."""
+    """How often an item is drawn, as a share of how often the one after it is (recency)."""
+    rss_power: Annotated[float, Field(ge=0)] | None = None
+    """Replaces rss_decay: item i of a sequence is drawn in proportion to this power of i (recency)."""
     epochs: Count = 60
     """Passes over the training sequences."""
     learning_rate: Positive = 1.5e-3

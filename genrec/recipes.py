@@ -5,7 +5,9 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import nn
 
@@ -14,13 +16,14 @@ from genrec.baselines import ALS, BPR, FPMC, AssociationRules, ItemKNN, Markov, 
 from genrec.config import TeacherSettings
 from genrec.data.splits import Split
 from genrec.models import losses, negatives
+from genrec.models.axes import Axes, changed, choose, require_fit
 from genrec.models.caser import Caser
-from genrec.models.codes import svd_codes
+from genrec.models.codes import factor_codes, feature_codes, svd_codes
 from genrec.models.embeddings import Embedding, Table
 from genrec.models.gru import GRU
 from genrec.models.lambdarank import lambdarank
 from genrec.models.nextitnet import NextItNet
-from genrec.models.objectives import Masked, Objective, RecencySampled, Shifted
+from genrec.models.objectives import Last, Masked, Objective, RecencySampled, Shifted
 from genrec.models.quantized import JointQuantized
 from genrec.models.scorer import NeuralScorer, Recipe
 from genrec.models.trainer import fit
@@ -46,55 +49,47 @@ class Baseline(Scorer, Protocol):
         ...
 
 
-def sasrec(num_items: int, settings: TeacherSettings) -> Recipe:
+def sasrec() -> Axes:
     """Causal transformer, next item, one uniform negative, BCE [Kang & McAuley 2018]."""
-    scorer = _transformer(num_items, settings, Shifted(), causal=True)
-    return Recipe(scorer, _uniform(num_items, settings, default=1), losses.bce)
+    return Axes("causal", "shifted", "uniform", "bce", num_negatives=1)
 
 
-def sasrec_softmax(num_items: int, settings: TeacherSettings) -> Recipe:
+def sasrec_softmax() -> Axes:
     """SASRec with cross-entropy over the whole catalogue [Klenitskiy & Vasilev 2023]."""
-    return Recipe(_transformer(num_items, settings, Shifted(), causal=True), negatives.catalogue, losses.softmax)
+    return Axes("causal", "shifted", "catalogue", "softmax")
 
 
-def gsasrec(num_items: int, settings: TeacherSettings) -> Recipe:
+def gsasrec() -> Axes:
     """SASRec with 256 negatives and gBCE, which undoes their overconfidence [Petrov & Macdonald 2023]."""
-    beta = losses.gbce_beta(num_items, settings.num_negatives or 256, settings.t)
-    scorer = _transformer(num_items, settings, Shifted(), causal=True)
-    return Recipe(scorer, _uniform(num_items, settings, default=256), partial(losses.gbce, beta=beta))
+    return Axes("causal", "shifted", "uniform", "gbce", num_negatives=256)
 
 
-def bert4rec(num_items: int, settings: TeacherSettings) -> Recipe:
+def bert4rec() -> Axes:
     """Bidirectional transformer, Cloze task, cross-entropy over the whole catalogue [Sun et al. 2019]."""
-    scorer = _transformer(num_items, settings, Masked(settings.mask_share), causal=False)
-    return Recipe(scorer, negatives.catalogue, losses.softmax)
+    return Axes("bidirectional", "masked", "catalogue", "softmax")
 
 
-def sasrec_rss(num_items: int, settings: TeacherSettings) -> Recipe:
+def sasrec_rss() -> Axes:
     """SASRec whose last state ranks a set of recently seen items, LambdaRank [Petrov & Macdonald 2022b]."""
-    objective = RecencySampled(settings.rss_share, settings.rss_decay)
-    return Recipe(_transformer(num_items, settings, objective, causal=True), negatives.catalogue, lambdarank)
+    return Axes("causal", "recency", "catalogue", "lambdarank")
 
 
-def gru4rec(num_items: int, settings: TeacherSettings) -> Recipe:
+def gru4rec() -> Axes:
     """Recurrent network, next item, cross-entropy over the whole catalogue [Hidasi et al. 2016]."""
-    backbone = GRU(settings.hidden_size, settings.blocks, settings.dropout)
-    return Recipe(_scorer(num_items, settings, backbone, Shifted()), negatives.catalogue, losses.softmax)
+    return Axes("gru", "shifted", "catalogue", "softmax")
 
 
-def caser(num_items: int, settings: TeacherSettings) -> Recipe:
+def caser() -> Axes:
     """Convolutions over the last five items at every position, next item, cross-entropy [Tang & Wang 2018]."""
-    backbone = Caser(settings.hidden_size, dropout=settings.dropout)
-    return Recipe(_scorer(num_items, settings, backbone, Shifted()), negatives.catalogue, losses.softmax)
+    return Axes("caser", "shifted", "catalogue", "softmax")
 
 
-def nextitnet(num_items: int, settings: TeacherSettings) -> Recipe:
+def nextitnet() -> Axes:
     """Dilated causal convolutions, next item, cross-entropy over the whole catalogue [Yuan et al. 2019]."""
-    backbone = NextItNet(settings.hidden_size, settings.blocks, dropout=settings.dropout)
-    return Recipe(_scorer(num_items, settings, backbone, Shifted()), negatives.catalogue, losses.softmax)
+    return Axes("nextitnet", "shifted", "catalogue", "softmax")
 
 
-RECIPES: dict[str, Callable[[int, TeacherSettings], Recipe]] = {
+RECIPES: dict[str, Callable[[], Axes]] = {
     function.__name__: function
     for function in (sasrec, sasrec_softmax, gsasrec, bert4rec, sasrec_rss, gru4rec, caser, nextitnet)
 }
@@ -109,38 +104,100 @@ BASELINES: dict[str, type[Baseline]] = {
 }
 
 
-def _transformer(num_items: int, settings: TeacherSettings, objective: Objective, causal: bool) -> NeuralScorer:
-    s = settings
-    backbone = Transformer(s.hidden_size, s.blocks, s.heads, s.max_length, s.dropout, causal, s.block)
-    return _scorer(num_items, s, backbone, objective)
+def axes_of(settings: TeacherSettings) -> Axes:
+    """The choices of the recipe that the settings name, with those that they change.
+
+    Raises:
+        ValueError: listing the recipes there are.
+    """
+    if settings.recipe not in RECIPES:
+        raise ValueError(f"unknown recipe {settings.recipe!r}; choose one of {', '.join([*RECIPES, *BASELINES])}")
+    return choose(settings, RECIPES[settings.recipe]())
 
 
-def _scorer(num_items: int, settings: TeacherSettings, backbone: nn.Module, objective: Objective) -> NeuralScorer:
-    return NeuralScorer(_embedding(num_items, settings), backbone, objective, settings.max_length)
+def build(num_items: int, settings: TeacherSettings, seed: int, counts: torch.Tensor | None = None) -> Recipe:
+    """An untrained recipe by name, initialised from the seed.
+
+    Args:
+        num_items: V.
+        settings: of the teacher.
+        seed: of the weights.
+        counts: (V+1,) training events of each item, which negatives by popularity and from the batch need.
+
+    Raises:
+        ValueError: for an unknown recipe, or choices and settings that do not fit.
+    """
+    axes = axes_of(settings)
+    require_fit(settings, axes)
+    sampled = _sampled(axes, settings, num_items, counts)
+    return Recipe(
+        build_scorer(num_items, settings, seed),
+        sampled or negatives.catalogue,
+        _loss(axes, settings, num_items),
+        sampled.log_expected if sampled and settings.logq else None,
+    )
+
+
+def build_scorer(num_items: int, settings: TeacherSettings, seed: int) -> NeuralScorer:
+    """The untrained scorer of a recipe, initialised from the seed."""
+    axes = axes_of(settings)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        embedding = _embedding(num_items, settings)
+        return NeuralScorer(embedding, _backbone(axes, settings), _objective(axes, settings), settings.max_length)
 
 
 def _embedding(num_items: int, settings: TeacherSettings) -> Embedding:
     if settings.embedding == "table":
         return Table(num_items, settings.hidden_size)
-    return JointQuantized(num_items, settings.hidden_size, settings.splits)
+    return JointQuantized(num_items, settings.hidden_size, settings.splits, settings.ranking == "pruned")
 
 
-def _uniform(num_items: int, settings: TeacherSettings, default: int) -> negatives.Negatives:
-    draw = negatives.shared_uniform if settings.shared_negatives else negatives.uniform
-    return draw(num_items, settings.num_negatives or default)
+def _backbone(axes: Axes, settings: TeacherSettings) -> nn.Module:
+    s = settings
+    match axes.backbone:
+        case "gru":
+            return GRU(s.hidden_size, s.blocks, s.dropout)
+        case "caser":
+            return Caser(s.hidden_size, dropout=s.dropout)
+        case "nextitnet":
+            return NextItNet(s.hidden_size, s.blocks, dropout=s.dropout)
+    causal = axes.backbone == "causal"
+    return Transformer(s.hidden_size, s.blocks, s.heads, s.max_length, s.dropout, causal, s.block)
 
 
-def build(num_items: int, settings: TeacherSettings, seed: int) -> Recipe:
-    """An untrained recipe by name, initialised from the seed.
+def _objective(axes: Axes, settings: TeacherSettings) -> Objective:
+    match axes.objective:
+        case "shifted":
+            return Shifted()
+        case "masked":
+            return Masked(settings.mask_share, settings.last_mask_share)
+        case "last":
+            return Last()
+    return RecencySampled(settings.rss_share, settings.rss_decay, settings.rss_power)
 
-    Raises:
-        ValueError: listing the names there are.
-    """
-    if settings.recipe not in RECIPES:
-        raise ValueError(f"unknown recipe {settings.recipe!r}; choose one of {', '.join([*RECIPES, *BASELINES])}")
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return RECIPES[settings.recipe](num_items, settings)
+
+def _sampled(
+    axes: Axes, settings: TeacherSettings, num_items: int, counts: torch.Tensor | None
+) -> negatives.Sampled | None:
+    if axes.negatives == "catalogue" or axes.num_negatives is None:
+        return None
+    if axes.negatives == "uniform":
+        proposal = negatives.uniform(num_items)
+    elif counts is None:
+        raise ValueError(f"{axes.negatives} negatives need the counts of training events: give build counts")
+    elif axes.negatives == "popular":
+        proposal = negatives.popular(counts, settings.popularity_power)
+    else:
+        proposal = negatives.in_batch(counts)
+    return negatives.Sampled(proposal, axes.num_negatives, settings.shared_negatives, settings.reject_history)
+
+
+def _loss(axes: Axes, settings: TeacherSettings, num_items: int) -> losses.Loss:
+    if axes.loss == "gbce" and axes.num_negatives:
+        return partial(losses.gbce, beta=losses.gbce_beta(num_items, axes.num_negatives, settings.t))
+    plain = {"bce": losses.bce, "bpr": losses.bpr, "softmax": losses.softmax, "lambdarank": lambdarank}
+    return plain[axes.loss]
 
 
 def train_scorer(
@@ -155,13 +212,16 @@ def train_scorer(
     """Train the teacher that the settings name and save it in ``folder``; goes on from a checkpoint found there."""
     if settings.recipe in BASELINES:
         name = settings.recipe
+        if unread := changed(settings):
+            given = ", ".join(f"teacher.{key}={value}" for key, value in unread.items())
+            runs.Logbook(None, "").say(f"warning: {name} has no settings of its own, so these change nothing: {given}")
         baseline = SEEDED[name].fit(split, seed=seed) if name in SEEDED else BASELINES[name].fit(split)
         baseline.save(folder)
         return baseline
-    recipe = build(split.catalogue.num_items, settings, seed)
+    recipe = build(split.catalogue.num_items, settings, seed, torch.from_numpy(split.catalogue.counts))
     embedding = recipe.scorer.embedding
-    if isinstance(embedding, JointQuantized) and settings.codes == "svd":
-        embedding.assign(torch.from_numpy(svd_codes(split.train, embedding.num_items, settings.splits, seed)))
+    if isinstance(embedding, JointQuantized) and settings.codes != "random":
+        embedding.assign(torch.from_numpy(_codes(split, settings, seed)))
     recipe.scorer.to(device)
     fit(recipe, split, settings, seed, folder, quiet, k)
     runs.save_tensors(folder / "scorer.safetensors", recipe.scorer.state_dict())
@@ -169,6 +229,19 @@ def train_scorer(
     runs.write_json(folder / "scorer.json", content)
     runs.drop_checkpoint(folder)
     return recipe.scorer
+
+
+def _codes(split: Split, settings: TeacherSettings, seed: int) -> NDArray[np.uint8]:
+    """(V+1, m) codes of the items, from what the settings name."""
+    if settings.codes == "features":
+        return feature_codes(split.catalogue.features, settings.splits, seed)
+    if settings.codes == "bpr":
+        fitted = BPR.fit(split, hidden_size=settings.splits, epochs=BPR_EPOCHS, seed=seed)
+        return factor_codes(fitted.factors[1:], np.random.default_rng(seed))
+    return svd_codes(split.train, split.catalogue.num_items, settings.splits, seed)
+
+
+BPR_EPOCHS = 20  # for codes, as in [Petrov & Macdonald 2024b]
 
 
 def load_scorer(folder: Path, device: torch.device) -> Scorer:
@@ -181,6 +254,6 @@ def load_scorer(folder: Path, device: torch.device) -> Scorer:
     if content["kind"] in BASELINES:
         return BASELINES[content["kind"]].load(folder)
     settings = TeacherSettings.model_validate(content["settings"])
-    scorer = build(content["num_items"], settings, seed=0).scorer
+    scorer = build_scorer(content["num_items"], settings, seed=0)
     scorer.load_state_dict(load_file(folder / "scorer.safetensors"))
     return scorer.to(device).eval()

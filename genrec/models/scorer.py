@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from genrec.data.sequences import Sequences
 from genrec.models.embeddings import Embedding
@@ -70,14 +71,26 @@ class NeuralScorer(nn.Module):
     @torch.no_grad()
     def score(self, histories: Sequences) -> torch.Tensor:
         """(B, V+1) float32 scores of the item that comes next; PAD is -inf, seen items are not filtered."""
+        return self.embedding.score(self.answers(histories)).float()
+
+    @torch.no_grad()
+    def best(self, histories: Sequences, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Scores and items of the k best unseen items, both (B, k); equal scores keep the order of the items."""
+        seen = torch.from_numpy(histories.padded()).to(self.device)
+        scores, items = self.embedding.top_k(self.answers(histories), k, seen)
+        return scores.float(), items
+
+    @torch.no_grad()
+    def answers(self, histories: Sequences) -> torch.Tensor:
+        """(B, D) the state of each history that answers for the next item, without dropout."""
         training = self.training
         self.eval()
         inputs, rows = self.objective.query(histories, self.max_length, self.embedding.mask_id)
         times = newest_times(histories, self.max_length) if self.reads_times else None
         times = None if times is None else times.to(self.device)
-        scores = self.embedding.score(self.states(inputs.to(self.device), rows.to(self.device), times))
+        states = self.states(inputs.to(self.device), rows.to(self.device), times)
         self.train(training)
-        return scores.float()
+        return states
 
 
 @dataclass(frozen=True)
@@ -88,11 +101,13 @@ class Recipe:
         scorer: embedding, backbone and objective.
         negatives: what targets are compared with.
         loss: how.
+        log_expected: (V+1,) log(k·q_i) of the sampled negatives, for the logQ correction; None leaves scores alone.
     """
 
     scorer: NeuralScorer
     negatives: Negatives
     loss: Loss
+    log_expected: torch.Tensor | None = None
 
     def step(self, batch: Batch, generator: torch.Generator, chunk: int) -> float:
         """One training step's loss, with gradients accumulated in the weights.
@@ -109,18 +124,18 @@ class Recipe:
             The mean loss over the batch's targets.
         """
         hidden = self.scorer.states(batch.inputs, batch.rows, batch.times)
-        leaf = hidden.detach().requires_grad_()
-        ids = self.negatives(batch.targets, generator)
-        total = 0.0
-        for start in range(0, len(leaf), chunk):
+        ids = self.negatives(batch, generator)
+        gradients, total = [], 0.0
+        for start in range(0, len(hidden), chunk):
             rows = slice(start, start + chunk)
-            targets = batch.targets[rows]
-            scores, positive = self.compare(leaf[rows], targets, ids if ids is None or ids.dim() == 1 else ids[rows])
+            leaf, targets = hidden[rows].detach().requires_grad_(), batch.targets[rows]
+            scores, positive = self.compare(leaf, targets, ids if ids is None or ids.dim() == 1 else ids[rows])
             loss = self.loss(scores, positive) * (len(targets) / len(batch.targets))
             torch.autograd.backward(loss)
+            assert leaf.grad is not None
+            gradients.append(leaf.grad)
             total += float(loss.detach())
-        assert leaf.grad is not None
-        torch.autograd.backward(hidden, leaf.grad)
+        torch.autograd.backward(hidden, torch.cat(gradients))
         return total
 
     def compare(
@@ -130,6 +145,11 @@ class Recipe:
 
         A sampled negative that equals the row's target is no candidate: its score is -inf. Sets of targets (N, M) are
         their own columns of the whole catalogue, padded with 0.
+
+        With ``log_expected`` a negative's score becomes s_j − log(k·q_j): over the draws, exp s⁺ + Σ_j exp s_j is then
+        on average the sum over the whole catalogue. The positive is always there, not drawn, and keeps its score, which
+        makes 1 − p⁺ the weight of a target in the gradient [Khrylchenko et al. 2025]. Uniform negatives all gain the
+        same log(V/k).
 
         Raises:
             ValueError: for sets of targets and sampled negatives.
@@ -141,10 +161,12 @@ class Recipe:
             raise ValueError("sets of targets need negatives.catalogue: there is no set among sampled negatives")
         if ids.dim() == 1:
             at_target = (hidden * self.scorer.embedding(targets)).sum(dim=1, keepdim=True)
-            scores = score(hidden, ids).masked_fill(ids == targets[:, None], -torch.inf)
-            scores = torch.cat([at_target.to(scores.dtype), scores], dim=1)
+            of_ids = score(hidden, ids)
+            scores = torch.cat([at_target.to(of_ids.dtype), of_ids], dim=1)
         else:
             scores = score(hidden, torch.cat([targets[:, None], ids], dim=1))
-            same = torch.cat([torch.zeros_like(targets[:, None], dtype=torch.bool), ids == targets[:, None]], dim=1)
-            scores = scores.masked_fill(same, -torch.inf)
-        return scores, torch.zeros_like(targets)
+        if self.log_expected is not None:
+            shift = self.log_expected.to(ids.device)[ids].expand(len(targets), -1)
+            scores = scores.float() - functional.pad(shift, (1, 0))
+        barred = functional.pad(ids == targets[:, None], (1, 0))
+        return scores.masked_fill(barred, -torch.inf), torch.zeros_like(targets)
