@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -24,6 +24,18 @@ class Scorer(Protocol):
         ...
 
 
+@runtime_checkable
+class Ranker(Scorer, Protocol):
+    """A scorer that finds its best items by itself, with or without a score for every item."""
+
+    def best(self, histories: Sequences, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Scores and items of the k best unseen items, both (B, k): what sorting ``score`` would give.
+
+        Equal scores keep the order of the items. Every history leaves at least k items.
+        """
+        ...
+
+
 class Recommender(Protocol):
     """Histories in, lists out."""
 
@@ -38,7 +50,7 @@ class Recommender(Protocol):
 
 @dataclass(frozen=True)
 class TopK:
-    """The recommender that sorts a scorer's scores."""
+    """The recommender that sorts a scorer's scores, or lets a ``Ranker`` do so."""
 
     scorer: Scorer
     batch_size: int = 512
@@ -51,12 +63,19 @@ class TopK:
         """The k best unseen items and their scores, both (B, k)."""
         slates, scores = [np.empty((0, k), np.int64)], [np.empty((0, k), np.float32)]
         for batch in batches(histories, self.batch_size):
-            score = mask_seen(self.scorer.score(batch), batch)
-            require_choice(score, k)
-            best, items = top_k(score, k)
+            best, items = _best(self.scorer, batch, k)
             slates.append(items.cpu().numpy())
             scores.append(best.float().cpu().numpy())
         return np.concatenate(slates), np.concatenate(scores)
+
+
+def _best(scorer: Scorer, histories: Sequences, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    if isinstance(scorer, Ranker):
+        require_unseen(histories, scorer.num_items, k)
+        return scorer.best(histories, k)
+    scores = mask_seen(scorer.score(histories), histories)
+    require_choice(scores, k)
+    return top_k(scores, k)
 
 
 def top_k(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -82,10 +101,19 @@ def mask_seen(scores: torch.Tensor, histories: Sequences) -> torch.Tensor:
 def require_choice(scores: torch.Tensor, k: int) -> None:
     """Raise where a row has fewer than k items to choose from."""
     allowed = (scores > -torch.inf).sum(dim=1)
-    if allowed.numel() and int(allowed.min()) < k:
+    _require(allowed.cpu().numpy(), scores.shape[1] - 1, k)
+
+
+def require_unseen(histories: Sequences, num_items: int, k: int) -> None:
+    """Raise where a history leaves fewer than k items."""
+    _require(num_items - histories.distinct(), num_items, k)
+
+
+def _require(allowed: NDArray[np.int64], num_items: int, k: int) -> None:
+    if len(allowed) and allowed.min() < k:
         raise ValueError(
-            f"a list of {k} items was asked for, but only {int(allowed.min())} of {scores.shape[1] - 1} items are new"
-            f" to the user of row {int(allowed.argmin())}; ask for a shorter list"
+            f"a list of {k} items was asked for, but only {allowed.min()} of {num_items} items are new"
+            f" to the user of row {allowed.argmin()}; ask for a shorter list"
         )
 
 

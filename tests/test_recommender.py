@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from genrec.data import Sequences
-from genrec.recommender import TopK, batches, mask_seen, require_choice, top_k
+from genrec.recommender import Ranker, TopK, batches, mask_seen, require_choice, require_unseen, top_k
 
 
 class Fixed:
@@ -20,6 +20,41 @@ class Fixed:
     def score(self, histories: Sequences) -> torch.Tensor:
         self.sizes.append(len(histories))
         return self.row.repeat(len(histories), 1)
+
+
+class Ranking(Fixed):
+    """Has no scores to give, only its best items: the smallest unseen ones."""
+
+    def __init__(self, num_items: int) -> None:
+        super().__init__([0.0] * num_items)
+
+    def score(self, histories: Sequences) -> torch.Tensor:
+        raise AssertionError("nobody needs a score of every item")
+
+    def best(self, histories: Sequences, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+        self.sizes.append(len(histories))
+        unseen = [[i for i in range(1, self.num_items + 1) if i not in histories[n]] for n in range(len(histories))]
+        items = torch.tensor([row[:k] for row in unseen])
+        return 10.0 - items, items
+
+
+def test_a_scorer_that_ranks_is_asked_to():
+    ranker = Ranking(6)
+    assert isinstance(ranker, Ranker)
+    assert not isinstance(Fixed([1.0]), Ranker)
+    slates, scores = TopK(ranker, batch_size=2).candidates(Sequences.from_lists([[], [1, 1, 3], [2]]), 2)
+    assert ranker.sizes == [2, 1]
+    assert slates.tolist() == [[1, 2], [2, 4], [1, 3]]
+    assert scores.tolist() == [[9, 8], [8, 6], [9, 7]]
+    with pytest.raises(ValueError, match=r"list of 4 items was asked for, but only 3 of 6 items are new.*row 1"):
+        TopK(ranker).recommend(Sequences.from_lists([[], [1, 2, 3, 3]]), 4)
+
+
+def test_require_unseen_accepts_exactly_enough():
+    require_unseen(Sequences.from_lists([[1, 1, 2], []]), 4, 2)
+    require_unseen(Sequences.from_lists([]), 4, 9)
+    with pytest.raises(ValueError, match="only 1 of 3"):
+        require_unseen(Sequences.from_lists([[1, 1, 2], []]), 3, 2)
 
 
 def test_best_first():

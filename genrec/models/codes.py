@@ -1,4 +1,4 @@
-"""Codes of items for RecJPQ: items that the same users know get the same sub-items."""
+"""Codes of items for RecJPQ: items that are alike, by their users or by their features, get the same sub-items."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,17 +6,16 @@ from scipy import sparse
 from scipy.sparse.linalg import svds
 
 from genrec.data.sequences import Sequences
+from genrec.models.sub_items import CODES
 
-CODES = 256
 NOISE = 1e-5  # of scaled factors; tells equal items apart and changes the order of no others
 
 
 def svd_codes(train: Sequences, num_items: int, splits: int, seed: int) -> NDArray[np.uint8]:
     """Codes from a truncated SVD of the user x item matrix [Petrov & Macdonald 2024b].
 
-    Factor j of the items is scaled to [0, 1], moved by N(0, 1e-5) noise so that no two are equal, and cut into 256 bins
-    of the same size: code j. Items that nobody has get the codes of a zero factor. A matrix too small for m factors
-    leaves the other codes to the noise.
+    Items that nobody has get the codes of a zero factor. A matrix too small for m factors leaves the other codes to the
+    noise, see ``factor_codes``.
 
     Args:
         train: training sequences of item indices.
@@ -28,15 +27,65 @@ def svd_codes(train: Sequences, num_items: int, splits: int, seed: int) -> NDArr
         (V+1, m); row 0 (PAD) is zero.
     """
     generator = np.random.default_rng(seed)
-    factors = np.zeros((num_items, splits))
-    matrix = _user_item_matrix(train, num_items)
+    return factor_codes(_svd_factors(_user_item_matrix(train, num_items), splits, generator), generator)
+
+
+def feature_codes(features: NDArray[np.bool_], splits: int, seed: int) -> NDArray[np.uint8]:
+    """Codes from a truncated SVD of the item x feature matrix: items of the same features get the same sub-items.
+
+    There are at most F - 1 factors for F features; the noise decides the codes of the other splits, and which of
+    several items with equal features get which of neighbouring codes.
+
+    Args:
+        features: (V+1, F) multi-hot, such as ``Catalogue.features``.
+        splits: m.
+        seed: of the noise and of the SVD's start.
+
+    Returns:
+        (V+1, m); row 0 (PAD) is zero.
+
+    Raises:
+        ValueError: if no item has a feature.
+    """
+    if not features.any():
+        raise ValueError(
+            "codes=features needs features of items, and this log has none: name a file of items with genres or"
+            " categories (read.items), or choose teacher.codes svd, bpr or random"
+        )
+    generator = np.random.default_rng(seed)
+    matrix = sparse.csr_matrix(features[1:].T, dtype=np.float64)
+    return factor_codes(_svd_factors(matrix, splits, generator), generator)
+
+
+def factor_codes(factors: NDArray[np.floating], generator: np.random.Generator) -> NDArray[np.uint8]:
+    """Codes from m numbers an item, such as the item vectors of a matrix factorisation [Petrov & Macdonald 2024b].
+
+    Factor j is scaled to [0, 1], moved by N(0, 1e-5) noise so that no two items are equal, and cut into 256 bins of the
+    same size: code j.
+
+    Args:
+        factors: (V, m), without a row for PAD.
+        generator: for the noise.
+
+    Returns:
+        (V+1, m); row 0 (PAD) is zero.
+
+    >>> factor_codes(np.array([[3.0], [1.0], [2.0]]), np.random.default_rng(0)).T.tolist()  # ranks 2, 0, 1 of 3
+    [[0, 170, 0, 85]]
+    """
+    low, high = factors.min(axis=0), factors.max(axis=0)
+    scaled = (factors - low) / (high - low + 1e-10)
+    return _quantile_bins(scaled + generator.normal(0, NOISE, scaled.shape))
+
+
+def _svd_factors(matrix: sparse.csr_matrix, splits: int, generator: np.random.Generator) -> NDArray[np.float64]:
+    """(V, m) right singular vectors of (N, V), largest singular value first; zeros beyond the rank."""
+    factors = np.zeros((matrix.shape[1], splits))
     rank = min(splits, min(matrix.shape) - 1)
     if rank > 0:
         _, sizes, components = svds(matrix, k=rank, v0=generator.standard_normal(min(matrix.shape)))
         factors[:, :rank] = components[np.argsort(-sizes)].T
-    low, high = factors.min(axis=0), factors.max(axis=0)
-    scaled = (factors - low) / (high - low + 1e-10)
-    return _quantile_bins(scaled + generator.normal(0, NOISE, scaled.shape))
+    return factors
 
 
 def _user_item_matrix(train: Sequences, num_items: int) -> sparse.csr_matrix:

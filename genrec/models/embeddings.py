@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from genrec.recommender import top_k
+
 
 class Embedding(Protocol):
     """What a scorer needs of its item embedding, which is a module."""
@@ -39,6 +41,24 @@ class Embedding(Protocol):
 
         Returns:
             (N, V+1) with -inf at PAD, or (N, C).
+        """
+        ...
+
+    def top_k(
+        self, hidden: torch.Tensor, k: int, blocked: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The k best items of each state, those that a stable sort of ``score`` puts first.
+
+        Args:
+            hidden: (N, D).
+            k: how many.
+            blocked: (N, S) items that may not be recommended, filled up with PAD.
+
+        Returns:
+            Scores and items, both (N, k), best first.
+
+        Raises:
+            ValueError: where fewer than k items are left.
         """
         ...
 
@@ -99,3 +119,25 @@ class Table(nn.Module):
             return torch.einsum("nd,ncd->nc", hidden, self.weight[ids])
         scores = torch.addmm(self.excluded.to(hidden.dtype), hidden, self.vectors().T)
         return scores if ids is None else scores.gather(1, ids)  # one product beats gathering C vectors a row
+
+    @torch.no_grad()
+    def top_k(
+        self, hidden: torch.Tensor, k: int, blocked: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The k best items of each state, from a score of every item; see ``Embedding.top_k``.
+
+        Raises:
+            ValueError: where fewer than k items are left.
+        """
+        scores = self.score(hidden)
+        if blocked is not None:
+            scores.scatter_(1, blocked, -torch.inf)
+        best, items = top_k(scores, k)
+        require_filled(best, k, self.num_items)
+        return best, items
+
+
+def require_filled(best: torch.Tensor, k: int, num_items: int) -> None:
+    """Raise where a row of the k best scores (N, k) holds a -inf."""
+    if best.shape[1] < k or (best == -torch.inf).any():
+        raise ValueError(f"a list of {k} items was asked for, but fewer are left of {num_items}; ask for less")

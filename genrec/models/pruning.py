@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from genrec.models.quantized import CODES, look_up
+from genrec.models.sub_items import CODES, look_up
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,9 +8,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from genrec.models.embeddings import require_filled
+from genrec.models.pruning import InvertedIndex, pruned_top_k
+from genrec.models.sub_items import CODES, look_up, sub_items
 from genrec.recommender import top_k
 
-CODES = 256
 CHUNK = 2**15  # items scored at a time: their scores for one state stay in the processor's cache
 
 
@@ -23,6 +25,7 @@ class JointQuantized(nn.Module):
         num_items: V.
         hidden_size: D, a multiple of splits.
         splits: m, codes an item.
+        pruned: whether ``top_k`` prunes, see there.
 
     Raises:
         ValueError: if D is no multiple of m.
@@ -31,11 +34,13 @@ class JointQuantized(nn.Module):
     codes: torch.Tensor
     excluded: torch.Tensor
 
-    def __init__(self, num_items: int, hidden_size: int, splits: int) -> None:
+    def __init__(self, num_items: int, hidden_size: int, splits: int, pruned: bool = False) -> None:
         super().__init__()
         if hidden_size % splits:
             raise ValueError(f"hidden_size {hidden_size} is no multiple of splits {splits}; change one of them")
         self.num_items = num_items
+        self.pruned = pruned
+        self._indexed: tuple[int, InvertedIndex] | None = None
         self.centroids = nn.Parameter(torch.empty(splits, CODES, hidden_size // splits).normal_(std=0.02))
         self.mask_vector = nn.Parameter(torch.empty(hidden_size).normal_(std=0.02))
         self.register_buffer("codes", torch.randint(0, CODES, (num_items + 1, splits), dtype=torch.uint8))
@@ -120,9 +125,12 @@ class JointQuantized(nn.Module):
     def top_k(
         self, hidden: torch.Tensor, k: int, blocked: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The k best items of each state without a score table: PQTopK [Petrov et al. 2024e].
+        """The k best items of each state without a score table; equal to sorting ``score``, ties to the smaller item.
 
-        No more than N x (k + 32768) scores exist at a time. Ties go to the smaller item.
+        PQTopK [Petrov et al. 2024e] adds up the sub-item scores of all items, of all states at once: m additions an
+        item, and no more than N x (k + 32768) scores at a time. Where ``pruned`` is set, RecJPQPrune [Petrov et al.
+        2025b] leaves out items that cannot enter the list, one state after the other: faster for few states of a
+        trained model over a very large catalogue, slower for many states or where no sub-item stands out.
 
         Args:
             hidden: (N, D).
@@ -135,9 +143,26 @@ class JointQuantized(nn.Module):
         Raises:
             ValueError: where fewer than k items are left.
         """
-        tables = self.tables(hidden)
-        best = tables.new_full((len(hidden), k), -torch.inf)
-        items = torch.zeros(len(hidden), k, dtype=torch.long, device=self.device)
+        if self.pruned and len(hidden):
+            return self._prune(self.tables(hidden), k, blocked)
+        return self._add_up(self.tables(hidden), k, blocked)
+
+    def index(self) -> InvertedIndex:
+        """Which items have a sub-item; made when it is first asked for and again after the codes have changed."""
+        if self._indexed is None or self._indexed[0] != self.codes._version or self._indexed[1].codes is not self.codes:
+            self._indexed = self.codes._version, InvertedIndex.of(self.codes)
+        return self._indexed[1]
+
+    def _prune(self, tables: torch.Tensor, k: int, blocked: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        each = tables.permute(2, 0, 1).contiguous().unsqueeze(3)
+        rows = [None] * len(each) if blocked is None else blocked.unbind()
+        found = [pruned_top_k(table, self.index(), k, row) for table, row in zip(each, rows, strict=True)]
+        scores, items = zip(*found, strict=True)
+        return torch.stack(scores), torch.stack(items)
+
+    def _add_up(self, tables: torch.Tensor, k: int, blocked: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        best = tables.new_full((tables.shape[2], k), -torch.inf)
+        items = torch.zeros(best.shape, dtype=torch.long, device=best.device)
         for start in range(0, self.num_items + 1, CHUNK):
             scores = look_up(tables, self.codes[start : start + CHUNK])
             if start == 0:
@@ -150,35 +175,5 @@ class JointQuantized(nn.Module):
             candidates = torch.cat([items, (promising + start).expand(len(items), -1)], dim=1)
             best, columns = top_k(torch.cat([best, scores[:, promising]], dim=1), k)
             items = candidates.gather(1, columns)
-        if (best == -torch.inf).any():
-            raise ValueError(f"a list of {k} items was asked for, but fewer are left of {self.num_items}; ask for less")
+        require_filled(best, k, self.num_items)
         return best, items
-
-
-def sub_items(codes: torch.Tensor) -> torch.Tensor:
-    """Codes (..., m) as rows 256·j + code of all m splits' sub-items stacked, int64."""
-    return codes.long() + CODES * torch.arange(codes.shape[-1], device=codes.device)
-
-
-def look_up(tables: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-    """Item scores from sub-item scores: s(n, i) = Σ_j tables[j, codes[i, j], n].
-
-    Args:
-        tables: (m, 256, N).
-        codes: (C, m).
-
-    Returns:
-        (N, C).
-
-    >>> tables = torch.zeros(2, 256, 1)
-    >>> tables[0, 5], tables[1, 7] = 1.0, 10.0
-    >>> look_up(tables, torch.tensor([[5, 7], [5, 0]], dtype=torch.uint8)).tolist()
-    [[11.0, 1.0]]
-    """
-    if tables.shape[2] != 1:  # a row of N scores a sub-item: sums of m rows
-        rows = tables.flatten(0, 1)
-        return functional.embedding_bag(sub_items(codes), rows, mode="sum").T
-    total = tables[0, :, 0].index_select(0, codes[:, 0].int())
-    for split in range(1, len(tables)):
-        total += tables[split, :, 0].index_select(0, codes[:, split].int())
-    return total[None]

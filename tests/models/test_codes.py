@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from genrec.data import Sequences
-from genrec.models.codes import svd_codes
+from genrec.models.codes import factor_codes, feature_codes, svd_codes
 
 
 def groups(num_groups: int, size: int, users: int, seed: int = 0) -> Sequences:
@@ -71,3 +71,42 @@ def test_the_seed_decides():
     train = groups(4, 100, 200)
     assert np.array_equal(svd_codes(train, 400, 3, seed=5), svd_codes(train, 400, 3, seed=5))
     assert not np.array_equal(svd_codes(train, 400, 3, seed=5), svd_codes(train, 400, 3, seed=6))
+
+
+def test_codes_of_factors_by_hand():
+    factors = np.stack([np.arange(512.0), 7 - 100 * np.arange(512.0)], axis=1)
+    codes = factor_codes(factors, np.random.default_rng(0))
+    assert codes.shape == (513, 2)
+    assert codes[:5].tolist() == [[0, 0], [0, 255], [0, 255], [1, 254], [1, 254]]
+    assert codes[-1].tolist() == [255, 0]
+
+
+def test_equal_factors_are_told_apart_at_random():
+    first, second = (factor_codes(np.ones((256, 1)), np.random.default_rng(seed))[1:, 0] for seed in (0, 1))
+    assert sorted(first.tolist()) == list(range(256))
+    assert first.tolist() != list(range(256))
+    assert first.tolist() != second.tolist()
+
+
+def test_items_of_the_same_features_get_similar_codes():
+    sizes, genres = np.array([300, 250, 150, 100, 200]), np.zeros((1001, 5), bool)
+    genres[1:] = np.repeat(np.eye(5, dtype=bool), sizes, axis=0)  # one genre an item: factor j is that of one genre
+    codes = feature_codes(genres, splits=4, seed=0)
+    assert codes[0].tolist() == [0, 0, 0, 0]
+    ends = np.cumsum(sizes)
+    for split, genre in enumerate([0, 1, 4, 2]):  # the four largest genres in order of their size
+        inside = np.zeros(1000, bool)
+        inside[ends[genre] - sizes[genre] : ends[genre]] = True
+        own, other = codes[1:, split][inside].astype(int), codes[1:, split][~inside].astype(int)
+        assert own.min() >= other.max() or own.max() <= other.min()
+
+
+def test_codes_of_features_need_features():
+    for features in (np.zeros((11, 0), bool), np.zeros((11, 3), bool)):
+        with pytest.raises(ValueError, match=r"this log has none: name a file .*read\.items.*teacher\.codes svd"):
+            feature_codes(features, 2, seed=0)
+
+
+def test_one_feature_leaves_all_codes_to_the_noise():
+    codes = feature_codes(np.ones((301, 1), bool), splits=2, seed=0)
+    assert all(len(np.unique(column)) == 256 for column in codes[1:].T)

@@ -50,6 +50,17 @@ def test_few_and_many_candidates_a_row_give_the_same_scores_and_gradients(column
     torch.testing.assert_close(gradient, reference, atol=1e-6, rtol=1e-5)
 
 
+def test_best_items_by_hand_with_ties_to_the_smaller_item(table):
+    hidden = torch.tensor([[1.0, 1.0], [2.0, -1.0]])  # scores 1 2 2 and 2 -2 1
+    scores, items = table.top_k(hidden, 2)
+    assert items.tolist() == [[2, 3], [1, 3]]
+    assert scores.tolist() == [[2, 2], [2, 1]]
+    assert table.top_k(hidden, 1, blocked=torch.tensor([[2, 0], [1, 3]]))[1].tolist() == [[3], [2]]
+    for k, blocked in ((3, torch.tensor([[2, 0], [0, 0]])), (5, None)):
+        with pytest.raises(ValueError, match=f"a list of {k} items was asked for, but fewer are left of 3"):
+            table.top_k(hidden, k, blocked)
+
+
 def test_pad_starts_at_zero_and_learns_nothing():
     table = Table(num_items=4, hidden_size=3)
     assert table.weight[0].tolist() == [0, 0, 0]

@@ -133,6 +133,38 @@ def test_best_items_are_those_of_the_score_table(states, chunk, monkeypatch):
     assert torch.equal(scores, expected[0])
 
 
+@pytest.mark.parametrize("states", [0, 1, 4])
+@pytest.mark.parametrize("skewed", [False, True])
+def test_pruning_gives_the_same_items_and_scores(states, skewed):
+    embedding = random(num_items=400)
+    with torch.no_grad():
+        embedding.centroids.copy_(embedding.centroids.round())
+        if skewed:
+            embedding.centroids *= torch.linspace(-4, 1, 256).exp()[:, None]
+    hidden, blocked = torch.randn(states, 12).round(), torch.randint(0, 401, (states, 90))
+    expected = embedding.top_k(hidden, 20, blocked), embedding.top_k(hidden, 3)
+    embedding.pruned = True
+    if states:
+        found = embedding.top_k(hidden, 20, blocked), embedding.top_k(hidden, 3)
+        for ours, theirs in zip(found, expected, strict=True):
+            assert torch.equal(ours[0], theirs[0])
+            assert torch.equal(ours[1], theirs[1])
+    else:
+        assert embedding.top_k(hidden, 20, blocked)[1].shape == (0, 20)
+
+
+def test_the_index_follows_the_codes():
+    embedding = by_hand()
+    embedding.pruned = True
+    assert embedding.top_k(STATES, 2)[1].tolist() == [[3, 4], [1, 4]]
+    assert embedding.index() is embedding.index()
+    embedding.assign(torch.tensor([CODES[n] for n in (0, 4, 3, 2, 1)], dtype=torch.uint8))  # the items in reverse
+    assert embedding.top_k(STATES, 2)[1].tolist() == [[1, 2], [1, 4]]
+    embedding.load_state_dict(by_hand().state_dict())
+    assert embedding.top_k(STATES, 2)[1].tolist() == [[3, 4], [1, 4]]
+    assert sorted(embedding.state_dict()) == ["centroids", "codes", "mask_vector"]
+
+
 def test_too_few_items_left():
     with pytest.raises(ValueError, match="a list of 3 items was asked for, but fewer are left of 4"):
         by_hand().top_k(STATES, 3, blocked=torch.tensor([[1, 2], [0, 0]]))
