@@ -20,6 +20,7 @@ from genrec.data import Cases, Sequences
 from genrec.data.splits import random_cases
 from genrec.envs import ListGenerationVectorEnv, ListTask
 from genrec.metrics import Context, Floats, evaluate, measure
+from genrec.models.collapse import is_above, popularity_ndcg
 from genrec.models.scorer import NeuralScorer
 from genrec.recipes import load_scorer, train_scorer
 from genrec.recommender import Recommender, Scorer, TopK
@@ -42,8 +43,11 @@ def train_teacher(bench: Bench, out: Path) -> Path:
     bench.say(f"teacher: {settings.teacher.recipe} on {settings.dataset}, in {out}")
     scorer = train_scorer(bench.split, settings.teacher, settings.seed, bench.device, out, bench.quiet, settings.k)
     temperature = fit_temperature(scorer, bench.split.valid)
-    found = evaluate(TopK(scorer), bench.split.valid, bench.split.catalogue, settings.k).means
-    finish(out, "teacher", bench, {"temperature": temperature.value, "valid": found})
+    found = evaluate(TopK(scorer), bench.split.valid, bench.split.catalogue, settings.k)
+    popular, ndcg = popularity_ndcg(bench.split, settings.k), f"ndcg@{settings.k}"
+    against = {ndcg: float(popular.mean()), "teacher_is_above": is_above(found.per_user[ndcg], popular)}
+    results = {"temperature": temperature.value, "valid": found.means, "popularity": against}
+    finish(out, "teacher", bench, results)
     return out
 
 

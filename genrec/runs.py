@@ -136,6 +136,10 @@ class Logbook:
         if not self.quiet:
             Console(stderr=True, highlight=False, soft_wrap=True).print(message, markup=False)
 
+    def warn(self, message: str) -> None:
+        """A warning on standard error, also where it is quiet."""
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"warning: {message}", markup=False)
+
     @contextlib.contextmanager
     def progress(self, total: int, done: int = 0) -> Iterator[Callable[[int, str], None]]:
         """A progress bar; call the yielded function with (steps done, a note such as the latest metric)."""

@@ -6,7 +6,7 @@ from typing import Literal
 
 from genrec.config import LossName, NegativesName, ObjectiveName, TeacherSettings
 
-BackboneName = Literal["causal", "bidirectional", "gru", "caser", "nextitnet"]
+BackboneName = Literal["causal", "bidirectional", "gru", "caser", "nextitnet", "tisasrec"]
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,8 @@ class Axes:
     """A teacher in a few words: one choice on each axis of the training step.
 
     Attributes:
-        backbone: a causal or bidirectional transformer, a recurrent or a convolutional network.
+        backbone: a causal or bidirectional transformer, a recurrent or a convolutional network, or a causal transformer
+            that reads times.
         objective: which positions answer for which items.
         negatives: what targets are compared with.
         loss: how.
@@ -35,10 +36,10 @@ READERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "splits": {"embedding": ("recjpq",)},
     "codes": {"embedding": ("recjpq",)},
     "ranking": {"embedding": ("recjpq",)},
-    "ranking": {"embedding": ("recjpq",)},
-    "blocks": {"backbone": (*TRANSFORMERS, "gru", "nextitnet")},
+    "blocks": {"backbone": (*TRANSFORMERS, "gru", "nextitnet", "tisasrec")},
     "block": {"backbone": TRANSFORMERS},
-    "heads": {"backbone": TRANSFORMERS},
+    "heads": {"backbone": (*TRANSFORMERS, "tisasrec")},
+    "max_interval": {"backbone": ("tisasrec",)},
     "num_negatives": {"negatives": SAMPLED},
     "shared_negatives": {"negatives": SAMPLED},
     "reject_history": {"negatives": SAMPLED},

@@ -13,6 +13,7 @@ from genrec.config import TeacherSettings
 from genrec.data.sequences import Sequences, length_buckets
 from genrec.data.splits import Split
 from genrec.metrics import evaluate
+from genrec.models.collapse import ADVICE, is_above, popularity_ndcg
 from genrec.models.objectives import Batch
 from genrec.models.scorer import Recipe
 from genrec.recommender import TopK
@@ -38,8 +39,10 @@ def fit(
         quiet: no progress bar.
         k: length of the lists that are validated.
 
+    Patience counts from the first validation that is above popularity: before it a training may still take off.
+
     Returns:
-        Best validation metrics and its epoch.
+        Best validation metrics and its epoch, and the NDCG@K of popularity on the same cases.
 
     Raises:
         FloatingPointError: when the loss is no longer finite.
@@ -55,9 +58,11 @@ def fit(
     )
     chunk = max(64, CHUNK[device.type == "cpu"] // scorer.num_items)
     best: runs.Tensors = {}
-    progress: dict[str, Any] = {"epoch": 0, "best": {}, "since_best": 0}
+    popular, ndcg = popularity_ndcg(split, k), f"ndcg@{k}"
+    floor = {f"popularity {ndcg}": float(popular.mean())}
+    progress: dict[str, Any] = {"epoch": 0, "best": {}, "since_best": 0, "risen": False, "validations": 0}
     if folder and (found := runs.load_checkpoint(folder, scorer, optimizer)):
-        progress, best = found
+        progress, best = progress | found[0], found[1]
         _restore_generators(progress, numbers, generator)
 
     with (
@@ -80,15 +85,23 @@ def fit(
             values = {"loss": float(np.mean(losses)), "learning_rate": optimizer.param_groups[0]["lr"]}
             progress["epoch"] = epoch
             if epoch % settings.evaluate_every == 0 or epoch == settings.epochs:
-                measured = evaluate(TopK(scorer), split.valid, split.catalogue, k).means
-                values |= {f"valid {name}": value for name, value in measured.items()}
-                progress["since_best"] += 1
-                if measured[f"ndcg@{k}"] > progress["best"].get(f"ndcg@{k}", -1.0):
+                validation = evaluate(TopK(scorer), split.valid, split.catalogue, k)
+                measured = validation.means
+                values |= floor | {f"valid {name}": value for name, value in measured.items()}
+                progress["validations"] += 1
+                progress["risen"] |= is_above(validation.per_user[ndcg], popular)
+                progress["since_best"] += progress["risen"]
+                if measured[ndcg] > progress["best"].get(ndcg, -1.0):
                     best = {name: value.clone() for name, value in scorer.state_dict().items()}
                     progress |= {"best": {"epoch": epoch, **measured}, "since_best": 0}
+                if not progress["risen"] and progress["validations"] == settings.patience:
+                    log.warn(
+                        f"validation {ndcg} {measured[ndcg]:.4f} after {epoch} epochs, popularity has"
+                        f" {popular.mean():.4f}. Some teachers stay at this level for long before they learn: going on"
+                    )
             log.record(epoch, values)
-            bar(epoch, f"loss {values['loss']:.3f}  best valid NDCG@{k} {progress['best'].get(f'ndcg@{k}', 0):.4f}")
-            if folder and (f"valid ndcg@{k}" in values or stop.requested):
+            bar(epoch, f"loss {values['loss']:.3f}  best valid NDCG@{k} {progress['best'].get(ndcg, 0):.4f}")
+            if folder and (f"valid {ndcg}" in values or stop.requested):
                 state = progress | _generator_states(numbers, generator)
                 runs.save_checkpoint(folder, scorer, best, optimizer, state)
             if stop.requested:
@@ -96,9 +109,14 @@ def fit(
             if progress["since_best"] >= settings.patience:
                 log.say(f"no better validation for {settings.patience} evaluations: stopped at epoch {epoch}")
                 break
+        if not progress["risen"]:
+            log.warn(
+                f"this teacher is no better than popularity on the {len(popular)} validation users: best {ndcg}"
+                f" {progress['best'][ndcg]:.4f} against {popular.mean():.4f}. {ADVICE}"
+            )
     scorer.load_state_dict(best)
     scorer.eval()
-    return dict(progress["best"])
+    return dict(progress["best"]) | floor
 
 
 CHUNK = {True: 2**21, False: 2**26}  # scores at a time: on a CPU (True) they stay in its cache

@@ -95,7 +95,7 @@ def test_a_finished_run_is_not_trained_further(split: Split, tmp_path: Path):
 
 
 def test_the_weights_of_the_best_validation_are_kept(split: Split, monkeypatch: pytest.MonkeyPatch):
-    kept, order = [], iter([0.1, 0.5, 0.2, 0.4])
+    kept, order = [], iter([0.05, 0.1, 0.5, 0.2, 0.4])  # popularity's first
     recipe, settings = fresh(), SETTINGS.model_copy(update={"epochs": 4})
 
     def measure(*arguments: object) -> object:
@@ -103,9 +103,10 @@ def test_the_weights_of_the_best_validation_are_kept(split: Split, monkeypatch: 
         evaluation = evaluate(TopK(recipe.scorer), split.valid, split.catalogue)
         return replace(evaluation, per_user={"ndcg@10": np.array([next(order)])}, overall={})
 
+    monkeypatch.setattr("genrec.models.trainer.popularity_ndcg", lambda split, k: np.array([next(order)]))
     monkeypatch.setattr("genrec.models.trainer.evaluate", measure)
     best = fit(recipe, split, settings, quiet=True)
-    assert best == {"epoch": 2, "ndcg@10": 0.5}
+    assert best == {"epoch": 2, "ndcg@10": 0.5, "popularity ndcg@10": 0.05}
     assert len(kept) == 4
     final = weights(recipe)
     assert all(torch.equal(value, kept[1][name]) for name, value in final.items())
@@ -113,18 +114,67 @@ def test_the_weights_of_the_best_validation_are_kept(split: Split, monkeypatch: 
     assert not recipe.scorer.training
 
 
+def scripted(monkeypatch: pytest.MonkeyPatch, values: list[float], popular: float) -> list[float]:
+    """Validations of one user each that return the values in turn, the last one for ever; those made so far."""
+    made: list[float] = []
+
+    def measure(*arguments: object) -> object:
+        made.append(values[min(len(made), len(values) - 1)])
+        return replace(evaluate(*arguments), per_user={"ndcg@10": np.array([made[-1]])}, overall={})
+
+    monkeypatch.setattr("genrec.models.trainer.evaluate", measure)
+    monkeypatch.setattr("genrec.models.trainer.popularity_ndcg", lambda split, k: np.array([popular]))
+    return made
+
+
 def test_training_stops_when_validation_no_longer_improves(split: Split, monkeypatch: pytest.MonkeyPatch):
-    calls = 0
-
-    def never_better(*arguments: object) -> object:
-        nonlocal calls
-        calls += 1
-        evaluation = evaluate(*arguments)
-        return replace(evaluation, per_user={"ndcg@10": np.array([1 / calls])}, overall={})
-
-    monkeypatch.setattr("genrec.models.trainer.evaluate", never_better)
+    made = scripted(monkeypatch, [0.5, 0.4, 0.3, 0.2], popular=0.1)
     fit(fresh(), split, SETTINGS.model_copy(update={"epochs": 50, "patience": 3}), quiet=True)
-    assert calls == 4
+    assert len(made) == 4
+
+
+def test_patience_does_not_count_at_the_level_of_popularity(
+    split: Split, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    flat = [0.02, 0.02, 0.019, 0.018, 0.02, 0.017]
+    made = scripted(monkeypatch, [*flat, 0.3, 0.2], popular=0.02)
+    best = fit(fresh(), split, SETTINGS.model_copy(update={"epochs": 50, "patience": 2}), quiet=True)
+    assert len(made) == len(flat) + 3  # it took off, and two validations later nothing was better
+    assert best == {"epoch": 7, "ndcg@10": 0.3, "popularity ndcg@10": 0.02}
+    said = capsys.readouterr().err
+    assert said.count("warning") == 1
+    assert "warning: validation ndcg@10 0.0200 after 2 epochs, popularity has 0.0200" in said
+
+
+def test_a_teacher_that_never_rises_is_said(
+    split: Split, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    made = scripted(monkeypatch, [0.02, 0.03], popular=0.031)
+    fit(fresh(), split, SETTINGS.model_copy(update={"epochs": 4}), quiet=True)
+    assert len(made) == 4
+    said = capsys.readouterr().err
+    assert said.count("warning") == 1
+    assert "no better than popularity on the 1 validation users: best ndcg@10 0.0300 against 0.0310. Lower" in said
+
+
+def test_noise_is_said_and_a_chain_is_not(split: Split, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    settings = SETTINGS.model_copy(update={"epochs": 8, "learning_rate": 2e-2})
+    fit(fresh(), split, settings, quiet=True)
+    assert "warning" not in capsys.readouterr().err
+    noise = leave_one_out(synthetic.chain(60, 20, 10, 1.0, seed=0))
+    best = fit(fresh(), noise, settings, folder=tmp_path, quiet=True)
+    said = capsys.readouterr().err
+    assert "warning: this teacher is no better than popularity" in said
+    assert f"against {best['popularity ndcg@10']:.4f}" in said
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert {line["popularity ndcg@10"] for line in lines} == {best["popularity ndcg@10"]}
+
+
+def test_what_was_learnt_about_popularity_survives_a_checkpoint(split: Split, tmp_path: Path, monkeypatch):
+    made = scripted(monkeypatch, [0.5, 0.4, 0.4], popular=0.1)
+    fit(fresh(), split, SETTINGS.model_copy(update={"epochs": 2}), folder=tmp_path, quiet=True)
+    fit(fresh(), split, SETTINGS.model_copy(update={"epochs": 50, "patience": 3}), folder=tmp_path, quiet=True)
+    assert len(made) == 4
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
