@@ -32,6 +32,8 @@ class Context:
         of_probabilities: (H, V+1) calibrated P(item | history) of the teacher, rows sum to 1; None unless asked for.
         rows: (n,) history of each list; by default list i belongs to history i.
         derived: per-history facts that were computed on demand, shared by all contexts of the same histories.
+        progress: share of a training that is done, 0..1, for rewards that change on the way; 1 outside training, so
+            that metrics and re-rankers see the reward as it is in the end.
     """
 
     of_histories: Sequences
@@ -41,6 +43,7 @@ class Context:
     of_probabilities: Floats | None = None
     rows: Slates = field(default_factory=lambda: np.empty(0, np.int64))
     derived: dict[str, Floats] = field(default_factory=dict, repr=False)
+    progress: float = 1.0
 
     def __post_init__(self) -> None:
         if len(self.rows) == 0:

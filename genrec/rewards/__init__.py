@@ -1,7 +1,8 @@
 """Rewards: what a list earns, position by position; also metrics and re-ranking criteria."""
 
 from genrec.rewards.accuracy import Ndcg
-from genrec.rewards.check import RewardError, checked
+from genrec.rewards.audit import Audit, Finding, audit, sample_lists
+from genrec.rewards.check import RewardError, checked, located
 from genrec.rewards.diversity import Diversity
 from genrec.rewards.novelty import Novelty
 from genrec.rewards.popularity import Popularity
@@ -11,8 +12,10 @@ from genrec.rewards.reward import FunctionReward, Reward, WeightedSum
 from genrec.rewards.terminal import Telescoped, Terminal, telescoped, terminal
 
 __all__ = [
+    "Audit",
     "Diversity",
     "Entry",
+    "Finding",
     "FunctionReward",
     "Ndcg",
     "Novelty",
@@ -23,11 +26,14 @@ __all__ = [
     "Telescoped",
     "Terminal",
     "WeightedSum",
+    "audit",
     "available",
     "checked",
+    "located",
     "parse",
     "resolve",
     "reward",
+    "sample_lists",
     "telescoped",
     "terminal",
     "weighted",

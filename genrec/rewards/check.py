@@ -1,15 +1,34 @@
-"""A reward that is checked at every call: wrong shapes and non-finite gains stop the run where they arise."""
+"""A reward that is checked at every call: what goes wrong in it stops the run where it arises, and says where."""
 
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genrec.metrics import Context, Floats, Slates
 from genrec.rewards.reward import Reward, WeightedSum
 
+Fault = Literal["answers", "shape", "dtype", "finite"]
+Rows = NDArray[np.int64]
+
 
 class RewardError(ValueError):
-    """A reward returned something that is not a gain for every position."""
+    """A reward raised, or returned something that is not a gain for every position.
+
+    Attributes:
+        fault: what went wrong.
+        row: the list it went wrong on, None where no single list is to blame.
+    """
+
+    def __init__(self, message: str, fault: Fault, row: int | None = None) -> None:
+        super().__init__(message)
+        self.fault = fault
+        self.row = row
 
 
 @dataclass(frozen=True)
@@ -34,12 +53,18 @@ class Checked(Reward):
         Raises:
             RewardError: naming the reward, the position and the list.
         """
-        gains = _of_shape(self.reward(slates, context), slates.shape, self.name)
+        gains = self._answer(
+            slates,
+            slates,
+            lambda: self.reward(slates, context),
+            lambda rows: self.reward(slates[rows], context.take(rows)),
+        )
         if not np.isfinite(gains).all():
             row, column = np.argwhere(~np.isfinite(gains))[0]
             raise RewardError(
-                f"reward {self.name!r} is {gains[row, column]} at position {column + 1} of list {row}:"
-                f" {slates[row].tolist()}"
+                f"reward {self.name!r} is {gains[row, column]} at position {column + 1} of {_shown(slates, row)}",
+                "finite",
+                int(row),
             )
         return gains
 
@@ -49,13 +74,47 @@ class Checked(Reward):
         Raises:
             RewardError: naming the reward, the position, the candidate and the list.
         """
-        gains = _of_shape(self.reward.marginal(slates, candidates, context), candidates.shape, self.name)
+        gains = self._answer(
+            slates,
+            candidates,
+            lambda: self.reward.marginal(slates, candidates, context),
+            lambda rows: self.reward.marginal(slates[rows], candidates[rows], context.take(rows)),
+        )
         if not np.isfinite(gains).all():
             row, column = np.argwhere(~np.isfinite(gains))[0]
             raise RewardError(
                 f"reward {self.name!r} is {gains[row, column]} for item {candidates[row, column]} at position"
-                f" {slates.shape[1] + 1} of list {row}: {slates[row].tolist()}"
+                f" {slates.shape[1] + 1} of {_shown(slates, row)}",
+                "finite",
+                int(row),
             )
+        return gains
+
+    def _answer(
+        self, slates: Slates, items: Slates, ask: Callable[[], Floats], ask_some: Callable[[Rows], Floats]
+    ) -> Floats:
+        """The gains that ``ask`` gives, one for each of the items (n, m); ``ask_some`` finds the list it raises on."""
+        try:
+            array = np.asarray(ask())
+        except RewardError:
+            raise
+        except Exception as error:
+            row = _first_that_raises(ask_some, np.arange(len(slates)))
+            lists = _shown(slates, row) if row is not None else f"{len(slates)} lists together, {_shown(slates, 0)}"
+            raise RewardError(
+                f"reward {self.name!r} raised {type(error).__name__}: {error} ({_place(error)}) on {lists}",
+                "answers",
+                row,
+            ) from error
+        if array.shape != items.shape:
+            raise RewardError(
+                f"reward {self.name!r} returned shape {array.shape}, not one gain per item, {items.shape};"
+                f" it was given lists such as {_shown(slates, 0)}",
+                "shape",
+            )
+        if array.dtype.kind not in "fiub":
+            raise RewardError(f"reward {self.name!r} returned {array.dtype} values, not numbers", "dtype")
+        gains: Floats = array if array.dtype.kind == "f" else array.astype(np.float64)
         return gains
 
 
@@ -80,11 +139,39 @@ def checked(reward: Reward) -> Reward:
     return Checked(reward)
 
 
-def _of_shape(gains: Floats, shape: tuple[int, ...], name: str) -> Floats:
-    array = np.asarray(gains)
-    if array.shape != shape:
-        raise RewardError(f"reward {name!r} returned shape {array.shape}, not one gain per item, {shape}")
-    if array.dtype.kind not in "fiub":
-        raise RewardError(f"reward {name!r} returned {array.dtype} values, not numbers")
-    numbers: Floats = array if array.dtype.kind == "f" else array.astype(np.float64)
-    return numbers
+@contextmanager
+def located(place: str) -> Iterator[None]:
+    """Let a RewardError that passes through say where in a run it arose, such as "update 12"."""
+    try:
+        yield
+    except RewardError as error:
+        error.args = (f"{place}: {error}",)
+        raise
+
+
+def _shown(slates: Slates, row: int | np.signedinteger[Any]) -> str:
+    return f"list {row}: {slates[row].tolist()}" if len(slates) else "no lists"
+
+
+def _first_that_raises(ask: Callable[[Rows], Floats], rows: Rows) -> int | None:
+    """A list on which ``ask`` raises when asked about it alone, found by halving; None where there is none."""
+    while len(rows) > 1:
+        half = len(rows) // 2
+        rows = rows[:half] if _raises(ask, rows[:half]) else rows[half:]
+    return int(rows[0]) if len(rows) and _raises(ask, rows) else None
+
+
+def _raises(ask: Callable[[Rows], Floats], rows: Rows) -> bool:
+    try:
+        ask(rows)
+    except Exception:
+        return True
+    return False
+
+
+def _place(error: Exception) -> str:
+    """File and line of an exception: the deepest line of the first file outside this room."""
+    frames = traceback.extract_tb(error.__traceback__)
+    outside = [frame for frame in frames if Path(frame.filename).parent != Path(__file__).parent] or list(frames)
+    deepest = [frame for frame in outside if frame.filename == outside[0].filename][-1]
+    return f"{Path(deepest.filename).name}, line {deepest.lineno}"

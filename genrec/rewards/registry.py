@@ -109,6 +109,7 @@ def resolve(target: str) -> Reward:
     hint = f" Did you mean {close[0]!r}?" if close else ""
     raise ValueError(
         f"unknown reward {target!r}.{hint} Known: {', '.join(names)}; give a file of your own as ./file.py:attribute"
+        + "".join(f". Left out: {entry.error}" for entry in available() if entry.error)
     )
 
 

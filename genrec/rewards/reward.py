@@ -16,6 +16,10 @@ class Reward:
     A subclass (a frozen dataclass; its fields are the reward's parameters) defines ``__call__``. The gains must be
     *causal*: the first j columns do not change when later columns do. Then their sum is the list's metric, column t is
     the step reward r_t, and the last column over candidates is the marginal gain that a greedy re-ranker maximises.
+
+    What a list earns may depend on its own history, target and items, on the catalogue (features, counts) and on
+    ``context.progress``, the share of the training that is done: it does not depend on the lists beside it, nor on
+    chance. ``genrec rewards check`` tries all of that.
     """
 
     @property

@@ -26,7 +26,7 @@ COLUMNS = {
     *("method", "weight", "ndcg@10", "recall@1", "recall@10", "diversity@10", "novelty@10", "popularity@10"),
     *("coverage@10", "objective"),
 }
-VERBS = ["train-teacher", "pretrain", "align", "compare", "recommend", "rewards list", "doctor"]
+VERBS = ["train-teacher", "pretrain", "align", "compare", "recommend", "rewards list", "rewards check", "doctor"]
 
 
 def write_log(folder: Path, seed: int) -> None:

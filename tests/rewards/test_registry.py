@@ -176,6 +176,11 @@ def test_entry_points_are_found_and_broken_ones_are_isolated(plugged: None) -> N
         resolve("broken")
 
 
+def test_an_unknown_name_tells_which_plugins_are_left_out(plugged: None) -> None:
+    with pytest.raises(ValueError, match=r"Left out: reward 'broken' of broken_rewards:anything cannot be loaded"):
+        resolve("frsh")
+
+
 @pytest.mark.parametrize(
     ("spec", "name", "weight"),
     [("diversity", "diversity", 1), ("diversity=0.5", "diversity", 0.5), ("ndcg=-2e-1", "ndcg", -0.2),

@@ -1,0 +1,114 @@
+"""``genrec rewards list`` and ``check``."""
+
+import json
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from genrec.cli import app
+from genrec.rewards import registry
+
+REWARDS = '''
+import numpy as np
+
+
+def fresh(slates, context):
+    """The later half of the catalogue is fresh."""
+    return (slates > context.catalogue.num_items // 2) / context.k
+
+
+def best(slates, context):
+    return slates / slates.max(axis=1, keepdims=True)
+
+
+def lucky(slates, context):
+    return context.probability(slates)
+'''
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "my_reward.py").write_text(REWARDS)
+    (tmp_path / "broken_plugin.py").write_text("import a_module_that_is_not_there\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    points = [EntryPoint("broken", "broken_plugin:x", "genrec.rewards"), EntryPoint("fresh", "my_reward:fresh", "g")]
+    monkeypatch.delitem(sys.modules, "my_reward", raising=False)
+    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+    return tmp_path
+
+
+def run(*arguments: str):
+    return CliRunner().invoke(app, ["rewards", *arguments])
+
+
+def test_the_list_reports_a_broken_plugin_and_goes_on(folder):
+    result = run("list")
+    assert result.exit_code == 0
+    assert "fresh\tmy_reward:fresh\t-\tThe later half of the catalogue is fresh." in result.stdout.splitlines()
+    (warning,) = result.stderr.splitlines()
+    assert warning.startswith("warning: plugin 'broken' of broken_plugin:x is left out: ")
+    assert warning.endswith("ModuleNotFoundError: No module named 'a_module_that_is_not_there'")
+
+
+def test_the_list_for_machines(folder):
+    rows = {row["name"]: row for row in json.loads(run("list", "--json").stdout)}
+    assert rows["relevance"]["needs"] == ["probabilities"]
+    assert "a_module_that_is_not_there" in rows["broken"]["error"]
+    assert rows["fresh"]["error"] is None
+
+
+def test_a_reward_that_is_in_order(folder):
+    result = run("check", "fresh=0.3", "--lists", "50")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0] == "reward fresh, needs nothing, on 50 lists of 10 items from demo"
+    assert [line.split()[0] for line in lines[1:10]] == ["ok"] * 9
+    assert lines[-1].startswith("1,000 lists take ")
+    assert result.stderr == ""
+
+
+def test_what_is_wrong_is_shown_on_its_list(folder):
+    result = run("check", "./my_reward.py:best", "--lists", "50", "--set", "k=4")
+    assert result.exit_code == 1
+    at = next(i for i, line in enumerate(result.stdout.splitlines()) if "WRONG" in line)
+    wrong, *items = result.stdout.splitlines()[at : at + 5]
+    assert wrong.split()[:2] == ["WRONG", "causal"]
+    assert [line.split(". item ")[0].strip() for line in items] == ["1", "2", "3", "4"]
+    assert all(" item-" in line and line.endswith(")") for line in items)  # raw id, title, genres
+    assert result.stderr == "error: reward 'best' does not keep its contract: causal\n"
+
+
+def test_the_check_for_machines(folder):
+    result = run("check", "./my_reward.py:best", "--lists", "50", "--json")
+    assert result.exit_code == 1
+    content = json.loads(result.stdout)
+    assert (content["name"], content["passed"], content["lists"], content["k"]) == ("best", False, 50, 10)
+    (wrong,) = [check for check in content["checks"] if check["passed"] is False]
+    assert len(wrong["list"]) == 10
+    assert set(wrong["list"][0]) == {"item", "id", "title"}
+    assert content["milliseconds_per_1000_lists"] > 0
+
+
+def test_probabilities_are_given_where_they_are_declared(folder):
+    assert run("check", "relevance", "--lists", "20").exit_code == 0
+    result = run("check", "./my_reward.py:lucky", "--lists", "20")
+    assert result.exit_code == 1
+    assert "declare needs={'probabilities'}" in result.stdout
+
+
+def test_on_a_log_of_ones_own(folder):
+    rows = [f"v{user},s{(user + step) % 30},{step}" for user in range(40) for step in range(6)]
+    Path("log.csv").write_text("\n".join(["visitor,sku,ts", *rows]) + "\n")
+    columns = ("--set", "read.user=visitor", "--set", "read.item=sku", "--set", "read.time=ts")
+    result = run("check", "diversity", "-d", "log.csv", "--lists", "20", *columns)
+    assert result.exit_code == 0, result.output
+
+
+def test_a_target_that_is_not_there(folder):
+    result = run("check", "diversty")
+    assert result.exit_code == 1
+    assert "Did you mean 'diversity'?" in result.stderr

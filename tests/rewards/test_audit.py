@@ -1,0 +1,162 @@
+"""The audit finds each way to break the contract, names the list, and has nothing against rewards that keep it."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from genrec.data import Cases, Sequences, make_catalogue
+from genrec.metrics import Context
+from genrec.rewards import (
+    FunctionReward,
+    Reward,
+    WeightedSum,
+    audit,
+    available,
+    resolve,
+    sample_lists,
+    telescoped,
+    terminal,
+)
+from genrec.rewards.audit import MEANING
+
+V, K = 20, 4
+
+
+def cases(lists: list[list[int]], targets: list[int]) -> Cases:
+    return Cases(Sequences.from_lists(lists), np.array(targets, np.int32), np.arange(len(lists)))
+
+
+def world(count: int = 40) -> tuple[np.ndarray, Context]:
+    names = [str(i) for i in range(1, V + 1)]
+    features = {name: [f"genre {int(name) % 3}"] for name in names}
+    catalogue = replace(make_catalogue(names, features=features), counts=np.arange(V + 1))
+    found = cases([[1], [2, 3], [], [4, 5, 6, 7]], [8, 9, 10, 11])
+    return sample_lists(found, catalogue, K, count, lambda histories: np.full((len(histories), V + 1), 1 / V))
+
+
+def function(gains: Callable[..., object]) -> FunctionReward:
+    return FunctionReward(gains, "mine")  # type: ignore[arg-type]
+
+
+GOOD: list[Reward] = [
+    *(resolve(entry.name) for entry in available() if entry.origin == "built-in"),
+    terminal(lambda slates, context: slates.max(axis=1), "terminal"),
+    telescoped(lambda slates, context: slates.max(axis=1), "telescoped"),
+    WeightedSum(((resolve("diversity"), 2.0), (resolve("ndcg"), -1.0))),
+    function(lambda slates, context: slates % 2 == 0),
+    function(lambda slates, context: slates * context.progress),
+]
+
+
+@pytest.mark.parametrize("reward", GOOD, ids=lambda reward: reward.name)
+def test_what_keeps_the_contract_passes(reward):
+    found = audit(reward, *world())
+    assert [(finding.check, finding.message) for finding in found.findings if not finding.passed] == []
+    assert [finding.check for finding in found.findings] == list(MEANING)
+    assert found.totals.shape == (40,)
+    assert found.milliseconds > 0
+
+
+def raises_on_7(slates, context):
+    if (slates == 7).any():
+        raise KeyError("seven")
+    return slates * 1.0
+
+
+def writes_into_the_catalogue(slates, context):
+    context.catalogue.counts[:] = 0
+    return slates * 1.0
+
+
+def writes_into_the_lists(slates, context):
+    slates.sort(axis=1)
+    return slates * 1.0
+
+
+class Mistaken(Reward):
+    def __call__(self, slates, context):
+        return slates * 1.0
+
+    def marginal(self, slates, candidates, context):
+        return candidates * (1.0 if slates.shape[1] < 2 else 2.0)
+
+
+DICE = np.random.default_rng(0)
+BAD = [
+    (function(raises_on_7), "answers", r"'mine' raised KeyError: 'seven' \(test_audit.py, line \d+\) on list \d+: .*7"),
+    (function(lambda slates, context: slates.sum(axis=1)), "shape", r"returned shape \(40,\), not .*\(40, 4\)"),
+    (function(lambda slates, context: slates[:, :1] * 1.0), "shape", r"\(40, 1\)"),
+    (function(lambda slates, context: slates.astype(str)), "dtype", "<U21 values, not numbers"),
+    (function(lambda slates, context: np.where(slates == 7, np.nan, 1)), "finite", "'mine' is nan at position"),
+    (function(lambda slates, context: slates / max(context.progress, 1e-320)), "finite", "is inf"),
+    (function(writes_into_the_lists), "inputs", "writes into the lists"),
+    (function(writes_into_the_catalogue), "inputs", "writes into the catalogue"),
+    (function(lambda slates, context: DICE.random(slates.shape)), "deterministic", "position 1 earns .* the second"),
+    (function(lambda slates, context: slates / slates.sum(axis=1, keepdims=True)), "causal", "ends after position 1"),
+    (function(lambda slates, context: slates / slates.shape[1]), "causal", "where the list ends after position 1"),
+    (function(lambda slates, context: slates * (context.k == slates.shape[1])), "causal", "ends after position 1"),
+    (function(lambda slates, context: slates - slates.mean(axis=0)), "independent", "among these lists and .* others"),
+    (Mistaken(), "marginal", r"position 3 earns (\d+) as item 3 of the list and marginal\(\) says"),
+]
+
+
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:divide")
+@pytest.mark.parametrize(("reward", "check", "message"), BAD)
+def test_what_breaks_it_is_found_and_shown(reward, check, message):
+    slates, context = world()
+    found = audit(reward, slates, context)
+    assert not found.passed
+    (wrong,) = [finding for finding in found.findings if finding.passed is False]
+    assert wrong.check == check
+    assert np.any([finding.passed for finding in found.findings[: list(MEANING).index(check)]] or [True])
+    assert re.search(message, wrong.message)
+    if check not in ("shape", "dtype") and "catalogue" not in message:
+        assert list(wrong.slate) in slates.tolist()
+        if "7" in message:
+            assert 7 in wrong.slate
+
+
+def test_what_was_not_tried_is_not_called_right():
+    found = audit(function(lambda slates, context: slates[:, 0]), *world())
+    verdicts = {finding.check: finding.passed for finding in found.findings}
+    assert (verdicts["answers"], verdicts["shape"], verdicts["finite"], verdicts["causal"]) == (True, False, None, None)
+    assert np.isnan(found.milliseconds)
+
+
+def test_an_error_of_all_lists_together_blames_none():
+    def together(slates, context):
+        if len(slates) > 1:
+            raise RuntimeError("one at a time")
+        return slates * 1.0
+
+    found = audit(function(together), *world())
+    assert found.findings[0].slate == ()
+    assert "on 40 lists together, list 0: [" in found.findings[0].message
+
+
+class TestSample:
+    def test_lists_are_valid_and_half_of_them_may_hit(self):
+        slates, context = world(80)
+        assert slates.shape == (80, K)
+        assert all(len(set(row)) == K for row in slates.tolist())
+        assert slates.min() >= 1
+        assert not any(set(row) & set(context.histories[i].tolist()) for i, row in enumerate(slates.tolist()))
+        hits = (slates == context.targets[:, None]).any(axis=1)
+        assert hits[::2].all()
+        assert not hits[1::2].all()
+        assert np.unique(np.argwhere(slates[::2] == context.targets[::2, None])[:, 1]).tolist() == [0, 1, 2, 3]
+
+    def test_a_seen_target_is_not_planted(self):
+        slates, context = sample_lists(cases([[1, 2]], [2]), world()[1].catalogue, K, 10)
+        assert not (slates == 2).any()
+        assert len(context) == 10
+
+    def test_the_seed_decides(self):
+        assert world()[0].tolist() == world()[0].tolist()
+
+    def test_no_room(self):
+        with pytest.raises(ValueError, match="no case leaves 4 of 20 items"):
+            sample_lists(cases([list(range(1, 19))], [20]), world()[1].catalogue, K, 10)
