@@ -16,6 +16,7 @@ from genrec.agents.advantages import gae, group_advantages, returns_to_go, stand
 from genrec.agents.gptrec import GPTRec
 from genrec.agents.rollout import Rollout, collect
 from genrec.config import AlignSettings
+from genrec.rewards.check import located
 
 
 def clipped_loss(logp: torch.Tensor, logp_old: torch.Tensor, advantages: torch.Tensor, clip: float) -> torch.Tensor:
@@ -179,6 +180,7 @@ def train(
     Raises:
         FloatingPointError: when the loss is no longer finite.
         Interrupted: after Ctrl-C, once the checkpoint is saved.
+        RewardError: when a reward raises or gives something else than finite gains; the last checkpoint stays.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # the critic's start
@@ -197,7 +199,8 @@ def train(
     ):
         for update in range(progress["update"], settings.updates + 1):
             if update % settings.evaluate_every == 0 or update == settings.updates or stop.requested:
-                measured = dict(validate(policy))
+                with located(f"validation after update {update}"):
+                    measured = dict(validate(policy))
                 log.record(update, {f"valid {name}": value for name, value in measured.items()})
                 if measured["objective"] > progress["best"].get("objective", -np.inf):
                     best = {name: value.clone() for name, value in actor.state_dict().items()}
@@ -212,8 +215,8 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = settings.learning_rate * (1 - 0.95 * update / max(1, settings.updates - 1))
             generator = torch.Generator(policy.device).manual_seed(seed * 1_000_003 + update)
-            with runs.autocast(policy.device, settings.bf16):
-                rollout = collect(policy, env, k, generator, seed=seed * 1_000_003 + update)
+            with runs.autocast(policy.device, settings.bf16), located(f"update {update + 1}"):
+                rollout = collect(policy, env, k, generator, seed * 1_000_003 + update, update / settings.updates)
                 batches, surprise = judge(actor, student, rollout, settings)
             measures: dict[str, float] = {}
             for _ in range(settings.epochs):

@@ -36,6 +36,7 @@ def collect(
     k: int,
     generator: torch.Generator,
     seed: int | None = None,
+    progress: float = 1.0,
 ) -> Rollout:
     """Let the policy write one list in every sub-environment.
 
@@ -49,19 +50,32 @@ def collect(
         k: K, its horizon.
         generator: of the policy's choices.
         seed: of the environment's draw of histories; None goes on from before.
+        progress: share of the training that is done, for rewards that read it.
     """
-    _, infos = env.reset(seed=seed)
+    _, infos = env.reset(seed=seed, options={"progress": progress})
     histories: Sequences = infos["histories"]
     group_size = env.num_envs // len(histories)
     policy.eval()
     slates, _ = sample(policy, histories, k, generator, group_size)
-    played = slates.flatten(0, 1).cpu().numpy()
-    rewards: list[NDArray[np.float64]] = []
-    terms: dict[str, float] = {}
-    for t in range(k):
-        _, reward, _, _, infos = env.step(played[:, t])
-        rewards.append(reward)
-        for name, gains in infos["reward_terms"].items():
-            terms[name] = terms.get(name, 0.0) + float(gains.mean())
-    r_t = torch.from_numpy(np.stack(rewards, axis=1)).float().to(policy.device)
+    rewards, gains = play(env, slates.flatten(0, 1).cpu().numpy())
+    terms = {name: float(found.sum(axis=1).mean()) for name, found in gains.items()}
+    r_t = torch.from_numpy(rewards).float().to(policy.device)
     return Rollout(histories, slates, r_t.view_as(slates), terms)
+
+
+def play(
+    env: VectorEnv[Any, Any, Any], slates: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+    """Write finished lists (n, K) in an environment that was just reset.
+
+    Returns:
+        (n, K) rewards, and by reward name the (n, K) unweighted gains.
+    """
+    rewards: list[NDArray[np.float64]] = []
+    gains: dict[str, list[NDArray[np.float64]]] = {}
+    for items in slates.T:
+        _, reward, _, _, infos = env.step(items)
+        rewards.append(reward)
+        for name, found in infos["reward_terms"].items():
+            gains.setdefault(name, []).append(found)
+    return np.stack(rewards, axis=1), {name: np.stack(found, axis=1) for name, found in gains.items()}

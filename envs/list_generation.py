@@ -83,12 +83,14 @@ class ListTask:
             raise ValueError(f"reward {self.reward.name} needs targets, but the target of every case is 0 (unknown)")
 
 
-def list_context(task: ListTask, cases: Slates, group_size: int = 1) -> Context:
+def list_context(task: ListTask, cases: Slates, group_size: int = 1, progress: float = 1.0) -> Context:
     """The context of ``group_size`` lists for each of the cases, lists of one case side by side.
 
     Raises:
-        ValueError: if the task's probabilities have another shape than (cases, V+1).
+        ValueError: if the task's probabilities have another shape than (cases, V+1), or progress is not in 0..1.
     """
+    if not 0 <= progress <= 1:
+        raise ValueError(f"progress {progress} is not a share of the training: give a number from 0 to 1")
     histories = task.histories.take(cases)
     probabilities = None
     if task.probabilities is not None and "probabilities" in task.reward.needs:
@@ -97,7 +99,7 @@ def list_context(task: ListTask, cases: Slates, group_size: int = 1) -> Context:
         if probabilities.shape != expected:
             raise ValueError(f"probabilities have shape {probabilities.shape}; {len(cases)} histories need {expected}")
     rows = np.repeat(np.arange(len(cases)), group_size)
-    return Context(histories, task.targets[cases], task.catalogue, task.k, probabilities, rows)
+    return Context(histories, task.targets[cases], task.catalogue, task.k, probabilities, rows, progress=progress)
 
 
 def require_choice(task: ListTask, cases: Slates, num_seen: NDArray[np.integer[Any]]) -> None:
@@ -157,17 +159,18 @@ class ListGenerationEnv(gymnasium.Env[Observation, np.int64]):
     An episode is one list for one user. The state is the user's history and the items placed so far; each step appends
     an item. Transitions are deterministic: only the choice of the case is random.
 
-    ## Observation Space
-    `Dict(history=Box(0, V, (T,), int32), slate=Box(0, V, (K,), int32))`. `history` holds the newest T items, newest
-    last, padded with 0 on the left. `slate` holds the list, best position first, 0 where it is still empty.
-
     ## Action Space
     `Discrete(V + 1)`: the index of the item to place next. `action_masks()` says which are allowed: not 0 (PAD), no
     item of the *whole* history (also where it is longer than T), no item already in the list.
 
+    ## Observation Space
+    `Dict(history=Box(0, V, (T,), int32), slate=Box(0, V, (K,), int32))`. `history` holds the newest T items, newest
+    last, padded with 0 on the left. `slate` holds the list, best position first, 0 where it is still empty.
+
     ## Rewards
     The gain of the position just filled: the weighted sum of the gains of the task's reward terms. The rewards of an
-    episode sum to the list's metric.
+    episode sum to the list's metric. A reward that changes during a training reads `context.progress`; a trainer says
+    how far it is with `reset(options={"progress": p})`, p from 0 to 1, and it is 1 for the episode otherwise.
 
     ## Starting State
     A case drawn uniformly with `np_random`, or the one in `reset(options={"case": i})`, and an empty list. A case with
@@ -215,10 +218,11 @@ class ListGenerationEnv(gymnasium.Env[Observation, np.int64]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Start the list of a random case, or of ``options["case"]``."""
+        """Start the list of a random case, or of ``options["case"]``, at ``options["progress"]`` of a training."""
         super().reset(seed=seed)
-        self._case = self._choose(options or {})
-        self._context = list_context(self.task, np.array([self._case]))
+        options = options or {}
+        self._case = self._choose(options)
+        self._context = list_context(self.task, np.array([self._case]), progress=options.get("progress", 1.0))
         self._history = self._context.of_histories[0]
         observed = self._context.of_histories.padded(self.task.max_length, side="left")
         self._observed = observed[0].astype(np.int32)
@@ -265,9 +269,9 @@ class ListGenerationEnv(gymnasium.Env[Observation, np.int64]):
         return "\n".join(lines)
 
     def _choose(self, options: dict[str, Any]) -> int:
-        unknown = sorted(set(options) - {"case"})
+        unknown = sorted(set(options) - {"case", "progress"})
         if unknown:
-            raise ValueError(f"unknown reset option(s) {', '.join(unknown)}; the only one is 'case'")
+            raise ValueError(f"unknown reset option(s) {', '.join(unknown)}; choose 'case' or 'progress'")
         if "case" not in options:
             return int(self.np_random.integers(len(self.task)))
         if not 0 <= options["case"] < len(self.task):

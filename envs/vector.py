@@ -32,16 +32,17 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
     of the first history, G..2G-1 of the second. What is known of a history (the teacher's probabilities, its items) is
     computed once, at reset.
 
-    ## Observation Space
-    `Dict(history=Box(0, V, (n, T), int32), slate=Box(0, V, (n, K), int32))`: rows as in `ListGenerationEnv`.
-
     ## Action Space
     `MultiDiscrete([V + 1] * n)`: the item to place next in each list. `action_masks()` gives the allowed ones: not 0
     (PAD), no item of the *whole* history, no item already in that list. Any other action raises ValueError, and no list
     changes.
 
+    ## Observation Space
+    `Dict(history=Box(0, V, (n, T), int32), slate=Box(0, V, (n, K), int32))`: rows as in `ListGenerationEnv`.
+
     ## Rewards
-    (n,) float64: the gain of the position just filled in each list.
+    (n,) float64: the gain of the position just filled in each list. `reset(options={"progress": p})` says how far a
+    training is, for rewards that read it.
 
     ## Starting State
     `num_envs / group_size` cases drawn with `np_random`, without replacement if the task has as many, with replacement
@@ -57,6 +58,7 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
     - `histories`: the whole histories, a `genrec.data.Sequences` of length H.
     - `cases`: (H,) their numbers in the task.
     - `targets`: (H,) the held-out items, 0 where unknown.
+    - `reward_weights`: name -> weight of each term in the reward.
 
     After a step:
     - `reward_terms`: name -> (n,) unweighted gains of this step.
@@ -95,10 +97,11 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Start the lists of random cases, or of ``options["cases"]``."""
+        """Start the lists of random cases, or of ``options["cases"]``, at ``options["progress"]`` of a training."""
         super().reset(seed=seed)
-        cases = self._choose(options or {})
-        self._context = list_context(self.task, cases, self.group_size)
+        options = options or {}
+        cases = self._choose(options)
+        self._context = list_context(self.task, cases, self.group_size, options.get("progress", 1.0))
         histories = self._context.of_histories
         width = self.task.num_items + 1
         keys = np.sort(histories.rows() * width + histories.items)
@@ -107,7 +110,9 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
         self._history = histories.padded(self.task.max_length, side="left").astype(np.int32)
         self._slates = np.full((self.num_envs, self.task.k), PAD, dtype=np.int64)
         self._position = 0
-        return self._observe(), {"histories": histories, "cases": cases, "targets": self.task.targets[cases]}
+        weights = {term.name: weight for term, weight in self.task.reward.terms}
+        infos = {"histories": histories, "cases": cases, "targets": self.task.targets[cases], "reward_weights": weights}
+        return self._observe(), infos
 
     def step(self, actions: Slates) -> tuple[Observation, Floats, Bools, Bools, dict[str, Any]]:
         """Place one item in every list."""
@@ -134,9 +139,11 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
         return masks
 
     def _choose(self, options: dict[str, Any]) -> NDArray[np.int64]:
-        unknown = sorted(set(options) - {"cases", "reset_mask"})
+        unknown = sorted(set(options) - {"cases", "progress", "reset_mask"})
         if unknown:
-            raise ValueError(f"unknown reset option(s) {', '.join(unknown)}; choose 'cases' or 'reset_mask'")
+            raise ValueError(
+                f"unknown reset option(s) {', '.join(unknown)}; choose 'cases', 'progress' or 'reset_mask'"
+            )
         if not np.all(options.get("reset_mask", True)):
             raise ValueError("reset_mask is False for some lists, but all lists start together: leave it out")
         size = self.num_envs // self.group_size

@@ -267,10 +267,11 @@ def _validation(
     """A function that measures a policy's greedy lists on the validation cases; their mean reward is the objective."""
     context = context_of(bench.split.valid, bench, reward, chances)
     judged = {term.name: checked(term) for term, _ in reward.terms}
+    whole = checked(reward)
 
     def validate(policy: GPTRec) -> dict[str, float]:
         slates = NextK(policy).recommend(bench.split.valid.histories, bench.settings.k)
-        total = float(reward(slates, context).sum(axis=1).mean())
+        total = float(whole(slates, context).sum(axis=1).mean())
         return {"objective": total, **measure(slates, context, judged).means}
 
     return validate

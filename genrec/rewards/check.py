@@ -74,11 +74,14 @@ class Checked(Reward):
         Raises:
             RewardError: naming the reward, the position, the candidate and the list.
         """
+        reward = self.reward
+        if type(reward).marginal is Reward.marginal:  # which looks at the last column alone
+            reward = _Shaped(reward)
         gains = self._answer(
             slates,
             candidates,
-            lambda: self.reward.marginal(slates, candidates, context),
-            lambda rows: self.reward.marginal(slates[rows], candidates[rows], context.take(rows)),
+            lambda: reward.marginal(slates, candidates, context),
+            lambda rows: reward.marginal(slates[rows], candidates[rows], context.take(rows)),
         )
         if not np.isfinite(gains).all():
             row, column = np.argwhere(~np.isfinite(gains))[0]
@@ -106,16 +109,17 @@ class Checked(Reward):
                 "answers",
                 row,
             ) from error
-        if array.shape != items.shape:
-            raise RewardError(
-                f"reward {self.name!r} returned shape {array.shape}, not one gain per item, {items.shape};"
-                f" it was given lists such as {_shown(slates, 0)}",
-                "shape",
-            )
-        if array.dtype.kind not in "fiub":
-            raise RewardError(f"reward {self.name!r} returned {array.dtype} values, not numbers", "dtype")
-        gains: Floats = array if array.dtype.kind == "f" else array.astype(np.float64)
-        return gains
+        return _numbers(array, items.shape, self.name, slates)
+
+
+@dataclass(frozen=True)
+class _Shaped(Reward):
+    """A reward without a marginal of its own, whose gains are verified before their last column is taken."""
+
+    reward: Reward
+
+    def __call__(self, slates: Slates, context: Context) -> Floats:
+        return _numbers(np.asarray(self.reward(slates, context)), slates.shape, self.reward.name, slates)
 
 
 def checked(reward: Reward) -> Reward:
@@ -151,6 +155,20 @@ def located(place: str) -> Iterator[None]:
 
 def _shown(slates: Slates, row: int | np.signedinteger[Any]) -> str:
     return f"list {row}: {slates[row].tolist()}" if len(slates) else "no lists"
+
+
+def _numbers(array: NDArray[Any], shape: tuple[int, ...], name: str, slates: Slates) -> Floats:
+    """The array as floating-point gains of that shape."""
+    if array.shape != shape:
+        raise RewardError(
+            f"reward {name!r} returned shape {array.shape}, not one gain per item, {shape};"
+            f" it was given lists such as {_shown(slates, 0)}",
+            "shape",
+        )
+    if array.dtype.kind not in "fiub":
+        raise RewardError(f"reward {name!r} returned {array.dtype} values, not numbers", "dtype")
+    gains: Floats = array if array.dtype.kind == "f" else array.astype(np.float64)
+    return gains
 
 
 def _first_that_raises(ask: Callable[[Rows], Floats], rows: Rows) -> int | None:

@@ -21,7 +21,7 @@ from genrec.agents.rollout import collect
 from genrec.config import AlignSettings
 from genrec.data import Sequences, make_catalogue
 from genrec.envs import ListGenerationVectorEnv, ListTask
-from genrec.rewards import FunctionReward, RewardError, WeightedSum
+from genrec.rewards import FunctionReward, RewardError, WeightedSum, checked
 
 V, K, WANTED = 8, 3, 5
 HISTORIES = Sequences.from_lists([[1], [2], [3], [1, 2], [2, 3], [1, 2, 3]])
@@ -318,20 +318,64 @@ def test_the_seed_decides_the_critic_too():
     assert same(weights_of(one), weights_of(finished("critic", None)))
 
 
-def test_a_reward_that_breaks_stops_the_training_and_spares_the_checkpoint(tmp_path):
+def not_a_number(slates: np.ndarray) -> np.ndarray:
+    return np.full(slates.shape, np.nan)
+
+
+def one_a_list(slates: np.ndarray) -> np.ndarray:
+    return slates.sum(axis=1)
+
+
+def no_such_item(slates: np.ndarray) -> np.ndarray:
+    raise KeyError("no such item")
+
+
+BREAKS = {
+    not_a_number: r"update 8: reward 'fickle' is nan for item \d+ at position 3 of list 0: \[\d, \d\]$",
+    one_a_list: r"update 8: reward 'fickle' returned shape \(24,\), not .* such as list 0: \[\d, \d, \d\]$",
+    no_such_item: r"update 8: reward 'fickle' raised KeyError: 'no such item' \(test_ppo.py, line \d+\) on 24 lists",
+}
+
+
+@pytest.mark.parametrize("breaks", BREAKS)
+def test_a_reward_that_breaks_stops_the_training_and_spares_the_checkpoint(breaks, tmp_path):
     calls = iter(range(1000))
 
     def fickle(slates, context):
         """Breaks in the third step of update 8: three calls an update."""
-        return np.full(slates.shape, np.nan) if next(calls) == 7 * K + 2 else share_of_even(slates, context)
+        return breaks(slates) if next(calls) == 7 * K + 2 else share_of_even(slates, context)
 
-    policy = tiny()
-    with pytest.raises(RewardError, match=r"reward 'fickle' is nan for item \d+ at position 3 of list 0"):
-        train(policy, environment(fickle), objective(share_of_even), settings(), K, 0, tmp_path, quiet=True)
+    with pytest.raises(RewardError, match=BREAKS[breaks]):
+        train(tiny(), environment(fickle), objective(share_of_even), settings(), K, 0, tmp_path, quiet=True)
     assert checkpointed_update(tmp_path) == 5
     found = train(tiny(), environment(fickle), objective(share_of_even), settings(), K, 0, tmp_path, quiet=True)
     whole = tiny()
     assert found == train(whole, environment(share_of_even), objective(share_of_even), settings(), K, quiet=True)
+
+
+def test_a_reward_that_breaks_in_a_validation_says_so(tmp_path):
+    calls = iter(range(100))
+
+    def validate(policy):
+        return {"objective": float(checked(FunctionReward(fickle, "fickle"))(np.array([[1, 2]]), None).sum())}
+
+    def fickle(slates, context):
+        return slates * (np.nan if next(calls) == 1 else 1.0)
+
+    with pytest.raises(RewardError, match=r"validation after update 5: reward 'fickle' is nan at position 1 of list 0"):
+        train(tiny(), environment(share_of_even), validate, settings(), K, 0, tmp_path, quiet=True)
+    assert checkpointed_update(tmp_path) == 0
+
+
+def test_a_reward_sees_how_far_the_training_is():
+    seen = []
+
+    def watching(slates, context):
+        seen.append(context.progress)
+        return share_of_even(slates, context)
+
+    train(tiny(), environment(watching), objective(share_of_even), settings(updates=4), K, quiet=True)
+    assert seen == [0.0] * K + [0.25] * K + [0.5] * K + [0.75] * K
 
 
 def test_a_loss_that_is_no_number_says_what_to_do():

@@ -116,7 +116,7 @@ def test_reset_options(task):
     for case in (3, -1):
         with pytest.raises(ValueError, match=rf"case {case} does not exist; the task has cases 0\.\.2"):
             env.reset(options={"case": case})
-    with pytest.raises(ValueError, match="cases; the only one is 'case'"):
+    with pytest.raises(ValueError, match="cases; choose 'case' or 'progress'"):
         env.reset(options={"cases": [1]})
 
 

@@ -18,6 +18,7 @@ from genrec.rewards import (
     WeightedSum,
     available,
     checked,
+    located,
     parse,
     registry,
     resolve,
@@ -236,6 +237,14 @@ def test_checked_marginal_names_the_candidate() -> None:
         checked(wrong).marginal(np.array([[3]]), np.array([[1, 2]]), context())
 
 
+@pytest.mark.parametrize("gains", [lambda s, c: s.sum(axis=1), lambda s, c: s[:, -1:] * 1.0, lambda s, c: 1.0])
+def test_checked_marginal_sees_a_wrong_shape(gains: Callable[..., object]) -> None:
+    with pytest.raises(
+        RewardError, match=r"'mine' returned shape .*\(2, 2\); it was given lists such as list 0: \[3, 1"
+    ):
+        checked(returning(gains)).marginal(np.array([[3]]), np.array([[1, 2]]), context())
+
+
 def test_checked_leaves_right_answers_alone() -> None:
     right = checked(returning(lambda slates, context: slates % 2))
     assert right(np.array([[3, 2]]), context()).tolist() == [[1, 0]]
@@ -249,3 +258,26 @@ def test_checked_sum_blames_the_term() -> None:
     with pytest.raises(RewardError, match="reward 'mine' is nan at position 1"):
         total(np.array([[3, 1]]), context())
     assert total.name == "diversity+2*mine"
+
+
+def test_checked_finds_the_list_on_which_a_reward_raises() -> None:
+    def picky(slates, context):  # type: ignore[no-untyped-def]
+        if (slates == 3).any():
+            raise ZeroDivisionError("three")
+        return slates * 1.0
+
+    lists = np.array([[1, 2], [2, 1], [1, 3], [2, 3], [1, 2]])
+    of_five = Context(Sequences.from_lists([[]] * 5), np.zeros(5, int), make_catalogue(["a", "b", "c"]), 2)
+    message = r"reward 'mine' raised ZeroDivisionError: three \(test_registry.py, line \d+\) on list 2: \[1, 3\]"
+    with pytest.raises(RewardError, match=message) as found:
+        checked(returning(picky))(lists, of_five)
+    assert (found.value.fault, found.value.row) == ("answers", 2)
+    with pytest.raises(RewardError, match=r"on list 3: \[2\]"):
+        checked(returning(picky)).marginal(lists[:, :1], np.array([[1], [2], [1], [3], [2]]), of_five)
+
+
+def test_located_says_where_and_lets_other_errors_be() -> None:
+    with pytest.raises(RewardError, match=r"^update 3: reward 'mine' is nan"), located("update 3"):
+        checked(returning(lambda slates, context: slates * np.nan))(np.array([[3, 1]]), context())
+    with pytest.raises(KeyError, match=r"^'x'$"), located("update 3"):
+        raise KeyError("x")
