@@ -1,0 +1,224 @@
+"""MaskablePPO of stable-baselines3's contrib package, around the same GPTRec and the same environment."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from sb3_contrib import MaskablePPO
+from stable_baselines3.common.callbacks import BaseCallback
+
+from genrec import runs
+from genrec.agents.gptrec import GPTRec
+from genrec.agents.list_vec_env import ListVecEnv
+from genrec.agents.maskable import GPTRecPolicy, ListRolloutBuffer
+from genrec.agents.ppo import Actor
+from genrec.config import AlignSettings
+from genrec.rewards.check import located
+
+
+def maskable_ppo(
+    policy: GPTRec, env: ListVecEnv, settings: AlignSettings, k: int, seed: int = 0, folder: Path | None = None
+) -> MaskablePPO:
+    """stable-baselines3's algorithm, ready for ``learn`` with its callbacks, logger and progress bar.
+
+    The settings say: ``epochs`` passes over a rollout of one list in every sub-environment, in ``minibatches`` parts;
+    ``clip``, ``entropy``, ``discount`` and ``gae_lambda``; the learning rate of update u of U falls to 5 % as
+    lr·(1 − 0.95·u/(U−1)). The advantage is always GAE with a critic, standardised within a minibatch. What is not read:
+    ``baseline``, and ``bf16``, as probabilities of two different passes are compared.
+
+    Args:
+        policy: trained in place.
+        env: n = histories · group_size lists.
+        settings: of PPO.
+        k: list length, the steps of a rollout.
+        seed: of the critic's start and of the environment.
+        folder: receives TensorBoard's scalars.
+
+    Raises:
+        ValueError: for a KL penalty, which this algorithm's loss does not have.
+    """
+    if settings.kl > 0:
+        raise ValueError(
+            f"align.kl is {settings.kl}, but the loss of stable-baselines3 has no KL penalty towards the student:"
+            " set align.kl=0, or use --agent ppo"
+        )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)  # the critic's start
+        actor = Actor(policy)
+    env.seed(seed)
+    steps = env.num_envs * k
+    return MaskablePPO(
+        GPTRecPolicy,
+        env,
+        learning_rate=lambda left: _learning_rate(settings, left),
+        n_steps=k,
+        batch_size=max(2, -(-steps // settings.minibatches)),
+        n_epochs=settings.epochs,
+        gamma=settings.discount,
+        gae_lambda=settings.gae_lambda,
+        clip_range=settings.clip,
+        ent_coef=settings.entropy,
+        max_grad_norm=1.0,
+        rollout_buffer_class=ListRolloutBuffer,
+        tensorboard_log=str(folder / "tensorboard") if folder else None,
+        policy_kwargs={"actor": actor},
+        device=policy.device,
+    )
+
+
+def _learning_rate(settings: AlignSettings, left: float) -> float:
+    """Of an update, from the share of training that is left once its lists are written."""
+    update = max(0.0, (1 - left) * settings.updates - 1)
+    return settings.learning_rate * (1 - 0.95 * update / max(1, settings.updates - 1))
+
+
+def train(
+    policy: GPTRec,
+    env: VectorEnv[Any, Any, Any],
+    validate: Callable[[GPTRec], Mapping[str, float]],
+    settings: AlignSettings,
+    k: int,
+    seed: int = 0,
+    folder: Path | None = None,
+    quiet: bool = False,
+) -> dict[str, float]:
+    """Fine-tune a policy with MaskablePPO for what the environment pays; see ``ppo.train``, which this stands in for.
+
+    Lists are written for the same histories in the same order, weights are validated and kept by the same rule, and a
+    checkpoint takes a training on to the same end.
+
+    Args:
+        policy: trained in place; starts as the student.
+        env: list-generation vector environment; see ``ListVecEnv``.
+        validate: measures the greedy policy; its "objective" chooses the weights to keep.
+        settings: of PPO; see ``maskable_ppo``.
+        k: list length.
+        seed: of everything random.
+        folder: receives metrics and a checkpoint; training goes on from a checkpoint found there.
+        quiet: no progress bar.
+
+    Returns:
+        The validation of the kept weights and the update they come from.
+
+    Raises:
+        ValueError: for a KL penalty.
+        FloatingPointError: when the loss is no longer finite.
+        Interrupted: after Ctrl-C, once the checkpoint is saved.
+        RewardError: when a reward raises or gives something else than finite gains; the last checkpoint stays.
+    """
+    lists = ListVecEnv(env, settings.updates)
+    model = maskable_ppo(policy, lists, settings, k, seed, folder)
+    actor = _actor(model)
+    with (
+        torch.random.fork_rng(),
+        runs.Logbook(folder, "align", quiet) as log,
+        runs.interruptible() as stop,
+    ):
+        if settings.baseline == "group":
+            log.say("sb3: lists are compared with a learnt value (GAE); align.baseline=group is for --agent ppo")
+        keeper = Validation(validate, settings, k, seed, log, stop)
+        if folder and (found := runs.load_checkpoint(folder, actor, model.policy.optimizer)):
+            keeper.progress, keeper.best = found
+        lists.episode = done = keeper.progress["update"]
+        steps = lists.num_envs * k
+        model.num_timesteps = done * steps
+        with log.progress(settings.updates, done) as keeper.bar:
+            model.learn((settings.updates - done) * steps, keeper, reset_num_timesteps=False)
+    actor.load_state_dict(keeper.best)
+    policy.eval()
+    return dict(keeper.progress["best"])
+
+
+def _actor(model: Any) -> Actor:
+    found = model.policy.actor
+    assert isinstance(found, Actor)
+    return found
+
+
+class Validation(BaseCallback):
+    """Validates the greedy policy now and then, keeps the best weights, writes the log and the checkpoint.
+
+    Each rollout begins with its own seed, so that a training that goes on from a checkpoint draws what it would have
+    drawn.
+
+    Args:
+        validate: measures the greedy policy; its "objective" chooses the weights to keep.
+        settings: how often, and of how many updates.
+        k: list length.
+        seed: of the training.
+        log: receives metrics, and its folder the checkpoint.
+        stop: set by Ctrl-C.
+
+    Attributes:
+        best: the best weights so far.
+        progress: updates done, and the validation of the best weights.
+        bar: shows updates done and a note.
+    """
+
+    def __init__(
+        self,
+        validate: Callable[[GPTRec], Mapping[str, float]],
+        settings: AlignSettings,
+        k: int,
+        seed: int,
+        log: runs.Logbook,
+        stop: runs.Interruption,
+    ) -> None:
+        super().__init__()
+        self.validate, self.settings, self.k, self.seed = validate, settings, k, seed
+        self.log, self.stop = log, stop
+        self.bar: Callable[[int, str], None] = lambda done, note: None
+        self.best: runs.Tensors = {}
+        self.progress: dict[str, Any] = {"update": 0, "best": {}}
+
+    def _on_rollout_start(self) -> None:
+        update = self._after_update()
+        torch.manual_seed(self.seed * 1_000_003 + update)
+
+    def _on_training_end(self) -> None:
+        self._after_update()
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _after_update(self) -> int:
+        update = self.model.num_timesteps // (self.training_env.num_envs * self.k)
+        if measures := dict(self.logger.name_to_value):  # what stable-baselines3 measured in the update
+            self._record(update, measures)
+        if update % self.settings.evaluate_every == 0 or update == self.settings.updates or self.stop.requested:
+            self._keep_the_best(update)
+        if self.stop.requested:
+            raise runs.Interrupted(f"stopped before update {update + 1}; the same command goes on from there")
+        return update
+
+    def _record(self, update: int, measures: Mapping[str, float]) -> None:
+        loss = measures["train/loss"]
+        if not np.isfinite(loss):
+            raise FloatingPointError(f"the loss is {loss} in update {update}: lower the learning rate")
+        assert isinstance(self.training_env, ListVecEnv)
+        reward = self.training_env.mean_return
+        values = {
+            "reward": reward,
+            "entropy": -measures["train/entropy_loss"],
+            **self.training_env.terms,
+            "clip fraction": measures["train/clip_fraction"],
+            "kl from last policy": measures["train/approx_kl"],
+            "explained variance": measures["train/explained_variance"],
+        }
+        self.log.record(update, {name: float(value) for name, value in values.items()})
+        self.bar(update, f"reward {reward:.4f}  best valid objective {self.progress['best']['objective']:.4f}")
+
+    def _keep_the_best(self, update: int) -> None:
+        actor = _actor(self.model)
+        with located(f"validation after update {update}"):
+            measured = dict(self.validate(actor.policy))
+        self.log.record(update, {f"valid {name}": value for name, value in measured.items()})
+        if measured["objective"] > self.progress["best"].get("objective", -np.inf):
+            self.best = {name: value.clone() for name, value in actor.state_dict().items()}
+            self.progress["best"] = {"update": update, **measured}
+        self.progress["update"] = update
+        if self.log.folder:
+            runs.save_checkpoint(self.log.folder, actor, self.best, self.model.policy.optimizer, self.progress)
