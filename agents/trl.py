@@ -1,0 +1,340 @@
+"""Group-relative policy optimisation with TRL's GRPOTrainer, in our environment and with our sampler.
+
+What is TRL's: advantages and loss [Shao et al. 2024, eq. 3 and 4], and the loop. What is ours: the lists, the masks
+(``language_model``), the rewards, the choice of the weights to keep, the run folder.
+"""
+
+import contextlib
+import copy
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from genrec import runs
+from genrec.agents.decoding import sample
+from genrec.agents.gptrec import GPTRec
+from genrec.agents.language_model import ListModel, item_tokenizer
+from genrec.agents.rollout import play
+from genrec.config import AlignSettings
+from genrec.data.sequences import Sequences
+from genrec.rewards.check import located
+
+try:
+    from datasets import Dataset
+    from trl import GRPOConfig, GRPOTrainer
+except ImportError as error:
+    raise ImportError(f'the agent "grpo" needs the library trl: pip install "genrec[trl]" ({error})') from error
+
+EARNED = "earned "  # prefix of the columns that carry what the lists earned to the reward functions
+LOGGED = {"entropy": "entropy", "reward": "reward", "clip_ratio/region_mean": "clip fraction", "kl": "kl from student"}
+
+
+def train(
+    policy: GPTRec,
+    env: VectorEnv[Any, Any, Any],
+    validate: Callable[[GPTRec], Mapping[str, float]],
+    settings: AlignSettings,
+    k: int,
+    seed: int = 0,
+    folder: Path | None = None,
+    quiet: bool = False,
+) -> dict[str, float]:
+    """Fine-tune a policy with GRPO for what the environment pays; the same contract as ``genrec.agents.ppo.train``.
+
+    An update writes ``group_size`` lists for each history, exactly those that our PPO would write with the same weights
+    and seed, and takes ``epochs`` x ``minibatches`` steps on them. A list is paid at its end: every term of the reward
+    is a reward function of TRL with the term's weight.
+
+    Args:
+        policy: trained in place; starts as the student.
+        env: list-generation vector environment; see ``rollout.collect``. Its reset also gives
+            ``infos["reward_weights"]``, name -> weight.
+        validate: measures the greedy policy; its "objective" chooses the weights to keep.
+        settings: ``epochs`` are TRL's num_iterations, ``minibatches`` its steps_per_generation, ``clip`` its epsilon,
+            ``kl`` its beta, ``entropy`` its entropy_coef; ``gae_lambda`` is not read.
+        k: list length.
+        seed: of everything random.
+        folder: receives metrics and a checkpoint; training goes on from a checkpoint found there.
+        quiet: no progress bar.
+
+    Returns:
+        The validation of the kept weights and the update they come from.
+
+    Raises:
+        ValueError: for settings that GRPO cannot express.
+        FloatingPointError: when a gradient is no longer finite.
+        Interrupted: after Ctrl-C, once the checkpoint is saved.
+        RewardError: when a reward raises or gives something else than finite gains; the last checkpoint stays.
+    """
+    _, infos = env.reset(seed=seed)
+    group_size = env.num_envs // len(infos["histories"])
+    _require_expressible(settings, env.num_envs, group_size)
+    student = ListModel(copy.deepcopy(policy)).train(False).requires_grad_(False) if settings.kl else None
+    optimizer = torch.optim.AdamW(policy.parameters(), lr=settings.learning_rate, weight_decay=0.0)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng())
+        stack.enter_context(_trl_warnings_silenced())
+        log = stack.enter_context(runs.Logbook(folder, "align", quiet))
+        watch = Watch(policy, optimizer, validate, settings, log, stack.enter_context(runs.interruptible()))
+        watch.bar = stack.enter_context(log.progress(settings.updates, watch.start))
+        watch.arrive(watch.start)
+        if watch.start < settings.updates and not watch.stop.requested:
+            place = str(folder or stack.enter_context(tempfile.TemporaryDirectory()))
+            arguments = _arguments(settings, env.num_envs, group_size, k, seed, policy.device, place)
+            arguments.max_steps = (settings.updates - watch.start) * watch.steps
+            arguments.reward_weights = list(infos["reward_weights"].values())
+            writer = ListWriter(policy, env, settings, k, seed, watch.update)
+            trainer = _trainer(policy, list(infos["reward_weights"]), arguments, optimizer, watch, writer)
+            trainer.beta, trainer.ref_model = settings.kl, student  # TRL itself would load the student from a hub
+            trainer.train()
+    if watch.stop.requested:
+        at = watch.progress["update"] + 1
+        raise runs.Interrupted(f"stopped before update {at}; the same command goes on from there")
+    policy.load_state_dict(watch.best)
+    policy.eval()
+    return dict(watch.progress["best"])
+
+
+def _require_expressible(settings: AlignSettings, lists: int, group_size: int) -> None:
+    """Say which settings GRPO has no place for.
+
+    Raises:
+        ValueError: naming the setting and its remedy.
+    """
+    if settings.baseline != "group":
+        raise ValueError("GRPO has no critic: set align.baseline=group, or train with --agent ppo")
+    if settings.discount != 1:
+        raise ValueError(
+            f"TRL pays a list at its end, where a discount of {settings.discount:g} has no place: set align.discount=1,"
+            " or train with --agent ppo"
+        )
+    if group_size < 2:
+        raise ValueError("GRPO compares the lists of a history: raise align.group_size to 2 or more")
+    if lists % settings.minibatches:
+        raise ValueError(
+            f"TRL cuts {lists} lists into equal minibatches: align.minibatches={settings.minibatches} does not divide"
+            " align.histories x align.group_size"
+        )
+
+
+@contextlib.contextmanager
+def _trl_warnings_silenced() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="You are using 'rollout_func'")  # experimental
+        warnings.filterwarnings("ignore", message=".*gradient_checkpointing` is deprecated")  # TRL's word, not ours
+        yield
+
+
+def _arguments(
+    settings: AlignSettings, lists: int, group_size: int, k: int, seed: int, device: torch.device, place: str
+) -> GRPOConfig:
+    """Our settings in TRL's words; nothing is reported, saved or printed by TRL."""
+    return GRPOConfig(
+        output_dir=place,
+        max_steps=1,
+        per_device_train_batch_size=lists // settings.minibatches,
+        steps_per_generation=settings.minibatches,
+        gradient_accumulation_steps=1,
+        num_generations=group_size,
+        num_iterations=settings.epochs,
+        max_completion_length=k,
+        epsilon=settings.clip,
+        entropy_coef=settings.entropy,
+        loss_type="grpo",
+        scale_rewards="group",
+        learning_rate=settings.learning_rate,
+        weight_decay=0.0,
+        max_grad_norm=1.0,
+        bf16=settings.bf16 and runs.half_precision_pays(device),
+        use_cpu=device.type == "cpu",
+        gradient_checkpointing=False,
+        shuffle_dataset=False,
+        dataloader_pin_memory=False,
+        logging_strategy="steps",
+        logging_steps=settings.epochs * settings.minibatches,
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        seed=seed,
+    )
+
+
+class _Trainer(GRPOTrainer):  # type: ignore[misc]
+    def _send_telemetry(self) -> None:
+        """Nothing leaves the machine."""
+
+
+def _trainer(
+    policy: GPTRec,
+    terms: list[str],
+    arguments: GRPOConfig,
+    optimizer: torch.optim.Optimizer,
+    watch: "Watch",
+    writer: "ListWriter",
+) -> GRPOTrainer:
+    """TRL's trainer around our parts. The dataset only counts: the environment draws the histories."""
+    model = ListModel(policy)
+    rows = arguments.generation_batch_size // arguments.num_generations * arguments.max_steps // watch.steps
+    trainer = _Trainer(
+        model,
+        reward_funcs=[_reward_function(term) for term in terms],
+        args=arguments,
+        train_dataset=Dataset.from_dict({"prompt": [""] * rows}),
+        processing_class=item_tokenizer([str(item) for item in range(1, policy.num_items + 1)]),
+        callbacks=[watch],
+        optimizers=(optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, watch.rate)),
+        rollout_func=writer,
+    )
+    del model.forward  # TRL put another in its place that reads the output layer itself, past the masks
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _reward_function(term: str) -> Callable[..., list[float]]:
+    def read(**columns: Any) -> list[float]:
+        return list(columns[EARNED + term])
+
+    read.__name__ = term
+    return read
+
+
+@dataclass(frozen=True, eq=False)
+class ListWriter:
+    """TRL's rollout: lists from our sampler, and what each term of the reward pays for them.
+
+    Attributes:
+        policy: draws from its distribution, dropout off.
+        env: is reset and played once a call.
+        settings: for the precision.
+        k: list length.
+        seed: with the number of the update it decides histories, lists and the order of TRL's minibatches.
+        update: of a trainer's state, the number of the update it is in.
+    """
+
+    policy: GPTRec
+    env: VectorEnv[Any, Any, Any]
+    settings: AlignSettings
+    k: int
+    seed: int
+    update: Callable[[TrainerState], int]
+
+    def __call__(self, prompts: list[str], trainer: GRPOTrainer) -> dict[str, list[Any]]:
+        """Token ids of (whole history + SEP) and list, log-probabilities, and the columns of the reward functions."""
+        update = self.update(trainer.state)
+        seed = self.seed * 1_000_003 + update
+        torch.manual_seed(seed)
+        _, infos = self.env.reset(seed=seed, options={"progress": update / self.settings.updates})
+        histories: Sequences = infos["histories"]
+        group_size = self.env.num_envs // len(histories)
+        generator = torch.Generator(self.policy.device).manual_seed(seed)
+        with runs.autocast(self.policy.device, self.settings.bf16):
+            slates, logp = sample(self.policy.eval(), histories, self.k, generator, group_size)
+        with located(f"update {update + 1}"):
+            _, gains = play(self.env, slates.flatten(0, 1).cpu().numpy())
+        known = [[*histories[row].tolist(), self.policy.separator] for row in range(len(histories))]  # TRL wants lists
+        return {
+            "prompt_ids": [known[row] for row in np.repeat(np.arange(len(known)), group_size)],
+            "completion_ids": slates.flatten(0, 1).tolist(),
+            "logprobs": logp.flatten(0, 1).tolist(),
+            **{EARNED + term: found.sum(axis=1).tolist() for term, found in gains.items()},
+        }
+
+
+@dataclass(eq=False)
+class Watch(TrainerCallback):
+    """Validation, best weights, checkpoints, log and interruption, as in ``ppo.train``; goes on from a checkpoint.
+
+    Attributes:
+        policy: what is trained.
+        optimizer: of its parameters.
+        validate: measures the greedy policy.
+        settings: how often, and how the learning rate falls.
+        log: of the run; its folder may hold a checkpoint.
+        stop: set by Ctrl-C.
+        bar: shows (updates done, note).
+        best: weights with the highest objective so far.
+        progress: update reached, and the validation of the best weights.
+    """
+
+    policy: GPTRec
+    optimizer: torch.optim.Optimizer
+    validate: Callable[[GPTRec], Mapping[str, float]]
+    settings: AlignSettings
+    log: runs.Logbook
+    stop: runs.Interruption
+    bar: Callable[[int, str], None] = lambda update, note: None
+    best: runs.Tensors = field(default_factory=dict)
+    progress: dict[str, Any] = field(default_factory=lambda: {"update": 0, "best": {}})
+
+    def __post_init__(self) -> None:
+        folder = self.log.folder
+        if folder and (found := runs.load_checkpoint(folder, self.policy, self.optimizer)):
+            self.progress, self.best = found
+        self.start: int = self.progress["update"]
+        self.steps = self.settings.epochs * self.settings.minibatches
+
+    def update(self, state: TrainerState) -> int:
+        """How many updates are complete."""
+        return self.start + int(state.global_step) // self.steps
+
+    def rate(self, step: int) -> float:
+        """Share of the learning rate at a step of this training: falls to 5 % over the updates."""
+        return 1 - 0.95 * (self.start + step // self.steps) / max(1, self.settings.updates - 1)
+
+    def arrive(self, update: int) -> None:
+        """Validate after so many updates if it is time, keep the best weights, and save."""
+        due = update % self.settings.evaluate_every == 0 or update == self.settings.updates
+        if not due and not self.stop.requested:
+            return
+        with located(f"validation after update {update}"):
+            measured = dict(self.validate(self.policy))
+        self.log.record(update, {f"valid {name}": value for name, value in measured.items()})
+        if measured["objective"] > self.progress["best"].get("objective", -np.inf):
+            self.best = {name: value.clone() for name, value in self.policy.state_dict().items()}
+            self.progress["best"] = {"update": update, **measured}
+        self.progress["update"] = update
+        if self.log.folder:
+            runs.save_checkpoint(self.log.folder, self.policy, self.best, self.optimizer, self.progress)
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any
+    ) -> None:
+        """Stop before a broken gradient reaches the weights."""
+        gradients = [p.grad.isfinite().all() for p in self.policy.parameters() if p.grad is not None]
+        if not bool(torch.stack(gradients).all()):
+            at = self.update(state) + 1
+            raise FloatingPointError(f"a gradient is not finite in update {at}: lower the learning rate")
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any
+    ) -> TrainerControl:
+        """An update may be complete."""
+        if state.global_step % self.steps == 0:
+            self.arrive(self.update(state))
+            control.should_training_stop |= self.stop.requested
+        return control
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any) -> None:
+        """TRL's measures of an update, under our names where we have one."""
+        logs: dict[str, float | None] = parts["logs"]
+        if "reward" not in logs:  # the summary at the end
+            return
+        known = {_our_name(name): float(value) for name, value in logs.items() if value is not None}
+        self.log.record(self.update(state), known)
+        best = self.progress["best"]["objective"]
+        self.bar(self.update(state), f"reward {known['reward']:.4f}  best valid objective {best:.4f}")
+
+
+def _our_name(name: str) -> str:
+    if name.startswith("rewards/") and name.endswith("/mean"):
+        return name.removeprefix("rewards/").removesuffix("/mean")
+    return LOGGED.get(name, f"trl {name}")
