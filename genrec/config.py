@@ -154,6 +154,8 @@ class StudentSettings(_Model):
 class AlignSettings(_Model):
     """Proximal policy optimisation over lists."""
 
+    agent: Literal["ppo", "sb3", "grpo"] = "ppo"
+    """Who trains: our PPO, MaskablePPO of stable-baselines3's contrib package, or GRPO of TRL."""
     accuracy: Literal["relevance", "ndcg", "none"] = "relevance"
     """The accuracy reward that is added with weight 1 unless one is named: the calibrated teacher's expected NDCG, the
     NDCG of the event that came next, or none."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from genrec.agents.decoding import NextK
 from genrec.agents.distillation import Lessons, make_lessons, pretrain
 from genrec.agents.gptrec import GPTRec
 from genrec.agents.inheritance import inherit
-from genrec.agents.ppo import train
 from genrec.bench import Bench, digest, finish, folder_of, is_finished, relative, require_run, start
 from genrec.calibration import Calibrated, fit_temperature
 from genrec.data import Cases, Sequences
@@ -28,6 +28,11 @@ from genrec.rerankers import Reranked, greedy
 from genrec.rewards import Relevance, WeightedSum, checked, parse, weighted
 
 ACCURACY = ("relevance", "ndcg")
+TRAINERS = {  # align.agent -> module with ``train``, and the extra that its libraries come with
+    "ppo": ("genrec.agents.ppo", ""),
+    "sb3": ("genrec.agents.stable_baselines", "sb3"),
+    "grpo": ("genrec.agents.trl", "trl"),
+}
 
 
 def train_teacher(bench: Bench, out: Path) -> Path:
@@ -79,7 +84,7 @@ def train_student(bench: Bench, teacher: Path, out: Path) -> Path:
 
 
 def align(bench: Bench, rewards: Sequence[str], teacher: Path | None, student: Path | None, out: Path) -> Path:
-    """Fine-tune a student for rewards with PPO, in ``out``; a missing teacher or student is made there first.
+    """Fine-tune a student for rewards, in ``out``; a missing teacher or student is made there first.
 
     Args:
         bench: settings and data.
@@ -94,6 +99,7 @@ def align(bench: Bench, rewards: Sequence[str], teacher: Path | None, student: P
     names = complete_specs(rewards, bench.settings.align.accuracy, bench.settings.align.weight)
     reward = weighted(names)
     settings = bench.settings.align
+    train = trainer(settings.agent)
     if teacher is None and student is not None:
         teacher = folder_of(student, "teacher")
     teacher = train_teacher(bench, out / "teacher") if teacher is None else teacher
@@ -132,6 +138,23 @@ def align(bench: Bench, rewards: Sequence[str], teacher: Path | None, student: P
     places |= {"start": relative(begin, out)} if settings.warm_start else {}
     finish(out, "aligned", bench, {"rewards": names, **places, "valid": found})
     return out
+
+
+def trainer(agent: str) -> Callable[..., dict[str, float]]:
+    """The ``train`` of an agent; all have the signature of ``genrec.agents.ppo.train``.
+
+    Raises:
+        ValueError: naming what to install where its library is missing.
+    """
+    module, extra = TRAINERS[agent]
+    try:
+        found: Callable[..., dict[str, float]] = import_module(module).train
+    except ModuleNotFoundError as error:
+        if not extra or str(error.name).startswith("genrec"):
+            raise
+        message = f'--agent {agent} needs {error.name}, which is not installed: pip install "genrec[{extra}]"'
+        raise ValueError(message) from error
+    return found
 
 
 def warm_start(

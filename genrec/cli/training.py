@@ -98,6 +98,9 @@ def align(
     dataset: Dataset = None,
     teacher: Annotated[Path | None, typer.Option(help="Run folder of the teacher; trained if missing.")] = None,
     student: Annotated[Path | None, typer.Option(help="Run folder of the student; made if missing.")] = None,
+    agent: Annotated[
+        str | None, typer.Option(help="Who trains: ppo (ours), sb3 (stable-baselines3) or grpo (TRL).")
+    ] = None,
     config: Config = None,
     change: Change = None,
     seed: Seed = None,
@@ -105,7 +108,7 @@ def align(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fine-tune a GPTRec with PPO for what lists should be.
+    """Fine-tune a GPTRec with reinforcement learning for what lists should be.
 
     First the student learns the lists of a greedy re-ranker on the same rewards (--set align.warm_start=0 leaves that
     out), then it explores. An accuracy reward joins with weight 1 unless you name one (relevance=..., ndcg=...) or
@@ -116,13 +119,15 @@ def align(
       genrec align --reward diversity --out runs/diverse
       genrec align -r diversity=0.3 -r popularity=0.1 --teacher runs/teacher --student runs/student -o runs/both
       genrec align -r ./my_reward.py:fresh=0.3 -d clicks.csv -o runs/fresh
+      genrec align --reward diversity --agent sb3 --out runs/sb3
     """  # noqa: D301
     from genrec import experiment
     from genrec.rewards import weighted
 
     if reward:
         weighted(reward)  # a misspelt one is told before anything is loaded
-    bench = _bench(config, change or [], dataset, seed, device, quiet, origin=student or teacher)
+    changes = [*(change or []), *([f"align.agent={agent}"] if agent else [])]
+    bench = _bench(config, changes, dataset, seed, device, quiet, origin=student or teacher)
     experiment.align(bench, reward or [], teacher, student, out)
     _print_result(out, as_json)
 
