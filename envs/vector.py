@@ -105,8 +105,10 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
         histories = self._context.of_histories
         width = self.task.num_items + 1
         keys = np.sort(histories.rows() * width + histories.items)
-        self._seen = keys[np.diff(keys, prepend=-1) > 0]
-        require_choice(self.task, cases, np.bincount(self._seen // width, minlength=len(cases)))
+        seen = keys[np.diff(keys, prepend=-1) > 0]
+        require_choice(self.task, cases, np.bincount(seen // width, minlength=len(cases)))
+        self._seen = np.append(seen, -1)  # the end is where a key that is larger than all is looked for
+        self._unseen: Bools | None = None
         self._history = histories.padded(self.task.max_length, side="left").astype(np.int32)
         self._slates = np.full((self.num_envs, self.task.k), PAD, dtype=np.int64)
         self._position = 0
@@ -131,10 +133,11 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
         """(n, V+1) which actions are allowed now."""
         if self._position is None:
             raise ResetNeeded("no list was started: call reset() first")
-        allowed = np.ones((self.num_envs // self.group_size, self.task.num_items + 1), dtype=np.bool_)
-        allowed[:, PAD] = False
-        allowed.reshape(-1)[self._seen] = False
-        masks: Bools = allowed[self._rows]
+        if self._unseen is None:
+            self._unseen = np.ones((self.num_envs // self.group_size, self.task.num_items + 1), dtype=np.bool_)
+            self._unseen[:, PAD] = False
+            self._unseen.reshape(-1)[self._seen[:-1]] = False
+        masks: Bools = np.repeat(self._unseen, self.group_size, axis=0)
         np.put_along_axis(masks, self._slates, False, axis=1)  # an empty position names PAD, which is disallowed too
         return masks
 
@@ -159,13 +162,15 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
         return cases
 
     def _require_allowed(self, actions: Slates) -> None:
-        """Raise on the first disallowed action. Looks up the chosen items alone and builds no (n, V+1) mask."""
+        """Raise on the first disallowed action. Builds no (n, V+1) mask unless action_masks() did."""
         if actions.shape != (self.num_envs,) or actions.dtype.kind not in "iu":
             raise ValueError(f"actions of shape {actions.shape}, type {actions.dtype}; give {self.num_envs} integers")
         item = (actions >= 1) & (actions <= self.task.num_items)
         keys = self._rows * (self.task.num_items + 1) + actions
-        at = np.searchsorted(self._seen, keys)
-        seen = np.append(self._seen, -1)[at] == keys
+        if self._unseen is None:
+            seen = self._seen[np.searchsorted(self._seen[:-1], keys)] == keys
+        else:
+            seen = item & ~self._unseen.take(keys, mode="clip")
         placed = (self._slates == actions[:, None]).any(axis=1)
         wrong = np.flatnonzero(~item | seen | placed)
         if len(wrong):

@@ -18,6 +18,7 @@ def test_two_lists_of_one_history_by_hand(task):
     observations, infos = envs.reset(options={"cases": [0, 2]})
     assert infos["cases"].tolist() == [0, 2]
     assert infos["targets"].tolist() == [3, 0]
+    assert infos["reward_weights"] == {"ndcg": 1, "diversity": 0.5}
     assert [infos["histories"][i].tolist() for i in range(2)] == [[1], []]
     assert observations["history"].tolist() == [[0, 1], [0, 1], [0, 0], [0, 0]]
 
@@ -117,9 +118,12 @@ def test_mask_holds_the_whole_history_and_the_placed_items(task):
     ("item", "reason"),
     [(0, r"not in 1\.\.6"), (7, r"not in 1\.\.6"), (-1, r"not in 1\.\.6"), (4, "in the history"), (2, "in the list")],
 )
-def test_a_disallowed_action_raises_and_changes_nothing(task, item, reason):
+@pytest.mark.parametrize("masks_were_asked_for", [False, True])
+def test_a_disallowed_action_raises_and_changes_nothing(task, item, reason, masks_were_asked_for):
     envs = ListGenerationVectorEnv(task, num_envs=2)
     envs.reset(options={"cases": [0, 1]})
+    if masks_were_asked_for:
+        envs.action_masks()
     envs.step(np.array([2, 2]))
     with pytest.raises(ValueError, match=rf"list 1 cannot take item {item}: it is {reason}"):
         envs.step(np.array([3, item]))
@@ -133,6 +137,16 @@ def test_actions_of_the_wrong_shape_or_type_raise(task, actions):
     envs.reset(options={"cases": [0, 1]})
     with pytest.raises(ValueError, match="give 2 integers"):
         envs.step(actions)
+
+
+def test_masks_of_a_new_list_forget_the_list_before(task):
+    envs = ListGenerationVectorEnv(task, num_envs=2)
+    for cases, allowed in (([0, 1], [[2, 3, 4, 5, 6], [1, 2, 3]]), ([1, 0], [[1, 2, 3], [2, 3, 4, 5, 6]])):
+        envs.reset(options={"cases": cases})
+        assert [np.flatnonzero(row).tolist() for row in envs.action_masks()] == allowed
+        envs.action_masks()[:] = False
+        assert [np.flatnonzero(row).tolist() for row in envs.action_masks()] == allowed
+        envs.step(np.array([2, 2]))
 
 
 def test_order_of_calls(task):
