@@ -52,7 +52,7 @@ class TeacherSettings(_Model):
 
     recipe: str = "sasrec_softmax"
     """Name of a recipe or baseline: sasrec, sasrec_softmax, gsasrec, bert4rec, sasrec_rss, gru4rec, caser, nextitnet,
-    popularity, markov, item_knn, user_knn, association_rules, als, bpr, fpmc."""
+    tisasrec, popularity, markov, item_knn, user_knn, association_rules, als, bpr, fpmc."""
     embedding: Literal["table", "recjpq"] = "table"
     """A vector for every item, or item vectors put together from shared pieces, for large catalogues."""
     splits: Count = 8
@@ -72,6 +72,8 @@ class TeacherSettings(_Model):
     """Attention heads."""
     max_length: Annotated[int, Field(ge=2)] = 200
     """How many of the newest items of a history are read."""
+    max_interval: Count = 256
+    """Longer times between two events count as this many of the user's shortest (tisasrec)."""
     dropout: Share = 0.1
     """Share of dropped activations while training."""
     objective: ObjectiveName | None = None

@@ -26,6 +26,7 @@ from genrec.models.nextitnet import NextItNet
 from genrec.models.objectives import Last, Masked, Objective, RecencySampled, Shifted
 from genrec.models.quantized import JointQuantized
 from genrec.models.scorer import NeuralScorer, Recipe
+from genrec.models.tisasrec import TiSASRec
 from genrec.models.trainer import fit
 from genrec.models.transformer import Transformer
 from genrec.recommender import Scorer
@@ -89,9 +90,14 @@ def nextitnet() -> Axes:
     return Axes("nextitnet", "shifted", "catalogue", "softmax")
 
 
+def tisasrec() -> Axes:
+    """SASRec, softmax, whose attention reads the time between events [Li et al. 2020]; the log needs timestamps."""
+    return Axes("tisasrec", "shifted", "catalogue", "softmax")
+
+
 RECIPES: dict[str, Callable[[], Axes]] = {
     function.__name__: function
-    for function in (sasrec, sasrec_softmax, gsasrec, bert4rec, sasrec_rss, gru4rec, caser, nextitnet)
+    for function in (sasrec, sasrec_softmax, gsasrec, bert4rec, sasrec_rss, gru4rec, caser, nextitnet, tisasrec)
 }
 SEEDED: dict[str, type[ALS] | type[BPR] | type[FPMC]] = {"als": ALS, "bpr": BPR, "fpmc": FPMC}
 BASELINES: dict[str, type[Baseline]] = {
@@ -144,7 +150,8 @@ def build_scorer(num_items: int, settings: TeacherSettings, seed: int) -> Neural
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         embedding = _embedding(num_items, settings)
-        return NeuralScorer(embedding, _backbone(axes, settings), _objective(axes, settings), settings.max_length)
+        backbone, objective = _backbone(axes, settings), _objective(axes, settings)
+        return NeuralScorer(embedding, backbone, objective, settings.max_length, axes.backbone == "tisasrec")
 
 
 def _embedding(num_items: int, settings: TeacherSettings) -> Embedding:
@@ -162,6 +169,8 @@ def _backbone(axes: Axes, settings: TeacherSettings) -> nn.Module:
             return Caser(s.hidden_size, dropout=s.dropout)
         case "nextitnet":
             return NextItNet(s.hidden_size, s.blocks, dropout=s.dropout)
+        case "tisasrec":
+            return TiSASRec(s.hidden_size, s.blocks, s.heads, s.max_length, s.dropout, s.max_interval)
     causal = axes.backbone == "causal"
     return Transformer(s.hidden_size, s.blocks, s.heads, s.max_length, s.dropout, causal, s.block)
 

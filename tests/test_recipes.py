@@ -33,7 +33,7 @@ def drawn(recipe: Recipe) -> torch.Tensor | None:
 
 def test_names():
     transformers = ["sasrec", "sasrec_softmax", "gsasrec", "bert4rec", "sasrec_rss"]
-    assert list(RECIPES) == [*transformers, "gru4rec", "caser", "nextitnet"]
+    assert list(RECIPES) == [*transformers, "gru4rec", "caser", "nextitnet", "tisasrec"]
     assert list(BASELINES) == [
         *("popularity", "markov", "item_knn", "user_knn", "association_rules", "als", "bpr", "fpmc")
     ]
@@ -137,7 +137,7 @@ def test_the_seed_decides_the_weights_and_leaves_torch_alone():
 
 def test_an_unknown_recipe_lists_all_names():
     with pytest.raises(
-        ValueError, match=r"unknown recipe 'sasrek'; choose one of sasrec, .*bert4rec, .*nextitnet, popularity, markov"
+        ValueError, match=r"unknown recipe 'sasrek'; choose one of sasrec, .*bert4rec, .*tisasrec, popularity, markov"
     ):
         made("sasrek")
 

@@ -21,7 +21,7 @@ from genrec.recommender import TopK
 CPU = torch.device("cpu")
 ITEMS, LENGTH = 36, 12
 SPLIT = leave_one_out(synthetic.chain(240, ITEMS, LENGTH, 0.05, seed=3))
-HISTORIES = Sequences.from_lists([[5], [], [1, 2, 3], [7, 7, 9]])
+HISTORIES = Sequences.from_lists([[5], [], [1, 2, 3], [7, 7, 9]], times=[[9], [], [60, 240, 240], [0, 60, 540]])
 
 
 def settings(name: str = "sasrec_softmax", **changes: object) -> TeacherSettings:

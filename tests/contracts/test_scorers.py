@@ -19,7 +19,8 @@ CPU = torch.device("cpu")
 NAMES = [*RECIPES, *BASELINES]
 ORDER_FREE = {"popularity", "user_knn", "association_rules", "als", "bpr"}  # sets of items are no chain
 every_scorer = pytest.mark.parametrize("name", NAMES)
-HISTORIES = Sequences.from_lists([[5], [], [1, 2, 3], list(range(1, 31)), [7, 7, 9]])
+LISTS = [[5], [], [1, 2, 3], list(range(1, 31)), [7, 7, 9]]
+HISTORIES = Sequences.from_lists(LISTS, times=[[60 * n * n for n in range(len(row))] for row in LISTS])
 # One relevant item among those that a user has not seen: the mean NDCG@10 of random lists.
 UNSEEN = ITEMS - (LENGTH - 1)
 CHANCE = sum(1 / math.log2(rank + 1) for rank in range(1, 11)) / UNSEEN
