@@ -1,6 +1,6 @@
 """Group-relative policy optimisation with TRL's GRPOTrainer, in our environment and with our sampler.
 
-What is TRL's: advantages and loss [Shao et al. 2024, eq. 3 and 4], and the loop. What is ours: the lists, the masks
+What is TRL's: advantages and loss [Shao et al. 2024, eq. 3], and the loop. What is ours: the lists, the masks
 (``language_model``), the rewards, the choice of the weights to keep, the run folder.
 """
 
@@ -30,8 +30,9 @@ from genrec.rewards.check import located
 try:
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
-except ImportError as error:
-    raise ImportError(f'the agent "grpo" needs the library trl: pip install "genrec[trl]" ({error})') from error
+except ModuleNotFoundError as error:
+    message = f'genrec.agents.trl needs {error.name}, which is not installed: pip install "genrec[trl]"'
+    raise ModuleNotFoundError(message, name=error.name) from error
 
 EARNED = "earned "  # prefix of the columns that carry what the lists earned to the reward functions
 LOGGED = {"entropy": "entropy", "reward": "reward", "clip_ratio/region_mean": "clip fraction", "kl": "kl from student"}

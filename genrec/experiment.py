@@ -14,6 +14,7 @@ from genrec.agents.decoding import NextK
 from genrec.agents.distillation import Lessons, make_lessons, pretrain
 from genrec.agents.gptrec import GPTRec
 from genrec.agents.inheritance import inherit
+from genrec.agents.language_model import item_tokenizer
 from genrec.bench import Bench, digest, finish, folder_of, is_finished, relative, require_run, start
 from genrec.calibration import Calibrated, fit_temperature
 from genrec.data import Cases, Sequences
@@ -115,6 +116,9 @@ def align(bench: Bench, rewards: Sequence[str], teacher: Path | None, student: P
     if is_finished(out, "aligned", bench, **origin):
         return out
     start(out, "aligned", bench, **origin)
+    item_ids = bench.split.catalogue.item_ids[1:].tolist()
+    if settings.agent == "grpo":
+        item_tokenizer(item_ids).save_pretrained(out)
     begin = warm_start(bench, reward, teacher, student, out / "start", origin) if settings.warm_start else student
     bench.say(f"aligned: {begin} for {reward.name}, in {out}")
     policy, untouched = (GPTRec.from_pretrained(folder)[0].to(bench.device) for folder in (begin, student))
@@ -132,7 +136,7 @@ def align(bench: Bench, rewards: Sequence[str], teacher: Path | None, student: P
     if first["objective"] >= found["objective"]:
         bench.say("nothing was better than the untouched student on the validation cases: it is what is kept")
         policy, found = untouched, first
-    policy.save_pretrained(out, bench.split.catalogue.item_ids[1:].tolist(), bench.split.fingerprint)
+    policy.save_pretrained(out, item_ids, bench.split.fingerprint)
     runs.drop_checkpoint(out)
     places = {name: relative(folder, out) for name, folder in (("teacher", teacher), ("student", student))}
     places |= {"start": relative(begin, out)} if settings.warm_start else {}
@@ -150,9 +154,10 @@ def trainer(agent: str) -> Callable[..., dict[str, float]]:
     try:
         found: Callable[..., dict[str, float]] = import_module(module).train
     except ModuleNotFoundError as error:
-        if not extra or str(error.name).startswith("genrec"):
+        library = str(error.name).partition(".")[0]
+        if not extra or library == "genrec":
             raise
-        message = f'--agent {agent} needs {error.name}, which is not installed: pip install "genrec[{extra}]"'
+        message = f'--agent {agent} needs {library}, which is not installed: pip install "genrec[{extra}]"'
         raise ValueError(message) from error
     return found
 
