@@ -3,20 +3,31 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import permutations
+from itertools import combinations, permutations
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
-from genrec import rerankers
 from genrec.calibration import Calibrated
 from genrec.data import Catalogue, Sequences, make_catalogue
 from genrec.metrics import Context, Slates
 from genrec.recommender import TopK
-from genrec.rerankers import Pool, Reranked, draw_pool, greedy, mmr, popularity_penalised, sog
-from genrec.rewards import Relevance, Reward, terminal, weighted
+from genrec.rerankers import (
+    Pool,
+    Reranked,
+    dpp,
+    draw_pool,
+    followed,
+    greedy,
+    greedy_ahead,
+    mmr,
+    popularity_penalised,
+    sog,
+)
+from genrec.rerankers import pool as pools
+from genrec.rewards import Diversity, Relevance, Reward, Terminal, WeightedSum, telescoped, terminal, weighted
 
 V, B, C, K = 40, 12, 15, 5
 
@@ -66,13 +77,16 @@ Function = Callable[[Pool, int], NDArray[np.int64]]
 AT_TOP_K = {
     "mmr": partial(mmr, weight=1.0),
     "sog": partial(sog, weight=0.0),
+    "dpp": partial(dpp, weight=1.0),
     "popularity_penalised": partial(popularity_penalised, weight=0.0),
 }
 MIXED = {
     "mmr": partial(mmr, weight=0.4),
     "sog": partial(sog, weight=0.4),
+    "dpp": partial(dpp, weight=0.4),
     "popularity_penalised": partial(popularity_penalised, weight=0.4),
     "greedy": partial(greedy, reward=weighted(["relevance", "diversity"])),
+    "greedy_ahead": partial(greedy_ahead, reward=weighted(["relevance", "diversity"])),
 }
 
 
@@ -106,7 +120,7 @@ def test_lists_are_distinct_candidates_and_differ_from_top_k(function: Function)
 @pytest.mark.parametrize("function", MIXED.values(), ids=MIXED)
 def test_parts_make_the_whole(function: Function, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = function(make_pool(), K)
-    monkeypatch.setattr(rerankers, "LISTS_AT_ONCE", 5)
+    monkeypatch.setattr(pools, "LISTS_AT_ONCE", 5)
     np.testing.assert_array_equal(function(make_pool(), K), whole)
 
 
@@ -126,7 +140,7 @@ def test_too_few_candidates_is_an_error(function: Function) -> None:
 
 
 @pytest.mark.parametrize("weight", [-0.1, 1.1, float("nan")])
-@pytest.mark.parametrize("function", [mmr, sog, popularity_penalised])
+@pytest.mark.parametrize("function", [mmr, sog, dpp, popularity_penalised])
 def test_weights_lie_between_0_and_1(function: Callable[..., object], weight: float) -> None:
     with pytest.raises(ValueError, match="is not between 0 and 1"):
         function(make_pool(), K, weight)
@@ -191,6 +205,81 @@ def slow_sog(pool: Pool, row: int, weight: float) -> list[int]:
 def test_sog_agrees_with_a_slow_implementation(weight: float) -> None:
     pool = make_pool()
     assert sog(pool, K, weight).tolist() == [slow_sog(pool, row, weight) for row in range(B)]
+
+
+def kernel(catalogue: Catalogue) -> NDArray[np.float64]:
+    """(V+1, V+1) the similarities of ``dpp``: .99 cosine + .01 on the diagonal."""
+    genres = catalogue.features.astype(float)
+    lengths = np.maximum(np.sqrt(genres.sum(axis=1)), 1)
+    return 0.99 * (genres @ genres.T) / np.outer(lengths, lengths) + 0.01 * np.eye(len(genres))
+
+
+@pytest.mark.parametrize("weight", [0.1, 0.5, 0.9])
+def test_dpp_takes_the_largest_determinant_at_every_step(weight: float) -> None:
+    """Determinants of the whole kernel from numpy, nothing carried over from step to step."""
+    pool, similarity = make_pool(), kernel(catalogue())
+    slates = dpp(pool, K, weight)
+    scaled = (pool.relevance - pool.relevance.min(axis=1, keepdims=True)) / np.ptp(pool.relevance, axis=1)[:, None]
+    for row in range(B):
+        relevance = dict(zip(pool.items[row].tolist(), scaled[row].tolist(), strict=True))
+
+        def worth(items: list[int], relevance: dict[int, float] = relevance) -> float:
+            logdet = np.log(np.linalg.det(similarity[np.ix_(items, items)]))
+            return weight * sum(relevance[i] for i in items) + (1 - weight) * float(logdet)
+
+        for j in range(K):
+            placed = slates[row, :j].tolist()
+            best = max(worth([*placed, i]) for i in relevance if i not in placed)
+            assert worth([*placed, int(slates[row, j])]) == pytest.approx(best, abs=1e-5)
+
+
+def test_dpp_is_the_most_probable_list_where_no_two_items_are_alike() -> None:
+    """A diagonal kernel: the best of all subsets by brute force, det = prod S_cc, is what greedy finds."""
+    names = list("abcdef")
+    alone = make_catalogue(names, features={name: [name] for name in names[:5]})  # of f nothing is known
+    context = Context(Sequences.from_lists([[]]), np.array([0]), alone, k=3)
+    pool = Pool(np.array([[6, 1, 2, 3, 4, 5]]), np.array([[5.0, 4.0, 3.0, 2.0, 1.0, 0.0]]), context)
+    similarity, relevance = kernel(alone), dict(zip([6, 1, 2, 3, 4, 5], [1, 0.8, 0.6, 0.4, 0.2, 0], strict=True))
+    for weight, expected in ((0.8, [1, 2, 3]), (0.95, [6, 1, 2])):
+        # f is worth .8 - .2 * 4.6 = -.12 or .95 - .05 * 4.6 = .72; the others .64 .48 .32 or .76 .57 .38
+        best = max(
+            combinations(range(1, 7), 3),
+            key=lambda items: (
+                weight * sum(relevance[i] for i in items)
+                + (1 - weight) * np.log(np.linalg.det(similarity[np.ix_(items, items)]))
+            ),
+        )
+        assert sorted(dpp(pool, 3, weight)[0].tolist()) == sorted(best) == sorted(expected)
+
+
+def test_dpp_of_more_items_than_dimensions() -> None:
+    """One genre, four items: after the first, every other is a copy with next to nothing left."""
+    alike = make_catalogue(list("abcd"), features={name: ["x"] for name in "abcd"})
+    context = Context(Sequences.from_lists([[]]), np.array([0]), alike, k=4)
+    pool = Pool(np.array([[3, 1, 4, 2]]), np.array([[4.0, 3.0, 2.0, 1.0]]), context)
+    assert dpp(pool, 4, 0.5).tolist() == [[3, 1, 4, 2]]
+
+
+def test_a_calibrated_pool_has_probabilities_as_relevance() -> None:
+    chances = np.array([[0.0, 0.1, 0.6, 0.3]])
+    context = Context(Sequences.from_lists([[]]), np.array([0]), make_catalogue(list("abc")), 2, chances)
+    pool = Pool(np.array([[2, 3, 1]]), np.array([[9.0, 8.0, -np.inf]]), context)
+    assert pool.calibrated.relevance.tolist() == [[0.6, 0.3, -np.inf]]
+    assert pool.calibrated.items is pool.items
+    with pytest.raises(ValueError, match="this reward needs P"):
+        replace(pool, context=replace(context, of_probabilities=None)).calibrated  # noqa: B018
+
+
+def test_calibrated_relevance_is_another_trade_off() -> None:
+    """Scores 3, 2.9, 1 say that b is nearly as good as a; probabilities .9, .09, .01 that it is nearly as bad as c."""
+    genres = make_catalogue(list("abc"), features={"a": ["x"], "b": ["x", "y"], "c": ["z"]})
+    chances = np.array([[0.0, 0.9, 0.09, 0.01]])
+    context = Context(Sequences.from_lists([[]]), np.array([0]), genres, 2, chances)
+    pool = Pool(np.array([[1, 2, 3]]), np.array([[3.0, 2.9, 1.0]]), context)
+    # cos(a, b) = .7071, cos(a, c) = 0; scaled relevance of b .95 or .0899
+    for function in (mmr, dpp):
+        assert function(pool, 2, 0.6).tolist() == [[1, 2]]  # .57 - .283 > 0; .57 - .4 * .672 > 0
+        assert function(pool.calibrated, 2, 0.6).tolist() == [[1, 3]]
 
 
 def test_sog_without_features_has_unpopularity_only() -> None:
@@ -264,6 +353,62 @@ def test_greedy_gives_ties_to_the_better_candidate() -> None:
             return np.zeros(slates.shape)
 
     np.testing.assert_array_equal(greedy(make_pool(), K, Nothing()), make_pool().items[:, :K])
+
+
+def all_pairs(slates: Slates, context: Context) -> NDArray[np.float64]:
+    """1 for a list of one odd and one even item, 0 for any other."""
+    return ((slates % 2).sum(axis=1) == 1) * 1.0
+
+
+def test_looking_ahead_sees_what_is_paid_at_the_end() -> None:
+    chances = np.array([[0.0, 0.4, 0.3, 0.2, 0.1]])
+    context = Context(Sequences.from_lists([[]]), np.array([0]), make_catalogue(list("abcd")), 2, chances)
+    pool = Pool(np.array([[1, 3, 2, 4]]), np.array([[0.4, 0.3, 0.2, 0.1]]), context)
+    only_last = terminal(lambda slates, context: (slates[:, 0] == 4) * 1.0, "starts with d")
+    assert greedy(pool, 2, WeightedSum(((Relevance(), 1.0), (only_last, 1.0)))).tolist() == [[1, 2]]
+    assert greedy_ahead(pool, 2, WeightedSum(((Relevance(), 1.0), (only_last, 1.0)))).tolist() == [[4, 1]]
+
+
+def test_looking_ahead_completes_with_the_best_free_candidates() -> None:
+    """The lists that the reward is asked about at each position, for one pool, written out."""
+    asked: list[list[list[int]]] = []
+
+    def value(slates: Slates, context: Context) -> NDArray[np.float64]:
+        asked.append(slates.tolist())
+        return (slates[:, 1] == 9) * 1.0
+
+    context = Context(Sequences.from_lists([[]]), np.array([0]), make_catalogue(list("abcdefghi")), 3)
+    pool = Pool(np.array([[7, 8, 9, 1]]), np.array([[4.0, 3.0, 2.0, -np.inf]]), context)
+    assert greedy_ahead(pool, 3, terminal(value, "nine second")).tolist() == [[7, 9, 8]]
+    assert asked[0][:3] == [[7, 8, 9], [8, 7, 9], [9, 7, 8]]
+    assert asked[1][1:3] == [[7, 8, 9], [7, 9, 8]]
+    assert asked[2][1] == [7, 9, 8]
+
+
+def test_looking_ahead_is_never_worse_than_top_k() -> None:
+    pool = make_pool()
+    for reward in (terminal(all_pairs, "pairs"), Diversity(), weighted(["relevance", "diversity=0.5"])):
+        own = reward(greedy_ahead(pool, K, reward), pool.context).sum(axis=1)
+        assert (own >= reward(pool.items[:, :K], pool.context).sum(axis=1) - 1e-9).all()
+
+
+def test_greedy_follows_the_guide_of_a_reward_that_has_one() -> None:
+    def largest(slates: Slates, context: Context) -> NDArray[np.float64]:
+        return slates.max(axis=1).astype(float)
+
+    class Guiding(Terminal):
+        @property
+        def guide(self) -> Reward:
+            return telescoped(self.value, self.label)
+
+    late = Guiding(largest, "largest")
+    assert followed(late) == telescoped(largest, "largest")
+    assert followed(Diversity()) == Diversity()
+    whole = WeightedSum(((Diversity(), 1.0), (late, 2.0)))
+    assert followed(whole) == WeightedSum(((Diversity(), 1.0), (telescoped(largest, "largest"), 2.0)))
+    pool = make_pool()
+    assert (greedy(pool, K, followed(late))[:, 0] == pool.items.max(axis=1)).all()
+    assert (greedy(pool, K, late)[:, 0] == pool.items[:, 0]).all()
 
 
 def test_pool_holds_unseen_items_best_first_and_bars_the_rest() -> None:

@@ -1,0 +1,129 @@
+"""Greedy selection on any reward, by what an item adds or by what the list it begins is worth."""
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genrec.metrics import Floats
+from genrec.rerankers.pool import Pool, in_parts
+from genrec.rewards.reward import Reward, WeightedSum
+
+
+@runtime_checkable
+class Guided(Protocol):
+    """A reward that says what to follow while a list is unfinished.
+
+    A reward that is paid for whole lists (``genrec.rewards.terminal``) is zero until the last position, where greedy
+    selection sees it for the first time. Where the same function means something for the beginning of a list, the
+    reward offers that as its guide, ``telescoped`` for instance.
+    """
+
+    @property
+    def guide(self) -> Reward:
+        """What greedy selection maximises in its place; the reward is what lists are judged by."""
+        ...
+
+
+def followed(reward: Reward) -> Reward:
+    """The reward with its guide, or the guides of its terms, in place of those that have one."""
+    if isinstance(reward, WeightedSum):
+        return WeightedSum(tuple((followed(term), weight) for term, weight in reward.terms))
+    return reward.guide if isinstance(reward, Guided) else reward
+
+
+def greedy(pool: Pool, k: int, reward: Reward) -> NDArray[np.int64]:
+    """Repeatedly the candidate with the largest marginal gain: expected-reward greedy.
+
+    With ``Relevance`` among the terms and calibrated probabilities in the context this maximises, step by step, the
+    expected return that reinforcement learning is after, without learning. Equal gains go to the candidate that comes
+    first in the pool. A reward that is paid at the end gives no signal before: see ``followed`` and ``greedy_ahead``.
+
+    Args:
+        pool: candidates; their relevance only says which may be chosen, the context carries what the reward needs.
+        k: length of the lists, also the K of the reward.
+        reward: what lists should earn.
+
+    Returns:
+        (B, k) slates.
+
+    Raises:
+        ValueError: if a pool holds fewer than k candidates.
+
+    >>> from genrec.data import Sequences, make_catalogue
+    >>> from genrec.metrics import Context
+    >>> from genrec.rewards.reward import FunctionReward
+    >>> context = Context(Sequences.from_lists([[]]), np.array([0]), make_catalogue(["a", "b", "c"]), k=2)
+    >>> pool = Pool(np.array([[1, 2, 3]]), np.array([[3.0, 2.0, 1.0]]), context)
+    >>> greedy(pool, 2, FunctionReward(lambda slates, context: slates % 3, "rest")).tolist()
+    [[2, 1]]
+    """
+    return in_parts(pool, k, lambda part: _greedy(part, k, reward))
+
+
+def _greedy(pool: Pool, k: int, reward: Reward) -> NDArray[np.int64]:
+    rows = np.arange(len(pool.items))
+    slates = np.empty((len(rows), k), np.int64)
+    free = pool.allowed
+    for position in range(k):
+        gains = reward.marginal(slates[:, :position], pool.items, pool.context)
+        best = np.where(free, gains, -np.inf).argmax(axis=1)
+        slates[:, position] = pool.items[rows, best]
+        free[rows, best] = False
+    return slates
+
+
+def greedy_ahead(pool: Pool, k: int, reward: Reward) -> NDArray[np.int64]:
+    """Repeatedly the candidate that begins the best whole list, the rest being the best free candidates in pool order.
+
+    next = argmax_c R(placed, c, Top-K of the rest): a rollout of Top-K [Bertsekas et al. 1997]. For rewards that are
+    paid for whole lists: R is asked about whole lists only, and every position gets a signal. It takes k evaluations of
+    C lists of k items for each pool.
+
+    Args:
+        pool: candidates, best first.
+        k: length of the lists, also the K of the reward.
+        reward: what lists should earn.
+
+    Returns:
+        (B, k) slates.
+
+    Raises:
+        ValueError: if a pool holds fewer than k candidates.
+
+    >>> from genrec.data import Sequences, make_catalogue
+    >>> from genrec.metrics import Context
+    >>> from genrec.rewards.terminal import terminal
+    >>> context = Context(Sequences.from_lists([[]]), np.array([0]), make_catalogue(["a", "b", "c"]), k=2)
+    >>> pool = Pool(np.array([[1, 2, 3]]), np.array([[3.0, 2.0, 1.0]]), context)
+    >>> odd = terminal(lambda slates, context: (slates % 2 == 1).all(axis=1) * 1.0, "odd")
+    >>> greedy_ahead(pool, 2, odd).tolist()
+    [[3, 1]]
+    """
+    return in_parts(pool, k, lambda part: _greedy_ahead(part, k, reward), items_each=k)
+
+
+def _greedy_ahead(pool: Pool, k: int, reward: Reward) -> NDArray[np.int64]:
+    rows = np.arange(len(pool.items))
+    slates = np.empty((len(rows), k), np.int64)
+    free = pool.allowed
+    for position in range(k):
+        worth = _worth(pool, slates[:, :position], free, k, reward)
+        best = np.where(free, worth, -np.inf).argmax(axis=1)
+        slates[:, position] = pool.items[rows, best]
+        free[rows, best] = False
+    return slates
+
+
+def _worth(pool: Pool, placed: NDArray[np.int64], free: NDArray[np.bool_], k: int, reward: Reward) -> Floats:
+    """(B, C) what the list is worth that goes on with each candidate and ends with the best other free ones."""
+    lists, width = pool.items.shape
+    rows, missing = np.arange(lists)[:, None, None], k - placed.shape[1] - 1
+    best_free = np.take_along_axis(pool.items, np.argsort(~free, axis=1, kind="stable")[:, : missing + 1], axis=1)
+    rank = np.cumsum(free, axis=1) - 1
+    step = np.arange(missing)
+    rest = best_free[rows, step + (step >= rank[:, :, None])]
+    before = np.broadcast_to(placed[:, None], (lists, width, placed.shape[1]))
+    whole = np.concatenate([before, pool.items[:, :, None], rest], axis=2).reshape(lists * width, k)
+    worth: Floats = reward(whole, pool.context.take(np.repeat(np.arange(lists), width))).sum(axis=1)
+    return worth.reshape(lists, width)

@@ -1,0 +1,83 @@
+"""The serendipity-oriented greedy algorithm."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from genrec.metrics import Context, Floats
+from genrec.rerankers.pool import Pool, in_parts, items_at, relevance_of, require_weight
+
+
+def sog(pool: Pool, k: int, weight: float, normalise: bool = True) -> NDArray[np.int64]:
+    r"""Serendipity-oriented greedy [Kotkov, Veijalainen & Wang 2017; 2020].
+
+    next = argmax_c (1 − w) · relevance(c) + w · mean(diversity(c), distance(c), unpopularity(c)),
+
+    diversity = share of the features that the list does not cover yet which c adds, |F_c \ F_list| / |F \ F_list|;
+    distance = share of the features that the user's history does not cover which c has, |F_c \ F_u| / |F \ F_u|;
+    unpopularity = 1 − |training users of c| / |training users|. A share of nothing is 0.
+
+    The paper weighs the four terms freely; here one knob trades relevance against the other three, equally weighted.
+    A catalogue without features leaves only unpopularity, which is then the whole second term.
+
+    Args:
+        pool: candidates.
+        k: length of the lists.
+        weight: w in [0, 1]: 0 is Top-K.
+        normalise: scale the relevance of each pool to [0, 1]; False takes it raw.
+
+    Returns:
+        (B, k) slates.
+
+    Raises:
+        ValueError: if the weight is outside [0, 1], a pool holds fewer than k candidates, or the catalogue has no
+            training users.
+
+    >>> from dataclasses import replace
+    >>> from genrec.data import Sequences, make_catalogue
+    >>> from genrec.metrics import Context
+    >>> catalogue = make_catalogue(["a", "b", "c"], features={"a": ["x"], "b": ["x"], "c": ["y"]})
+    >>> catalogue = replace(catalogue, audience=np.array([0, 2, 2, 2]), num_users=4)
+    >>> context = Context(Sequences.from_lists([[1]]), np.array([0]), catalogue, k=1)
+    >>> pool = Pool(np.array([[2, 3]]), np.array([[2.0, 1.0]]), context)
+    >>> sog(pool, 1, weight=0.1).tolist(), sog(pool, 1, weight=0.9).tolist()
+    ([[2]], [[3]])
+    """
+    require_weight(weight)
+    if pool.context.catalogue.num_users == 0:
+        raise ValueError("the catalogue has no training users: take the catalogue of a Split, not of the Dataset")
+    return in_parts(pool, k, lambda part: _sog(part, k, weight, normalise))
+
+
+def _sog(pool: Pool, k: int, weight: float, normalise: bool) -> NDArray[np.int64]:
+    relevance = (1 - weight) * relevance_of(pool, normalise)
+    catalogue, rows = pool.context.catalogue, np.arange(len(pool.items))
+    constant = 1 - catalogue.audience[pool.items] / catalogue.num_users
+    features = catalogue.features[pool.items].astype(np.float32)
+    terms = 3 if catalogue.feature_names else 1
+    constant = constant + _share(features, ~_profile_features(pool.context))
+    missing = np.ones((len(rows), features.shape[2]), bool)
+    chosen = np.empty((len(rows), k), np.int64)
+    free = pool.allowed
+    for position in range(k):
+        score = relevance + weight * (constant + _share(features, missing)) / terms
+        chosen[:, position] = best = np.where(free, score, -np.inf).argmax(axis=1)
+        free[rows, best] = False
+        missing &= features[rows, best] == 0
+    return items_at(pool, chosen)
+
+
+def _share(features: Floats, wanted: NDArray[np.bool_]) -> Floats:
+    """(B, C) how much of the wanted features (B, F) each candidate (B, C, F) has, 0 where none are wanted."""
+    total = np.maximum(wanted.sum(axis=1), 1)[:, None]
+    share: Floats = (features @ wanted[:, :, None].astype(np.float32))[:, :, 0] / total
+    return share
+
+
+def _profile_features(context: Context) -> NDArray[np.bool_]:
+    """(n, F) which features the history of each list has."""
+    events, features = context.of_histories, context.catalogue.features.astype(np.float32)
+    shape = (len(events), len(features))
+    once = sparse.csr_matrix((np.ones(len(events.items), np.float32), events.items, events.offsets), shape=shape)
+    covered: NDArray[np.bool_] = np.asarray(once @ features) > 0
+    return covered[context.rows]
