@@ -106,6 +106,13 @@ class TeacherSettings(_Model):
     """How often an item is drawn, as a share of how often the one after it is (recency)."""
     rss_power: Annotated[float, Field(ge=0)] | None = None
     """Replaces rss_decay: item i of a sequence is drawn in proportion to this power of i (recency)."""
+    contrastive: Literal["none", "cl4srec", "duorec"] = "none"
+    """A second loss that brings states together: of a sequence cropped, masked or reordered in two ways, or read twice
+    under dropout and of sequences before the same item."""
+    contrastive_weight: Positive = 0.1
+    """Of the second loss (cl4srec, duorec)."""
+    contrastive_temperature: Positive = 0.1
+    """Smaller looks more at the most similar of the states to be kept apart (cl4srec, duorec)."""
     epochs: Count = 60
     """Passes over the training sequences."""
     learning_rate: Positive = 1.5e-3

@@ -46,6 +46,8 @@ READERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "popularity_power": {"negatives": ("popular",)},
     "logq": {"negatives": SAMPLED, "loss": ("softmax",)},
     "t": {"loss": ("gbce",)},
+    "contrastive_weight": {"contrastive": ("cl4srec", "duorec")},
+    "contrastive_temperature": {"contrastive": ("cl4srec", "duorec")},
     "mask_share": {"objective": ("masked",)},
     "last_mask_share": {"objective": ("masked",)},
     "rss_share": {"objective": ("recency",)},
@@ -117,6 +119,7 @@ def _unread(settings: TeacherSettings, axes: Axes) -> list[str]:
     """Which settings were changed for nothing, and where they would count."""
     here: dict[str, str] = {
         "embedding": settings.embedding,
+        "contrastive": settings.contrastive,
         "backbone": axes.backbone,
         "objective": axes.objective,
         "negatives": axes.negatives,

@@ -85,12 +85,16 @@ class NeuralScorer(nn.Module):
         """(B, D) the state of each history that answers for the next item, without dropout."""
         training = self.training
         self.eval()
+        states = self.read(histories)
+        self.train(training)
+        return states
+
+    def read(self, histories: Sequences) -> torch.Tensor:
+        """(B, D) the state of each history that answers for the next item."""
         inputs, rows = self.objective.query(histories, self.max_length, self.embedding.mask_id)
         times = newest_times(histories, self.max_length) if self.reads_times else None
         times = None if times is None else times.to(self.device)
-        states = self.states(inputs.to(self.device), rows.to(self.device), times)
-        self.train(training)
-        return states
+        return self.states(inputs.to(self.device), rows.to(self.device), times)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from genrec import runs
 from genrec.config import TeacherSettings
@@ -14,6 +15,7 @@ from genrec.data.sequences import Sequences, length_buckets
 from genrec.data.splits import Split
 from genrec.metrics import evaluate
 from genrec.models.collapse import ADVICE, is_above, popularity_ndcg
+from genrec.models.contrastive import contrast_of
 from genrec.models.objectives import Batch
 from genrec.models.scorer import Recipe
 from genrec.recommender import TopK
@@ -53,6 +55,7 @@ def fit(
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)  # dropout
     sequences = split.train.take(split.train.lengths >= 2)
+    contrast = contrast_of(settings, sequences, scorer.embedding.mask_id)
     optimizer = torch.optim.AdamW(
         scorer.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=settings.weight_decay
     )
@@ -74,9 +77,10 @@ def fit(
             _set_learning_rate(optimizer, settings, epoch)
             scorer.train()
             losses = []
-            for batch in _batches(recipe, sequences, settings, numbers):
+            for rows, batch in _batches(recipe, sequences, settings, numbers):
                 with runs.autocast(device, settings.bf16):
                     losses.append(recipe.step(batch.to(device), generator, chunk))
+                    losses[-1] += contrast.step(scorer, rows, numbers) if contrast else 0.0
                 if not math.isfinite(losses[-1]):
                     raise FloatingPointError(f"the loss is {losses[-1]} in epoch {epoch}: lower the learning rate")
                 torch.nn.utils.clip_grad_norm_(scorer.parameters(), 1.0)
@@ -124,10 +128,10 @@ CHUNK = {True: 2**21, False: 2**26}  # scores at a time: on a CPU (True) they st
 
 def _batches(
     recipe: Recipe, sequences: Sequences, settings: TeacherSettings, numbers: np.random.Generator
-) -> Iterator[Batch]:
+) -> Iterator[tuple[NDArray[np.int64], Batch]]:
     scorer = recipe.scorer
     for rows in length_buckets(sequences.lengths, scorer.max_length, settings.tokens_per_step, numbers):
-        yield scorer.objective.batch(sequences.take(rows), scorer.max_length, scorer.embedding.mask_id, numbers)
+        yield rows, scorer.objective.batch(sequences.take(rows), scorer.max_length, scorer.embedding.mask_id, numbers)
 
 
 def _set_learning_rate(optimizer: torch.optim.Optimizer, settings: TeacherSettings, epoch: int) -> None:
