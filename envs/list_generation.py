@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from genrec.data import PAD, Catalogue, Sequences
 from genrec.metrics import Context, Floats, Slates
 from genrec.rewards.check import checked
-from genrec.rewards.reward import WeightedSum
+from genrec.rewards.reward import WeightedSum, require_times
 
 Observation = dict[str, NDArray[np.int32]]
 
@@ -23,7 +23,7 @@ class ListTask:
     """Whose lists to write, from which items, and what a list earns.
 
     Attributes:
-        histories: N histories, one a case, whole, oldest item first.
+        histories: N histories, one a case, whole, oldest item first, with times where the log has them.
         targets: (N,) the item that came next, 0 where it is unknown.
         catalogue: the V items with their training counts.
         reward: what a list earns; every term needs a name of its own.
@@ -81,6 +81,7 @@ class ListTask:
             raise ValueError(f"reward {self.reward.name} needs P(item | history): pass ListTask(probabilities=...)")
         if "targets" in self.reward.needs and not self.targets.any():
             raise ValueError(f"reward {self.reward.name} needs targets, but the target of every case is 0 (unknown)")
+        require_times(self.reward, self.histories)
 
 
 def list_context(task: ListTask, cases: Slates, group_size: int = 1, progress: float = 1.0) -> Context:

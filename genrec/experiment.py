@@ -26,7 +26,7 @@ from genrec.models.scorer import NeuralScorer
 from genrec.recipes import load_scorer, train_scorer
 from genrec.recommender import Recommender, Scorer, TopK
 from genrec.rerankers import Reranked, greedy
-from genrec.rewards import Relevance, WeightedSum, checked, parse, weighted
+from genrec.rewards import Relevance, WeightedSum, checked, parse, require_times, weighted
 
 ACCURACY = ("relevance", "ndcg")
 TRAINERS = {  # align.agent -> module with ``train``, and the extra that its libraries come with
@@ -99,6 +99,7 @@ def align(bench: Bench, rewards: Sequence[str], teacher: Path | None, student: P
     """
     names = complete_specs(rewards, bench.settings.align.accuracy, bench.settings.align.weight)
     reward = weighted(names)
+    require_times(reward, bench.split.train)
     settings = bench.settings.align
     train = trainer(settings.agent)
     if teacher is None and student is not None:

@@ -67,6 +67,18 @@ class Context:
         """The history of each list."""
         return self.of_histories.take(self.rows)
 
+    @property
+    def of_times(self) -> NDArray[np.int64]:
+        """(M,) seconds, when the events of ``of_histories`` happened, aligned with their items.
+
+        The history ends with the last event before the list; when the list is asked for, and so when the target
+        happened, is not known.
+
+        Raises:
+            ValueError: if the log does not say when.
+        """
+        return self.of_histories.known_times()
+
     def probability(self, items: Slates) -> Floats:
         """(n, j) the teacher's calibrated P(item | history) of items (n, j).
 

@@ -81,11 +81,12 @@ def check_reward(
     """  # noqa: D301
     from genrec.bench import prepare
     from genrec.config import read_settings
-    from genrec.rewards import audit, parse, sample_lists
+    from genrec.rewards import audit, parse, require_times, sample_lists
 
     reward, _ = parse(target)
     bench = prepare(read_settings(None, change or [], dataset=dataset), quiet=True)
     parts, k = bench.split, bench.settings.k
+    require_times(reward, parts.valid.histories)
     chances = _chain(parts) if "probabilities" in reward.needs else None
     slates, context = sample_lists(parts.valid, parts.catalogue, k, lists, chances)
     found = audit(reward, slates, context)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from genrec.metrics import Floats
 from genrec.rerankers.pool import Pool, in_parts
-from genrec.rewards.reward import Reward, WeightedSum
+from genrec.rewards.reward import Reward, WeightedSum, require_times
 
 
 @runtime_checkable
@@ -48,7 +48,7 @@ def greedy(pool: Pool, k: int, reward: Reward) -> NDArray[np.int64]:
         (B, k) slates.
 
     Raises:
-        ValueError: if a pool holds fewer than k candidates.
+        ValueError: if a pool holds fewer than k candidates, or the reward needs times that are not known.
 
     >>> from genrec.data import Sequences, make_catalogue
     >>> from genrec.metrics import Context
@@ -58,6 +58,7 @@ def greedy(pool: Pool, k: int, reward: Reward) -> NDArray[np.int64]:
     >>> greedy(pool, 2, FunctionReward(lambda slates, context: slates % 3, "rest")).tolist()
     [[2, 1]]
     """
+    require_times(reward, pool.context.of_histories)
     return in_parts(pool, k, lambda part: _greedy(part, k, reward))
 
 
@@ -89,7 +90,7 @@ def greedy_ahead(pool: Pool, k: int, reward: Reward) -> NDArray[np.int64]:
         (B, k) slates.
 
     Raises:
-        ValueError: if a pool holds fewer than k candidates.
+        ValueError: if a pool holds fewer than k candidates, or the reward needs times that are not known.
 
     >>> from genrec.data import Sequences, make_catalogue
     >>> from genrec.metrics import Context
@@ -100,6 +101,7 @@ def greedy_ahead(pool: Pool, k: int, reward: Reward) -> NDArray[np.int64]:
     >>> greedy_ahead(pool, 2, odd).tolist()
     [[3, 1]]
     """
+    require_times(reward, pool.context.of_histories)
     return in_parts(pool, k, lambda part: _greedy_ahead(part, k, reward), items_each=k)
 
 

@@ -8,7 +8,7 @@ from genrec.rewards.novelty import Novelty
 from genrec.rewards.popularity import Popularity
 from genrec.rewards.registry import Entry, available, parse, resolve, reward, weighted
 from genrec.rewards.relevance import Relevance
-from genrec.rewards.reward import FunctionReward, Reward, WeightedSum
+from genrec.rewards.reward import FunctionReward, Reward, WeightedSum, require_times
 from genrec.rewards.terminal import Telescoped, Terminal, telescoped, terminal
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "checked",
     "located",
     "parse",
+    "require_times",
     "resolve",
     "reward",
     "sample_lists",

@@ -23,7 +23,7 @@ from genrec.rewards.relevance import Relevance
 from genrec.rewards.reward import FunctionReward, Reward, WeightedSum
 
 GROUP = "genrec.rewards"
-FACTS = frozenset({"targets", "probabilities"})
+FACTS = frozenset({"targets", "probabilities", "times"})
 BUILT_IN: dict[str, Reward] = {
     reward.name: reward for reward in (Ndcg(), Relevance(), Diversity(), Novelty(), Popularity())
 }
@@ -62,7 +62,7 @@ def reward(
     Args:
         function: the function, where used bare.
         name: of the reward; by default the function's name.
-        needs: "targets" and "probabilities", as far as the function reads them.
+        needs: "targets", "probabilities" and "times" (of the events of histories), as far as the function reads them.
 
     Raises:
         ValueError: for an unknown need.

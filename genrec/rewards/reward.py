@@ -6,6 +6,7 @@ from functools import reduce
 
 import numpy as np
 
+from genrec.data.sequences import Sequences
 from genrec.metrics import Context, Floats, Slates
 
 
@@ -29,7 +30,7 @@ class Reward:
 
     @property
     def needs(self) -> frozenset[str]:
-        """Optional facts the context must carry: "targets", "probabilities"."""
+        """Optional facts the context must carry: "targets", "probabilities", "times"."""
         return frozenset()
 
     def __call__(self, slates: Slates, context: Context) -> Floats:
@@ -61,6 +62,19 @@ class Reward:
         rows = np.repeat(np.arange(lists), width)
         longer = np.concatenate([slates[rows], candidates.reshape(-1, 1)], axis=1)
         return self(longer, context.take(rows))[:, -1].reshape(lists, width)
+
+
+def require_times(reward: Reward, histories: Sequences) -> None:
+    """Check that it is known when the events of histories happened, if a reward needs that.
+
+    Raises:
+        ValueError: naming the reward.
+    """
+    if "times" in reward.needs and histories.times is None:
+        raise ValueError(
+            f"reward {reward.name} needs to know when events happened, and this log has no timestamps: take a log with"
+            " a time column, or leave the reward out"
+        )
 
 
 @dataclass(frozen=True)

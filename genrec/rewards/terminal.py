@@ -78,7 +78,7 @@ def terminal(value: Value, name: str, needs: Iterable[str] = ()) -> Terminal:
     Args:
         value: slates (n, K), context -> (n,); called on whole lists only.
         name: of the reward.
-        needs: "targets" and "probabilities", as far as the function reads them.
+        needs: "targets", "probabilities" and "times", as far as the function reads them.
 
     >>> from genrec.data import Sequences, make_catalogue
     >>> context = Context(Sequences.from_lists([[]]), np.array([0]), make_catalogue(["a", "b", "c"]), k=3)
@@ -98,7 +98,7 @@ def telescoped(value: Value, name: str, needs: Iterable[str] = ()) -> Telescoped
     Args:
         value: slates (n, j), context -> (n,), for every length j = 1..K.
         name: of the reward.
-        needs: "targets" and "probabilities", as far as the function reads them.
+        needs: "targets", "probabilities" and "times", as far as the function reads them.
 
     >>> from genrec.data import Sequences, make_catalogue
     >>> context = Context(Sequences.from_lists([[]]), np.array([0]), make_catalogue(["a", "b", "c"]), k=3)
