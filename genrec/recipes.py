@@ -223,7 +223,7 @@ def train_scorer(
         name = settings.recipe
         if unread := changed(settings):
             given = ", ".join(f"teacher.{key}={value}" for key, value in unread.items())
-            runs.Logbook(None, "").say(f"warning: {name} has no settings of its own, so these change nothing: {given}")
+            runs.Logbook(None, "").warn(f"{name} has no settings of its own, so these change nothing: {given}")
         baseline = SEEDED[name].fit(split, seed=seed) if name in SEEDED else BASELINES[name].fit(split)
         baseline.save(folder)
         return baseline

@@ -1,4 +1,4 @@
-import inspect
+import re
 from functools import partial
 from pathlib import Path
 
@@ -9,26 +9,27 @@ from genrec import recipes, runs
 from genrec.config import TeacherSettings
 from genrec.data import Sequences, leave_one_out, synthetic
 from genrec.models import losses
+from genrec.models.axes import READERS
 from genrec.models.caser import Caser
 from genrec.models.gru import GRU
 from genrec.models.lambdarank import lambdarank
 from genrec.models.nextitnet import NextItNet
-from genrec.models.objectives import Masked, RecencySampled, Shifted
+from genrec.models.objectives import Batch, Last, Masked, RecencySampled, Shifted
 from genrec.models.scorer import Recipe
 from genrec.models.transformer import Block, LiGRBlock, SASRecBlock
 from genrec.recipes import BASELINES, RECIPES, build, load_scorer, train_scorer
 
 CPU = torch.device("cpu")
-TARGETS = torch.tensor([1, 2, 3])
+BATCH = Batch(torch.tensor([[1, 2], [3, 4]]), torch.tensor([0, 1, 2]), torch.tensor([7, 8, 9]))
 
 
 def made(name: str, num_items: int = 3416, **changes: object) -> Recipe:
-    settings = {"hidden_size": 8, "blocks": 1, "max_length": 5, "recipe": name} | changes
-    return build(num_items, TeacherSettings.model_validate(settings), seed=0)
+    small = {"hidden_size": 8, "max_length": 5, "recipe": name} | ({"blocks": 1} if name != "caser" else {})
+    return build(num_items, TeacherSettings.model_validate(small | changes), 0, torch.arange(num_items + 1))
 
 
 def drawn(recipe: Recipe) -> torch.Tensor | None:
-    return recipe.negatives(TARGETS, torch.Generator().manual_seed(0))
+    return recipe.negatives(BATCH, torch.Generator().manual_seed(0))
 
 
 def test_names():
@@ -112,7 +113,116 @@ def test_gsasrec_takes_beta_from_the_catalogue_and_the_negatives(changes: dict, 
 @pytest.mark.parametrize("name", ["sasrec", "gsasrec"])
 def test_negatives_may_be_shared_and_their_number_chosen(name: str):
     assert drawn(made(name, num_negatives=7)).shape == (3, 7)
-    assert drawn(made(name, num_negatives=7, shared_negatives=True)).shape == (7,)
+    assert drawn(made(name, num_negatives=7, shared_negatives="batch")).shape == (7,)
+    first, second, other = drawn(made(name, num_negatives=7, shared_negatives="sequence")).tolist()
+    assert first == second != other
+
+
+def test_a_setting_changes_an_axis_and_leaves_the_others():
+    recipe = made("sasrec", loss="softmax", negatives="uniform", num_negatives=256)
+    assert (recipe.scorer.objective, recipe.loss, drawn(recipe).shape) == (Shifted(), losses.softmax, (3, 256))
+    assert recipe.log_expected is None
+    recipe = made("bert4rec", negatives="uniform", loss="bce", num_negatives=1)
+    assert not recipe.scorer.backbone.causal
+    assert (recipe.scorer.objective, recipe.loss, drawn(recipe).shape) == (Masked(), losses.bce, (3, 1))
+    recipe = made("gru4rec", objective="last", loss="bpr", negatives="popular", num_negatives=4)
+    assert type(recipe.scorer.backbone) is GRU
+    assert (recipe.scorer.objective, recipe.loss, drawn(recipe).shape) == (Last(), losses.bpr, (3, 4))
+    recipe = made("sasrec", loss="lambdarank", negatives="catalogue")
+    assert (recipe.scorer.objective, recipe.loss, drawn(recipe)) == (Shifted(), lambdarank, None)
+
+
+def test_settings_of_an_axis_reach_it():
+    recipe = made("bert4rec", mask_share=0.3, last_mask_share=0.4)
+    assert recipe.scorer.objective == Masked(share=0.3, last_share=0.4)
+    assert made("sasrec_rss", rss_power=2.0).scorer.objective == RecencySampled(power=2.0)
+    in_batch = drawn(made("sasrec", negatives="in_batch", num_negatives=50))
+    assert set(in_batch.flatten().tolist()) == {7, 8, 9}
+    by_square = made("sasrec", negatives="popular", popularity_power=2.0, num_items=2).negatives.proposal
+    assert by_square.log_q.exp().tolist() == [0, pytest.approx(0.2), pytest.approx(0.8)]
+    kept = drawn(made("sasrec", num_negatives=500, reject_history=True, num_items=9))
+    assert {1, 2, 7, 8} - set(kept[0].tolist()) == {1, 2, 8}  # its own target stands for what was rejected
+
+
+def test_logq_is_how_often_each_item_is_expected():
+    recipe = made("sasrec", loss="softmax", negatives="in_batch", num_negatives=3, logq=True, num_items=3)
+    assert recipe.log_expected.exp().tolist() == [0, pytest.approx(0.5), pytest.approx(1), pytest.approx(1.5)]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("sasrec", {"objective": "masked"}, "choose teacher.recipe=bert4rec, or teacher.objective=shifted"),
+        ("gru4rec", {"objective": "masked"}, "this backbone sees only what came before"),
+        ("bert4rec", {"objective": "shifted"}, "choose teacher.objective=masked, last or recency, or teacher.recipe="),
+        ("sasrec", {"objective": "recency"}, "choose teacher.negatives=catalogue, or teacher.objective=last"),
+        ("sasrec_rss", {"negatives": "popular"}, "and popular negatives are drawn for one item"),
+        ("sasrec_softmax", {"loss": "gbce"}, "choose teacher.loss=bce, or teacher.negatives=uniform"),
+        ("sasrec_softmax", {"negatives": "in_batch"}, "how many in_batch negatives? Set teacher.num_negatives"),
+        ("sasrec", {"shared_negatives": "batch", "reject_history": True}, "set teacher.shared_negatives=sequence"),
+    ],
+)
+def test_choices_that_do_not_fit_are_refused_with_a_way_out(name: str, changes: dict, message: str):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        made(name, **changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        (
+            "sasrec",
+            {"mask_share": 0.3},
+            "teacher.mask_share=0.3 counts only with objective masked, and here it is shift",
+        ),
+        (
+            "sasrec",
+            {"t": 0.5},
+            "teacher.t=0.5 counts only with loss gbce, and here it is bce: choose teacher.loss=gbce",
+        ),
+        ("gru4rec", {"heads": 2}, "backbone causal or bidirectional or tisasrec, and here it is gru: choose another"),
+        ("caser", {"blocks": 3}, "teacher.blocks=3 counts only with backbone"),
+        ("sasrec_softmax", {"num_negatives": 9}, "counts only with negatives uniform or popular or in_batch, and here"),
+        ("sasrec", {"logq": True}, "teacher.logq=True counts only with loss softmax, and here it is bce"),
+        (
+            "gsasrec",
+            {"popularity_power": 0.5},
+            "choose teacher.negatives=popular, or leave teacher.popularity_power out",
+        ),
+        ("sasrec", {"splits": 4}, "choose teacher.embedding=recjpq"),
+        ("sasrec_rss", {"rss_power": 1.0, "rss_decay": 0.5}, "teacher.rss_power replaces teacher.rss_decay"),
+    ],
+)
+def test_a_setting_that_nothing_reads_is_refused(name: str, changes: dict, message: str):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        made(name, **changes)
+
+
+def test_all_problems_are_told_at_once():
+    with pytest.raises(ValueError, match="sasrec: the masked objective") as caught:
+        made("sasrec", objective="masked", t=0.5, logq=True)
+    assert len(str(caught.value).splitlines()) == 3
+
+
+def test_every_setting_of_an_axis_is_a_setting():
+    assert set(READERS) < set(TeacherSettings.model_fields)
+
+
+def test_a_baseline_says_which_settings_change_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    split = leave_one_out(synthetic.chain(40, 15, 6, 0.1, seed=0))
+    settings = TeacherSettings(recipe="popularity", epochs=3)
+    train_scorer(split, settings, 0, CPU, tmp_path, quiet=True)
+    assert "warning: popularity has no settings of its own, so these change nothing: teacher.epochs=3" in (
+        capsys.readouterr().err
+    )
+    train_scorer(split, TeacherSettings(recipe="popularity"), 0, CPU, tmp_path, quiet=True)
+    assert not capsys.readouterr().err
+
+
+def test_negatives_that_need_counts_ask_for_them():
+    settings = TeacherSettings(recipe="sasrec", negatives="popular")
+    with pytest.raises(ValueError, match="popular negatives need the counts of training events"):
+        build(9, settings, seed=0)
 
 
 def test_sizes_come_from_the_settings():
@@ -178,8 +288,3 @@ def test_training_ends_without_a_checkpoint_and_goes_on_from_one(tmp_path: Path,
     monkeypatch.setattr(recipes, "fit", fit)
     again = train_scorer(split, settings, 0, CPU, tmp_path / "cut", quiet=True)
     torch.testing.assert_close(again.score(histories), expected, rtol=0, atol=0)
-
-
-def test_a_recipe_is_short():
-    for function in RECIPES.values():
-        assert len(inspect.getsource(function).splitlines()) <= 12

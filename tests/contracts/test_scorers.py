@@ -41,6 +41,8 @@ def log(randomness: float) -> Split:
 
 
 def settings(name: str, **changes: object) -> TeacherSettings:
+    if name in BASELINES:
+        return TeacherSettings(recipe=name)
     small = {
         "recipe": name,
         "hidden_size": 32,
@@ -52,6 +54,8 @@ def settings(name: str, **changes: object) -> TeacherSettings:
         "tokens_per_step": 256,
         "evaluate_every": 4,
     }
+    if name == "caser":
+        del small["blocks"]
     return TeacherSettings.model_validate(small | CHANGES.get(name, {}) | changes)
 
 
@@ -143,6 +147,42 @@ def test_other_transformer_blocks_learn_the_chain(block: str, tmp_path: Path) ->
     gain, first = ndcg(train_scorer(log(0.05), chosen, seed=0, device=CPU, folder=tmp_path, quiet=True), 0.05)
     assert gain > 3 * CHANCE
     assert first > 0.5
+
+
+COMBINATIONS = {
+    "sampled softmax": {"recipe": "sasrec", "loss": "softmax", "num_negatives": 8},
+    "logq, popular": {
+        **{"recipe": "sasrec", "loss": "softmax", "negatives": "popular", "num_negatives": 8, "logq": True},
+        **{"popularity_power": 0.5, "shared_negatives": "batch"},
+    },
+    "logq, in batch": {
+        **{"recipe": "sasrec", "loss": "softmax", "negatives": "in_batch", "num_negatives": 8, "logq": True},
+        **{"shared_negatives": "batch"},
+    },
+    "a sequence's negatives": {
+        **{"recipe": "gsasrec", "num_negatives": 8, "shared_negatives": "sequence", "reject_history": True}
+    },
+    "bpr": {"recipe": "gru4rec", "negatives": "uniform", "num_negatives": 8, "loss": "bpr"},
+    "lambdarank": {"recipe": "sasrec", "negatives": "catalogue", "loss": "lambdarank"},
+    "encoder with sampling": {**{"recipe": "bert4rec", "negatives": "uniform", "num_negatives": 16, "epochs": 24}},
+    "encoder, last": {"recipe": "bert4rec", "objective": "last", "epochs": 24},
+    "power of recency": {"recipe": "gru4rec", "objective": "recency", "rss_power": 8.0, "epochs": 16},
+}
+
+
+@pytest.mark.parametrize("combination", COMBINATIONS)
+def test_combinations_learn_the_chain_and_no_noise(combination: str, tmp_path: Path) -> None:
+    given = COMBINATIONS[combination]
+    for randomness in (0.05, 1.0):
+        chosen = settings(**{"name": given["recipe"], **given})
+        folder = tmp_path / str(randomness)
+        scorer = train_scorer(log(randomness), chosen, seed=0, device=CPU, folder=folder, quiet=True)
+        gain, first = ndcg(scorer, randomness)
+        if randomness == 1:
+            assert gain < CHANCE + 4 * SPREAD
+        else:
+            assert gain > 3 * CHANCE
+            assert first > 0.5
 
 
 @every_scorer

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from functools import partial
+from itertools import product
 
 import numpy as np
 import pytest
@@ -9,11 +10,12 @@ from torch.nn import functional
 from genrec.data import Sequences
 from genrec.models import losses, negatives
 from genrec.models.embeddings import Table
-from genrec.models.objectives import Masked, Objective, RecencySampled, Shifted
+from genrec.models.objectives import Batch, Masked, Objective, RecencySampled, Shifted
 from genrec.models.scorer import NeuralScorer, Recipe
 from genrec.models.transformer import Transformer
 
 V, T, D = 30, 6, 8
+UNIFORM = partial(negatives.Sampled, negatives.uniform(V))
 BOTH = pytest.mark.parametrize("objective", [Shifted(), Masked()], ids=["causal", "bidirectional"])
 
 
@@ -59,10 +61,10 @@ def in_turn(ids: torch.Tensor) -> negatives.Negatives:
     """Negatives drawn beforehand: the next rows of ``ids`` at every call."""
     handed = 0
 
-    def take(targets: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def take(batch: Batch, generator: torch.Generator) -> torch.Tensor:
         nonlocal handed
-        handed += len(targets)
-        return ids[handed - len(targets) : handed]
+        handed += len(batch.targets)
+        return ids[handed - len(batch.targets) : handed]
 
     return take
 
@@ -91,7 +93,7 @@ def test_chunks_give_the_gradients_of_one_pass(objective, loss, kind, chunk):
     draws = {
         "catalogue": negatives.catalogue,
         "uniform": in_turn(ids),
-        "shared": lambda targets, generator: ids,
+        "shared": lambda batch, generator: ids,
     }[kind]
     ours, reference = LOSSES[loss]
     recipe = Recipe(scorer(objective), draws, ours)
@@ -115,6 +117,72 @@ def test_a_negative_that_is_the_target_is_no_candidate():
         assert barred == ([first, [False, False, True, True]])
 
 
+def corrected(scores: list[float], log_expected: torch.Tensor | None) -> Recipe:
+    """A recipe whose items have these scores for the state [1.0], item 1 first."""
+    table = Table(len(scores), 1)
+    with torch.no_grad():
+        table.weight[1:-1, 0] = torch.tensor(scores)
+    model = NeuralScorer(table, torch.nn.Identity(), Shifted(), T)
+    return Recipe(model, negatives.catalogue, losses.softmax, log_expected)
+
+
+def test_logq_by_hand():
+    expected = torch.tensor([-torch.inf, 0.693147, -0.693147, -0.693147])  # item 1 twice, 2 and 3 every other time
+    recipe = corrected([1.0, 2.0, 3.0], expected)
+    hidden, targets = torch.ones(2, 1), torch.tensor([3, 1])
+    half, double = 2 + 0.693147, 1 - 0.693147
+    for ids in (torch.tensor([1, 2, 3]), torch.tensor([[1, 2, 3], [1, 2, 3]])):
+        scores, positive = recipe.compare(hidden, targets, ids)
+        wanted = [[3, double, half, -torch.inf], [1, -torch.inf, half, 3 + 0.693147]]
+        torch.testing.assert_close(scores, torch.tensor(wanted))
+        assert positive.tolist() == [0, 0]
+        # exp 3 / (exp 3 + exp 1 / 2 + 2 exp 2) and exp 1 / (exp 1 + 2 exp 2 + 2 exp 3)
+        losses_by_hand = (-np.log(20.085537 / 36.222791) - np.log(2.718282 / 57.667469)) / 2
+        assert float(losses.softmax(scores, positive).detach()) == pytest.approx(losses_by_hand, abs=1e-5)
+
+
+@pytest.mark.parametrize("q", [[0.25, 0.25, 0.25, 0.25], [0.1, 0.5, 0.1, 0.3]])
+@pytest.mark.parametrize("shared", [False, True])
+def test_logq_sums_to_the_catalogue_on_average_over_all_draws(q, shared):
+    s, k, target = [0.5, -1.0, 2.0, 0.1], 2, 3
+    recipe = corrected(s, torch.tensor([-np.inf, *(np.log(k * p) for p in q)], dtype=torch.float32))
+    total = 0.0
+    for drawn in product(range(4), repeat=k):
+        ids = torch.tensor(drawn) + 1
+        scores, _ = recipe.compare(torch.ones(1, 1), torch.tensor([target]), ids if shared else ids[None])
+        total += np.prod([q[i] for i in drawn]) * float(scores.detach().double().exp().sum())
+    assert total == pytest.approx(np.exp(np.float64(s)).sum(), rel=1e-6)
+
+
+def test_logq_of_uniform_negatives_is_the_same_constant_for_each():
+    sampled = UNIFORM(3)
+    plain = Recipe(scorer(Shifted()), sampled, losses.softmax)
+    hidden, targets = torch.randn(2, D), torch.tensor([4, 7])
+    for ids in (torch.tensor([[4, 9, 1], [4, 7, 5]]), torch.tensor([4, 9, 7])):
+        before, _ = plain.compare(hidden, targets, ids)
+        after, _ = replace(plain, log_expected=sampled.log_expected).compare(hidden, targets, ids)
+        torch.testing.assert_close(after[:, 0], before[:, 0])
+        torch.testing.assert_close(after[:, 1:], before[:, 1:] + 2.302585)  # log(30 / 3)
+
+
+@pytest.mark.parametrize("shared", [False, "sequence", "batch"])
+def test_logq_training_against_float64(shared):
+    counts = torch.arange(V + 1)
+    sampled = negatives.Sampled(negatives.popular(counts, 0.5), 7, shared)
+    batch = batch_of(Shifted())
+    recipe = Recipe(scorer(Shifted()), sampled, losses.softmax, sampled.log_expected)
+    value = recipe.step(batch, torch.Generator().manual_seed(3), 4)
+    ids = sampled(batch, torch.Generator().manual_seed(3)).expand(len(batch.targets), -1).numpy()
+    states = recipe.scorer.states(batch.inputs, batch.rows).detach().double().numpy()
+    weight = recipe.scorer.embedding.weight.detach().double().numpy()
+    roots, terms = np.sqrt(np.arange(V + 1)), []
+    for state, target, drawn in zip(states, batch.targets.tolist(), ids, strict=True):
+        others = sum(np.exp(weight[j] @ state) / (7 * roots[j] / roots.sum()) for j in drawn if j != target)
+        positive = np.exp(weight[target] @ state)
+        terms.append(-np.log(positive / (positive + others)))
+    assert value == pytest.approx(np.mean(terms), rel=1e-5)
+
+
 @pytest.mark.parametrize("chunk", [1, 3, 100])
 def test_sets_of_targets_in_chunks_give_the_gradients_of_one_pass(chunk):
     objective = RecencySampled(share=0.5)
@@ -132,9 +200,9 @@ def test_sets_of_targets_in_chunks_give_the_gradients_of_one_pass(chunk):
         torch.testing.assert_close(chunked[name], gradient, atol=1e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize("draw", [negatives.uniform(V, 3), negatives.shared_uniform(V, 3), negatives.in_batch(3)])
-def test_sets_of_targets_have_no_sampled_negatives(draw):
-    recipe = Recipe(scorer(RecencySampled()), draw, losses.bce)
+@pytest.mark.parametrize("shared", [False, "sequence", "batch"])
+def test_sets_of_targets_have_no_sampled_negatives(shared):
+    recipe = Recipe(scorer(RecencySampled()), UNIFORM(3, shared), losses.bce)
     with pytest.raises(ValueError, match=r"sets of targets need negatives\.catalogue"):
         recipe.step(batch_of(RecencySampled()), torch.Generator(), 4)
 
@@ -152,7 +220,7 @@ def test_gradients_accumulate_as_autograd_does():
 
 def test_the_generator_decides_the_negatives():
     batch = batch_of(Shifted())
-    recipe = Recipe(scorer(Shifted()), negatives.uniform(V, 3), losses.bce)
+    recipe = Recipe(scorer(Shifted()), UNIFORM(3), losses.bce)
     values = [recipe.step(batch, torch.Generator().manual_seed(seed), 4) for seed in (1, 1, 2)]
     assert values[0] == values[1] != values[2]
 
