@@ -1,6 +1,8 @@
 """The wheel, installed outside the checkout, is the whole product. Runs where GENREC_WHEEL names a built wheel."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -12,6 +14,25 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 WHEEL = os.environ.get("GENREC_WHEEL", "")
+
+BROKEN = """
+[build-system]
+requires = ["setuptools"]
+build-backend = "setuptools.build_meta"
+[project]
+name = "broken-reward"
+version = "6.5"
+[project.entry-points."genrec.rewards"]
+broken = "broken_reward:anything"
+[tool.setuptools]
+py-modules = ["broken_reward"]
+"""
+TINY = """
+dataset: demo
+teacher: {recipe: popularity}
+student: {hidden_size: 16, blocks: 1, heads: 2, max_length: 10, lessons: 100, pool: 15, epochs: 1}
+align: {warm_start: 60, updates: 2, histories: 4, group_size: 2, evaluate_every: 2}
+"""
 
 pytestmark = pytest.mark.skipif(not WHEEL, reason="GENREC_WHEEL names no wheel: python -m build; .ci/run does it")
 
@@ -40,9 +61,29 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bin"
 
 
-def outside(command: list[str], folder: Path) -> str:
+@pytest.fixture(scope="module")
+def plugged(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same environment with the example's reward plugin, and a plugin that cannot be imported beside it."""
+    good = tmp_path_factory.mktemp("plugins") / "good"
+    shutil.copytree(ROOT / "examples" / "reward-plugin", good)
+    broken = good.parent / "broken"
+    broken.mkdir()
+    (broken / "pyproject.toml").write_text(BROKEN)
+    (broken / "broken_reward.py").write_text("import a_module_that_is_not_there\n")
+    pip = [sys.executable, "-m", "pip", "--python", str(installed / "python"), "install", "--quiet"]
+    for folder in (good, broken):
+        offline = ["--no-deps", "--no-index", "--no-build-isolation", str(folder)]
+        subprocess.run([*pip, *offline], check=True, timeout=120)
+    return installed
+
+
+def process(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def outside(command: list[str], folder: Path) -> str:
+    run = process(command, folder)
     assert run.returncode == 0, run.stderr
     return run.stdout
 
@@ -82,3 +123,31 @@ def test_configurations_are_readable(installed, tmp_path):
 
 def test_the_command_answers(installed, tmp_path):
     assert "Usage" in outside([str(installed / "genrec"), "--help"], tmp_path)
+
+
+def test_a_plugin_beside_the_wheel_aligns_and_a_broken_one_does_no_harm(plugged, tmp_path):
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    genrec = str(plugged / "genrec")
+    listed = process([genrec, "rewards", "list", "--json"], tmp_path)
+    assert listed.returncode == 0, listed.stderr
+    assert "warning: plugin 'broken' of broken-reward 6.5 (broken_reward:anything) is left out" in listed.stderr
+    rows = {row["name"]: row for row in json.loads(listed.stdout)}
+    assert rows["genre-coverage"]["origin"].startswith("genrec-genre-coverage 0.1.0 ")
+    assert "No module named 'a_module_that_is_not_there'" in rows["broken"]["error"]
+
+    outside([genrec, "rewards", "check", "genre-coverage", "--lists", "50"], tmp_path)
+    outside([genrec, "align", "-c", "tiny.yaml", "-r", "genre-coverage=0.5", "-o", "run", "--quiet"], tmp_path)
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["rewards"] == ["relevance=1", "genre-coverage=0.5"]
+    assert 0 < run["valid"]["genre-coverage@10"] <= 1
+
+    refused = process([genrec, "align", "-c", "tiny.yaml", "-r", "broken", "-o", "other"], tmp_path)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error: reward 'broken' of broken-reward 6.5 (broken_reward:anything) cannot be")
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_plugins_own_tests_pass_where_it_is_installed(plugged, tmp_path):
+    tests = tmp_path / "tests"
+    shutil.copytree(ROOT / "examples" / "reward-plugin" / "tests", tests)
+    assert "4 passed" in outside([str(plugged / "python"), "-m", "pytest", "-q", str(tests)], tmp_path)

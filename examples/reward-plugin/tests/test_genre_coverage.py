@@ -1,0 +1,40 @@
+"""What the reward pays, worked out by hand, and that genrec has nothing to say against it."""
+
+import numpy as np
+import pytest
+from genre_coverage import genre_coverage
+
+from genrec.data import Cases, Sequences, leave_one_out, load, make_catalogue
+from genrec.metrics import Context
+from genrec.rewards import audit, resolve, sample_lists
+
+
+def test_by_hand():
+    """Of three genres, the first film has one, the second brings another, the third nothing new."""
+    films = {"heist": ["crime"], "alibi": ["crime", "drama"], "verdict": ["drama"], "orbit": ["sci-fi"]}
+    context = Context(Sequences.from_lists([[]]), np.array([0]), make_catalogue(list(films), features=films), k=3)
+    assert genre_coverage(np.array([[1, 2, 3]]), context)[0] == pytest.approx([1 / 3, 1 / 3, 0])
+    assert genre_coverage(np.array([[4, 2, 1]]), context).sum() == pytest.approx(1)
+
+
+def test_a_catalogue_without_genres_earns_nothing():
+    """And divides by no zero."""
+    context = Context(Sequences.from_lists([[]]), np.array([0]), make_catalogue(["a", "b"]), k=2)
+    assert genre_coverage(np.array([[1, 2]]), context).tolist() == [[0, 0]]
+
+
+def test_it_keeps_the_contract():
+    """The same as `genrec rewards check genre-coverage`."""
+    split = leave_one_out(load("demo").dataset)
+    cases: Cases = split.valid
+    found = audit(genre_coverage, *sample_lists(cases, split.catalogue, k=10, count=200))
+    assert found.passed, [finding for finding in found.findings if not finding.passed]
+
+
+def test_genrec_finds_it_by_name():
+    """Only where this package is installed."""
+    try:
+        found = resolve("genre-coverage")
+    except ValueError:
+        pytest.skip("genrec-genre-coverage is not installed: pip install .")
+    assert found is genre_coverage
