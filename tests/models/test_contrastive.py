@@ -206,6 +206,16 @@ def test_a_recipe_with_a_second_loss_learns_the_chain(recipe: str, contrastive: 
     assert evaluate(TopK(scorer), SPLIT.test, SPLIT.catalogue).means["recall@1"] > 0.5
 
 
+def test_a_training_takes_the_second_loss_in(tmp_path: Path):
+    """Only masked views ever train the MASK vector of a causal recipe."""
+    start = build(36, settings("sasrec_softmax", "none"), seed=0).scorer.embedding.weight
+    for name, trained in (("none", False), ("cl4srec", True)):
+        chosen = settings("sasrec_softmax", name, epochs=1)
+        weight = train_scorer(SPLIT, chosen, 0, CPU, tmp_path / name, quiet=True).embedding.weight
+        assert torch.equal(weight[37], start[37]) is not trained
+        assert not torch.equal(weight[1:37], start[1:37])
+
+
 def contrast(name: str, scorer: NeuralScorer, weight: float = 0.1) -> Contrast:
     chosen = settings("sasrec_softmax", name, contrastive_weight=weight, contrastive_temperature=0.5)
     made = contrast_of(chosen, SPLIT.train, scorer.embedding.mask_id)

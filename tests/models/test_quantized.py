@@ -160,8 +160,10 @@ def test_the_index_follows_the_codes():
     assert embedding.index() is embedding.index()
     embedding.assign(torch.tensor([CODES[n] for n in (0, 4, 3, 2, 1)], dtype=torch.uint8))  # the items in reverse
     assert embedding.top_k(STATES, 2)[1].tolist() == [[1, 2], [1, 4]]
+    assert embedding.index().having(1, torch.tensor([2])).tolist() == [1]
     embedding.load_state_dict(by_hand().state_dict())
     assert embedding.top_k(STATES, 2)[1].tolist() == [[3, 4], [1, 4]]
+    assert embedding.index().having(1, torch.tensor([2])).tolist() == [4]
     assert sorted(embedding.state_dict()) == ["centroids", "codes", "mask_vector"]
 
 
