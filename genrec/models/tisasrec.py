@@ -52,14 +52,14 @@ class TiSASRec(nn.Module):
 
         Args:
             vectors: (B, T, D) item vectors, padded on the right, which a causal model never looks at.
-            mask: (B, T) True at real items.
+            mask: (B, T) True at real items; not read.
             times: (B, T) int64, when they happened, oldest first.
 
         Returns:
             (B, T, D).
         """
         length = vectors.shape[1]
-        apart = intervals(times, mask, self.max_interval)
+        apart = intervals(times, self.max_interval)
         positions = self.key_position[:length], self.value_position[:length]
         x = self.dropout(vectors * self.scale)
         for block in self.blocks:
@@ -97,22 +97,21 @@ class TimedBlock(nn.Module):
         return x + self.dropout(self.down(functional.gelu(self.up(self.forward_norm(x)))))  # type: ignore[no-any-return]
 
 
-def intervals(times: torch.Tensor, mask: torch.Tensor, max_interval: int) -> torch.Tensor:
+def intervals(times: torch.Tensor, max_interval: int) -> torch.Tensor:
     """(B, T, T) int64 clipped intervals r_ij in units of the smallest one up to i; 0 where j > i.
 
     r_ij = min(L, ⌊|t_i − t_j| / g_i⌋), g_i the smallest non-zero |t_j − t_{j−1}| with j ≤ i [Li et al. 2020, §3].
 
     Args:
-        times: (B, T) int64, when events happened, oldest first.
-        mask: (B, T) True at real items.
+        times: (B, T) int64, when events happened, oldest first; padding on the right changes nothing before it.
         max_interval: L.
 
     >>> times = torch.tensor([[100, 100, 130, 150, 290]])
-    >>> intervals(times, times > 0, max_interval=7)[0].tolist()  # units: none, none, 30, 20, 20 seconds
+    >>> intervals(times, max_interval=7)[0].tolist()  # units: none, none, 30, 20, 20 seconds
     [[0, 0, 0, 0, 0], [0, 0, 0, 0, 0], [1, 1, 0, 0, 0], [2, 2, 1, 0, 0], [7, 7, 7, 7, 0]]
     """
     gap = functional.pad((times[:, 1:] - times[:, :-1]).abs(), (1, 0))
-    unit = gap.masked_fill((gap == 0) | ~mask, NEVER).cummin(dim=1).values
+    unit = gap.masked_fill(gap == 0, NEVER).cummin(dim=1).values
     apart = (times[:, :, None] - times[:, None, :]).abs().tril_()
     return apart.div_(unit[:, :, None], rounding_mode="floor").clamp_(max=max_interval)
 

@@ -53,14 +53,14 @@ def naive_intervals(times: list[int], longest: int) -> list[list[int]]:
 
 def test_intervals_pair_by_pair():
     expected = [naive_intervals(row, LONGEST) for row in TIMES.tolist()]
-    assert intervals(TIMES, ALL, LONGEST).tolist() == expected
-    assert intervals(TIMES + 10**9, ALL, LONGEST).tolist() == expected, "only differences count"
-    assert intervals(TIMES * 60, ALL, LONGEST).tolist() == expected, "each user has a unit of time of their own"
+    assert intervals(TIMES, LONGEST).tolist() == expected
+    assert intervals(TIMES + 10**9, LONGEST).tolist() == expected, "only differences count"
+    assert intervals(TIMES * 60, LONGEST).tolist() == expected, "each user has a unit of time of their own"
 
 
 def test_intervals_of_padded_rows_are_those_of_the_short_ones():
     mask = torch.arange(T) < torch.tensor([[4], [1], [0]])
-    found = intervals(TIMES * mask, mask, LONGEST)
+    found = intervals(TIMES * mask, LONGEST)
     assert found[0, :4, :4].tolist() == naive_intervals(TIMES[0, :4].tolist(), LONGEST)
     assert found.min() >= 0
     assert found.max() <= LONGEST
