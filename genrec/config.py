@@ -122,7 +122,7 @@ class TeacherSettings(_Model):
     evaluate_every: Count = 2
     """Epochs between validations."""
     patience: Count = 10
-    """Validations without a better NDCG@10 before stopping."""
+    """Validations without a better NDCG@10 before stopping, counted once a teacher is above popularity."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Decoupled weight decay."""
     bf16: bool = True
@@ -211,8 +211,11 @@ class CompareSettings(_Model):
     """Points of each re-ranker's grid."""
     candidates: Count = 200
     """Items a re-ranker may choose from: the teacher's best."""
-    highest: Positive = 4.0
-    """Largest weight of the reward for the greedy re-ranker, in units of the aligned policy's weight."""
+    highest: Positive = 16.0
+    """Largest weight of the reward for the greedy re-ranker, in units of the aligned policy's weight, before the last
+    one, which is the reward alone."""
+    resamples: Count = 2000
+    """Draws of the users for intervals and tests by bootstrap."""
 
 
 class Settings(_Model):
