@@ -75,27 +75,17 @@ def train(
         Interrupted: after Ctrl-C, once the checkpoint is saved.
         RewardError: when a reward raises or gives something else than finite gains; the last checkpoint stays.
     """
-    _, infos = env.reset(seed=seed)
-    group_size = env.num_envs // len(infos["histories"])
-    _require_expressible(settings, env.num_envs, group_size)
-    student = ListModel(copy.deepcopy(policy)).train(False).requires_grad_(False) if settings.kl else None
-    optimizer = torch.optim.AdamW(policy.parameters(), lr=settings.learning_rate, weight_decay=0.0)
+    _require_expressible(settings, env.num_envs)
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng())
-        stack.enter_context(_trl_warnings_silenced())
         log = stack.enter_context(runs.Logbook(folder, "align", quiet))
-        watch = Watch(policy, optimizer, validate, settings, log, stack.enter_context(runs.interruptible()))
+        watch = Watch(policy, validate, settings, log, stack.enter_context(runs.interruptible()))
         watch.bar = stack.enter_context(log.progress(settings.updates, watch.start))
         watch.arrive(watch.start)
         if watch.start < settings.updates and not watch.stop.requested:
-            place = str(folder or stack.enter_context(tempfile.TemporaryDirectory()))
-            arguments = _arguments(settings, env.num_envs, group_size, k, seed, policy.device, place)
-            arguments.max_steps = (settings.updates - watch.start) * watch.steps
-            arguments.reward_weights = list(infos["reward_weights"].values())
-            writer = ListWriter(policy, env, settings, k, seed, watch.update)
-            trainer = _trainer(policy, list(infos["reward_weights"]), arguments, optimizer, watch, writer)
-            trainer.beta, trainer.ref_model = settings.kl, student  # TRL itself would load the student from a hub
-            trainer.train()
+            stack.enter_context(_trl_warnings_silenced())
+            place = stack.enter_context(tempfile.TemporaryDirectory())  # TRL insists on one
+            grpo(watch, env, k, seed, place).train()
     if watch.stop.requested:
         at = watch.progress["update"] + 1
         raise runs.Interrupted(f"stopped before update {at}; the same command goes on from there")
@@ -104,7 +94,7 @@ def train(
     return dict(watch.progress["best"])
 
 
-def _require_expressible(settings: AlignSettings, lists: int, group_size: int) -> None:
+def _require_expressible(settings: AlignSettings, lists: int) -> None:
     """Say which settings GRPO has no place for.
 
     Raises:
@@ -117,7 +107,7 @@ def _require_expressible(settings: AlignSettings, lists: int, group_size: int) -
             f"TRL pays a list at its end, where a discount of {settings.discount:g} has no place: set align.discount=1,"
             " or train with --agent ppo"
         )
-    if group_size < 2:
+    if settings.group_size < 2:
         raise ValueError("GRPO compares the lists of a history: raise align.group_size to 2 or more")
     if lists % settings.minibatches:
         raise ValueError(
@@ -134,23 +124,21 @@ def _trl_warnings_silenced() -> Iterator[None]:
         yield
 
 
-def _arguments(
-    settings: AlignSettings, lists: int, group_size: int, k: int, seed: int, device: torch.device, place: str
-) -> GRPOConfig:
+def _arguments(settings: AlignSettings, lists: int, k: int, seed: int, device: torch.device, place: str) -> GRPOConfig:
     """Our settings in TRL's words; nothing is reported, saved or printed by TRL."""
     return GRPOConfig(
         output_dir=place,
-        max_steps=1,
         per_device_train_batch_size=lists // settings.minibatches,
         steps_per_generation=settings.minibatches,
         gradient_accumulation_steps=1,
-        num_generations=group_size,
+        num_generations=settings.group_size,
         num_iterations=settings.epochs,
         max_completion_length=k,
         epsilon=settings.clip,
         entropy_coef=settings.entropy,
         loss_type="grpo",
         scale_rewards="group",
+        use_bias_correction_kl=False,  # the penalty of the paper, and of our PPO
         learning_rate=settings.learning_rate,
         weight_decay=0.0,
         max_grad_norm=1.0,
@@ -174,28 +162,36 @@ class _Trainer(GRPOTrainer):  # type: ignore[misc]
         """Nothing leaves the machine."""
 
 
-def _trainer(
-    policy: GPTRec,
-    terms: list[str],
-    arguments: GRPOConfig,
-    optimizer: torch.optim.Optimizer,
-    watch: "Watch",
-    writer: "ListWriter",
-) -> GRPOTrainer:
-    """TRL's trainer around our parts. The dataset only counts: the environment draws the histories."""
+def grpo(watch: "Watch", env: VectorEnv[Any, Any, Any], k: int, seed: int, place: str) -> GRPOTrainer:
+    """TRL's trainer around our parts, ready for ``train``. Its data only count: the environment draws the histories.
+
+    Args:
+        watch: knows the policy, the optimiser and the settings.
+        env: of the lists.
+        k: list length.
+        seed: of everything random.
+        place: a folder that TRL makes.
+    """
+    policy, settings = watch.policy, watch.settings
+    _, infos = env.reset(seed=seed)
+    weights: dict[str, float] = infos["reward_weights"]
+    arguments = _arguments(settings, env.num_envs, k, seed, policy.device, place)
+    arguments.max_steps = (settings.updates - watch.start) * watch.steps
+    arguments.reward_weights = list(weights.values())
+    prompts = [""] * (len(infos["histories"]) * (settings.updates - watch.start))
     model = ListModel(policy)
-    rows = arguments.generation_batch_size // arguments.num_generations * arguments.max_steps // watch.steps
     trainer = _Trainer(
         model,
-        reward_funcs=[_reward_function(term) for term in terms],
+        reward_funcs=[_reward_function(term) for term in weights],
         args=arguments,
-        train_dataset=Dataset.from_dict({"prompt": [""] * rows}),
+        train_dataset=Dataset.from_dict({"prompt": prompts}),
         processing_class=item_tokenizer([str(item) for item in range(1, policy.num_items + 1)]),
         callbacks=[watch],
-        optimizers=(optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, watch.rate)),
-        rollout_func=writer,
+        optimizers=(watch.optimizer, torch.optim.lr_scheduler.LambdaLR(watch.optimizer, watch.rate)),
+        rollout_func=ListWriter(policy, env, settings, k, seed, watch.update),
     )
     del model.forward  # TRL put another in its place that reads the output layer itself, past the masks
+    trainer.beta, trainer.ref_model = settings.kl, watch.student  # TRL would look for the student by name
     trainer.remove_callback(PrinterCallback)
     return trainer
 
@@ -256,7 +252,6 @@ class Watch(TrainerCallback):
 
     Attributes:
         policy: what is trained.
-        optimizer: of its parameters.
         validate: measures the greedy policy.
         settings: how often, and how the learning rate falls.
         log: of the run; its folder may hold a checkpoint.
@@ -264,10 +259,11 @@ class Watch(TrainerCallback):
         bar: shows (updates done, note).
         best: weights with the highest objective so far.
         progress: update reached, and the validation of the best weights.
+        optimizer: of the policy.
+        student: the policy at the start, where a KL penalty needs it.
     """
 
     policy: GPTRec
-    optimizer: torch.optim.Optimizer
     validate: Callable[[GPTRec], Mapping[str, float]]
     settings: AlignSettings
     log: runs.Logbook
@@ -277,11 +273,13 @@ class Watch(TrainerCallback):
     progress: dict[str, Any] = field(default_factory=lambda: {"update": 0, "best": {}})
 
     def __post_init__(self) -> None:
-        folder = self.log.folder
+        settings, folder = self.settings, self.log.folder
+        self.student = ListModel(copy.deepcopy(self.policy)).requires_grad_(False).train(False) if settings.kl else None
+        self.optimizer = torch.optim.AdamW(self.policy.parameters(), lr=settings.learning_rate, weight_decay=0.0)
         if folder and (found := runs.load_checkpoint(folder, self.policy, self.optimizer)):
             self.progress, self.best = found
         self.start: int = self.progress["update"]
-        self.steps = self.settings.epochs * self.settings.minibatches
+        self.steps = settings.epochs * settings.minibatches
 
     def update(self, state: TrainerState) -> int:
         """How many updates are complete."""

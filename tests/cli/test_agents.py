@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
 from genrec import experiment
+from genrec.agents.gptrec import GPTRec
 from genrec.cli import app
 
 COMMAND = [sys.executable, "-c", "from genrec.cli import app; app(prog_name='genrec')"]
@@ -56,6 +59,26 @@ def test_a_run_trained_by_stable_baselines3_is_a_run_like_any(folder, monkeypatc
     again = CliRunner().invoke(app, ["align", "-c", "tiny.yaml", "-r", "diversity=0.3", "-o", "sb3"])
     assert again.exit_code == 1
     assert "differs in align" in again.stderr  # the agent is part of what a run is
+
+
+def test_a_run_trained_by_trl_is_a_run_like_any_and_a_language_model_with_its_tokenizer(folder):
+    arguments = ["align", "-c", "tiny.yaml", "-r", "diversity=0.3", "--agent", "grpo", "-o", "grpo", "--json"]
+    done = subprocess.run([*COMMAND, *arguments], cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Warning" not in done.stderr
+    content = json.loads(done.stdout)
+    assert (content["kind"], content["settings"]["align"]["agent"]) == ("aligned", "grpo")
+    rows = [json.loads(line) for line in (folder / "grpo" / "metrics.jsonl").read_text().splitlines()]
+    updates = [row for row in rows if row["stage"] == "align" and "reward" in row]
+    assert [row["step"] for row in updates] == [1, 2]
+    for row in updates:  # TRL adds the terms as we do
+        assert row["reward"] == pytest.approx(row["relevance"] + 0.3 * row["diversity"], abs=1e-5)
+    assert not list((folder / "grpo").glob("checkpoint*"))
+    tokenizer = AutoTokenizer.from_pretrained(folder / "grpo")
+    policy, item_ids, _ = GPTRec.from_pretrained(folder / "grpo")
+    assert tokenizer(f"{item_ids[6]} <sep>")["input_ids"] == [7, policy.separator]
+    assert experiment.recommend_titles(folder / "grpo", ["i01", "i02"], 3, torch.device("cpu"))
 
 
 def test_an_unknown_agent_is_told_the_choices(folder, monkeypatch):
