@@ -13,6 +13,7 @@ Negatives = Callable[[Batch, torch.Generator], torch.Tensor | None]
 """A batch and a generator -> ids (N, C) for each row, (C,) for all rows, or None for the whole catalogue."""
 
 Sharing = Literal[False, "sequence", "batch"]
+REJECTED = 0  # PAD, which no proposal draws
 
 
 def catalogue(batch: Batch, generator: torch.Generator) -> None:
@@ -63,12 +64,13 @@ class Sampled:
         """Ids (C,) for all rows where the batch shares them, (N, C) otherwise; a rejected one is the row's target."""
         if self.shared == "batch":
             return self.proposal.draw(batch, self.num_negatives, generator)
-        sequence = batch.rows // batch.inputs.shape[1]
-        rows = len(batch.inputs) if self.shared else len(batch.rows)
-        ids = self.proposal.draw(batch, rows * self.num_negatives, generator).view(rows, self.num_negatives)
-        if self.shared:
-            ids = ids[sequence]
-        return torch.where(_own(batch, ids), batch.targets[:, None], ids) if self.reject_history else ids
+        of_rows = batch.rows // batch.inputs.shape[1]
+        owners = torch.arange(len(batch.inputs), device=of_rows.device) if self.shared else of_rows
+        ids = self.proposal.draw(batch, len(owners) * self.num_negatives, generator).view(len(owners), -1)
+        if self.reject_history:
+            ids = ids.masked_fill(_own(batch, owners, ids), REJECTED)
+        ids = ids[of_rows] if self.shared else ids
+        return torch.where(ids == REJECTED, batch.targets[:, None], ids) if self.reject_history else ids
 
     @property
     def log_expected(self) -> torch.Tensor:
@@ -123,14 +125,13 @@ def in_batch(counts: torch.Tensor) -> Proposal:
     return Proposal(draw, popular(counts).log_q)
 
 
-def _own(batch: Batch, ids: torch.Tensor) -> torch.Tensor:
-    """(N, C) True where an id is an input or a target of the row's own sequence."""
+def _own(batch: Batch, owners: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """(M, C) True where one of ids (M, C) is an input or a target of the sequence in ``owners`` (M,)."""
     length = batch.inputs.shape[1]
-    sequence = batch.rows // length
     base = int(max(batch.inputs.max(), batch.targets.max(), ids.max())) + 1
     of_inputs = torch.arange(len(batch.inputs), device=ids.device).repeat_interleave(length)
-    keys = torch.cat([of_inputs * base + batch.inputs.flatten(), sequence * base + batch.targets]).unique()
-    wanted = sequence[:, None] * base + ids
+    keys = torch.cat([of_inputs * base + batch.inputs.flatten(), batch.rows // length * base + batch.targets]).unique()
+    wanted = owners[:, None] * base + ids
     found = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
     own: torch.Tensor = keys[found] == wanted
     return own
