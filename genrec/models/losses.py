@@ -24,9 +24,9 @@ def columns_of(positive: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def softmax(scores: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
     """Cross-entropy: −log(exp s⁺ / Σ_j exp s_j). With sampled columns it is the sampled softmax.
 
-    Of a set it is the mean of the members' cross-entropies. A logQ correction is made in the scores (``Recipe.compare``).
-    Probabilities are kept in the precision of the scores: of bfloat16 scores the value is right to 2⁻⁹, as their
-    gradient is.
+    Of a set it is the mean of the members' cross-entropies. A logQ correction is made in the scores, by
+    ``Recipe.compare``. Probabilities are kept in the precision of the scores: of bfloat16 scores the value is right to
+    2⁻⁹, as their gradient is.
 
     Args:
         scores: (N, C).
