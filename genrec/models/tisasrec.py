@@ -148,7 +148,7 @@ def interval_attention(
     precise = torch.promote_types(scores.dtype, torch.float32)
     weights = torch.softmax(scores.masked_fill(~past, -torch.inf), dim=-1, dtype=precise)
     summed = weights.new_zeros(by_interval.shape).scatter_add_(3, apart, weights)
-    mixed = weights.to(v.dtype) @ v + summed.to(v.dtype) @ value_rows
+    mixed: torch.Tensor = weights.to(v.dtype) @ v + summed.to(v.dtype) @ value_rows
     return mixed.transpose(1, 2).flatten(2)
 
 
