@@ -90,17 +90,68 @@ def bootstrap_difference(
     Interval(difference=1.0, low=1.0, high=1.0, level=0.95)
     """
     difference = _differences(a, b)
-    if not 0 < level < 1 or resamples < 1:
-        raise ValueError(f"level {level} must lie between 0 and 1, resamples {resamples} must be at least 1")
-    generator, size = np.random.default_rng(seed), len(difference)
-    means = np.concatenate(
-        [
-            difference[generator.integers(0, size, (min(DRAWS_AT_ONCE, resamples - start), size))].mean(axis=1)
-            for start in range(0, resamples, DRAWS_AT_ONCE)
-        ]
-    )
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(difference.mean()), float(low), float(high), level)
+    means = resampled_means(difference[:, None], seed, resamples)[:, 0]
+    low, high = percentiles(means, level)
+    return Interval(float(difference.mean()), low, high, level)
+
+
+def resampled_means(values: ArrayLike, seed: int, resamples: int) -> NDArray[np.float64]:
+    """Means over cases that are drawn with replacement, all columns together [Efron & Tibshirani 1993, ch. 6].
+
+    Args:
+        values: (n, m) m metrics of n cases.
+        seed: of the resampling.
+        resamples: R, number of draws of n cases.
+
+    Returns:
+        (R, m).
+
+    Raises:
+        ValueError: if there are no resamples.
+
+    >>> means = resampled_means([[0, 1], [1, 0]], seed=0, resamples=4)
+    >>> means.sum(axis=1).tolist()
+    [1.0, 1.0, 1.0, 1.0]
+    """
+    if resamples < 1:
+        raise ValueError(f"resamples {resamples} must be at least 1")
+    table, generator = np.asarray(values, dtype=np.float64), np.random.default_rng(seed)
+    size, parts = len(table), []
+    for start in range(0, resamples, DRAWS_AT_ONCE):
+        draws = min(DRAWS_AT_ONCE, resamples - start)
+        drawn = generator.integers(0, size, (draws, size)) + size * np.arange(draws)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=draws * size).reshape(draws, size)
+        parts.append(times @ table / size)
+    return np.concatenate(parts)
+
+
+def percentiles(resampled: ArrayLike, level: float = 0.95) -> tuple[float, float]:
+    """The two ends of the percentile interval of resampled values (R,) [Efron & Tibshirani 1993, ch. 13].
+
+    Raises:
+        ValueError: for a level outside (0, 1).
+
+    >>> percentiles([1, 2, 3, 4, 5], level=0.5)
+    (2.0, 4.0)
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level {level} must lie between 0 and 1")
+    low, high = np.quantile(np.asarray(resampled, dtype=np.float64), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def bootstrap_p(resampled: ArrayLike) -> float:
+    """Two-sided p-value of no difference from resampled differences (R,).
+
+    p = 2 · min(#{d ≤ 0} + 1, #{d ≥ 0} + 1) / (R + 1), at most 1: about the largest 1 − level at which the percentile
+    interval still holds 0. The 1 stands for the sample itself, so that p never is 0 [Efron & Tibshirani 1993, ch. 15].
+
+    >>> bootstrap_p([0.1, 0.2, 0.3, -0.1]), bootstrap_p([0.1] * 39)
+    (0.8, 0.05)
+    """
+    differences = np.asarray(resampled, dtype=np.float64)
+    tail = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
+    return min(1.0, 2 * (tail + 1) / (len(differences) + 1))
 
 
 def holm(p_values: Sequence[float]) -> NDArray[np.float64]:

@@ -2,15 +2,14 @@
 
 import io
 import json
+import pathlib
 
 import matplotlib.image
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from rich.console import Console
 
 from genrec import report
+from genrec.report import pictures
 
 
 def row(method, weight, ndcg, diversity, objective=None, popularity=0.002):
@@ -40,44 +39,6 @@ def printed(view):
     return console.file.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("points", "expected"),
-    [
-        ([[0, 0]], [True]),
-        ([[1, 1], [1, 1]], [True, True]),
-        ([[2, 1], [1, 1], [1, 2], [0, 3], [2, 0]], [True, False, True, True, False]),
-        ([[1, 1, 5], [1, 2, 4], [1, 1, 4]], [True, True, False]),
-    ],
-)
-def test_pareto(points, expected):
-    assert report.pareto(points).tolist() == expected
-
-
-@pytest.mark.parametrize(
-    ("points", "reference", "expected"),
-    [
-        ([[2, 3]], [0, 0], 6.0),
-        ([[2, 3]], [1, 1], 2.0),
-        ([[2, 3], [1, 2]], [0, 0], 6.0),  # dominated: adds nothing
-        ([[1, 4], [3, 2]], [0, 0], 8.0),  # 1 x 4 and 3 x 2 overlap in 1 x 2
-        ([[1, 4], [3, 2], [2, 3]], [0, 0], 9.0),
-        ([[-1, 9], [9, -1]], [0, 0], 0.0),
-        ([[5, 5], [-1, 9]], [0, 0], 25.0),
-        (np.empty((0, 2)), [0, 0], 0.0),
-    ],
-)
-def test_hypervolume(points, reference, expected):
-    assert report.hypervolume(points, reference) == expected
-
-
-@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=8))
-def test_hypervolume_counts_the_dominated_unit_squares(points):
-    squares = {(a, b) for x, y in points for a in range(x) for b in range(y)}
-    assert report.hypervolume(points, [0, 0]) == len(squares)
-    front = [point for point, kept in zip(points, report.pareto(points), strict=True) if kept]
-    assert report.hypervolume(front, [0, 0]) == len(squares)
-
-
 def test_hypervolumes_are_shares_of_the_box(comparison):
     comparison["rows"] = [row("a", None, 0.1, 0.0), row("b", None, 0.0, 0.2), row("c", None, 0.05, 0.1)]
     assert report.hypervolumes(comparison) == pytest.approx({"a": 0.0, "b": 0.0, "c": 0.25})
@@ -87,7 +48,6 @@ def test_less_popularity_is_better(comparison):
     rows = [row("low", None, 0.1, 0, popularity=0.1), row("high", None, 0.1, 0, popularity=0.3)]
     comparison["rows"] = [*rows, row("bad", None, 0.0, 0, popularity=0.3)]
     assert report.hypervolumes(comparison, "popularity@10") == pytest.approx({"low": 1.0, "high": 0.0, "bad": 0.0})
-    assert report.direction([{"popularity@10": -0.5}], "popularity@10") == 1  # a reward, not a share
 
 
 def test_table_shows_five_weights_and_the_best(comparison):
@@ -127,6 +87,104 @@ def test_reading_a_run(comparison, tmp_path):
     (tmp_path / "comparison.json").write_text('{"rows": [], "reward": "x", "k": 10}')
     with pytest.raises(ValueError, match="has no rows"):
         report.read(tmp_path)
+
+
+def full(comparison):
+    """The comparison with everything that is measured beside the rows."""
+    gap = {"method": "mmr", "gap": 0.01234, "error": 0.0021, "low": 0.008, "high": 0.0165, "p": 0.00003}
+    far = {**dict.fromkeys(gap), "method": "sog-raw"}
+    mmr = {"method": "mmr", "points": 9, "area": 0.25, "low": 0.2, "high": 0.3}
+    own = {"method": "aligned", "points": 1, "area": 0.5, "low": 0.4, "high": 0.6}
+    own |= dict.fromkeys(("behind", "behind_low", "behind_high", "p"))
+    mmr |= {"behind": 0.25, "behind_low": 0.15, "behind_high": 0.35, "p": 0.002}
+    box = {"axes": ["diversity@10", "ndcg@10"], "worst": [0.3, 0.06], "best": [0.46, 0.1], "methods": [mmr, own]}
+    changes = {"novelty@10": {"difference": -0.25, "error": 0.01, "p": 0.01}, "distinct": {"difference": 0.125}}
+    same = {"novelty@10": {"difference": 0.0, "error": 0.01, "p": 1.0}, "distinct": {"difference": 0.0}}
+    moved = [
+        {"method": "aligned", "weight": None, "with": "student", "changes": changes},
+        {"method": "mmr", "weight": 0.5, "with": "teacher", "changes": same},
+    ]
+    policy = {"method": "aligned", "kl": [0.5] * 10, "entropy": [1.25] * 10}
+    errors = [{"ndcg@10": 0.01}] * len(comparison["rows"])
+    return {
+        **comparison, "gaps": [gap, far], "areas": box, "moved": moved, "policies": [policy], "errors": errors,
+        "weights": {"relevance": 1, "diversity": 0.1}, "versions": {"genrec": "0.1.0"},
+    }  # fmt: skip
+
+
+def test_page_holds_every_table(comparison):
+    text = report.page(full(comparison))
+    sections = [line for line in text.splitlines() if line.startswith("## ")]
+    assert len(sections) == len(set(sections)) == 6
+    assert "Reward: 1 · relevance + 0.1 · diversity." in text
+    assert "| MMR | +.0123 | .0021 | .0080 to .0165 | 3e-05 |" in text
+    assert "| SOG (raw scores) | – | – | – | – |" in text
+    assert "box diversity@10 .3000 to .4600 and ndcg@10 .0600 to .1000" in text
+    assert "| MMR | 9 | .2500 | .2000 to .3000 | +.2500 | .1500 to .3500 | 0.002 |" in text
+    assert "| aligned policy | 1 | .5000 | .4000 to .6000 | – | – | – |" in text
+    assert "| aligned |  | student | -.2500 ± .0100\\* | +.1250 |" in text
+    assert "| mmr | 0.5 | teacher | +.0000 ± .0100 | +.0000 |" in text
+    assert f"| aligned | entropy | {' | '.join(['1.25'] * 10)} |" in text
+    rows = text[text.index("## All rows") :].splitlines()
+    assert len([line for line in rows if line.startswith("| mmr |")]) == 9
+    best = text[: text.index("## Against")].splitlines()
+    assert [line.split(" | ")[1] for line in best if line.startswith("| mmr |")] == ["0.625"]
+
+
+def test_every_line_of_a_table_has_as_many_cells(comparison):
+    """What a renderer needs: also where a row lacks a metric."""
+    del comparison["rows"][0]["popularity@10"]
+    for block in report.page(full(comparison)).split("\n\n"):
+        lines = [line for line in block.splitlines() if line.startswith("|")]
+        assert len({line.count("|") for line in lines}) <= 1, block
+
+
+def test_page_of_an_older_comparison(comparison):
+    assert [line for line in report.page(comparison).splitlines() if line.startswith("## ")] == [
+        "## Every method at its weight with the best objective",
+        "## All rows",
+    ]
+
+
+def test_one_row_a_method(comparison):
+    text = printed(report.table(comparison, rows_per_method=1))
+    assert [line.split()[:2] for line in text.splitlines() if line.startswith(" mmr")] == [["mmr", "0.625"]]
+    assert "of each re-ranker's weights the one with the best objective" in " ".join(text.split())
+
+
+def test_picture_has_bands_where_errors_are_known(comparison, tmp_path):
+    report.plot(full(comparison), tmp_path / "bands.png")
+    report.plot(comparison, tmp_path / "plain.png")
+    bands, plain = (matplotlib.image.imread(tmp_path / f"{name}.png") for name in ("bands", "plain"))
+    assert bands.shape == plain.shape
+    assert (bands != plain).any()
+
+
+def test_variants_of_a_method_share_its_colour_and_differ_in_the_line(comparison):
+    drawn = []
+    for variant in ("mmr", "mmr-raw", "mmr-calibrated"):
+        comparison["rows"] += [row(variant, weight, 0.05 + weight / 100, 0.3) for weight in (0.0, 1.0)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pictures, "_draw", lambda axes, rows, names, style, label: drawn.append((label, style)))
+        patch.setattr(pictures, "_furnish", lambda *_: None)
+        patch.setattr(pictures.Figure, "savefig", lambda *_: None)
+        report.plot(comparison, pathlib.Path("nowhere.png"))
+    lines = {label.split("\n")[0]: style for label, style in drawn if "MMR" in label}
+    assert set(lines) == {"MMR", "MMR (raw scores)", "MMR (calibrated)"}
+    assert len({colour for colour, _, _ in lines.values()}) == 1
+    assert len({line for _, _, line in lines.values()}) == 3
+
+
+def test_sentences_name_the_hardest_variant_and_the_largest_area(comparison):
+    content = full(comparison)
+    hard = {**content["gaps"][0], "method": "mmr-calibrated", "gap": -0.5, "p": 0.5}
+    content["gaps"] = [content["gaps"][0], hard, content["gaps"][1]]
+    assert report.sentences(content) == [
+        "aligned against MMR (calibrated) at equal diversity: -0.5000 ± 0.0021 NDCG@10, corrected p = 0.5",
+        "SOG: no weight of its grid reaches the diversity of the aligned policy",
+        "hypervolume: aligned 0.500 with 1 point(s); MMR, the best re-ranker, 0.250 with 9; difference +0.250"
+        " [+0.150, +0.350], corrected p = 0.002",
+    ]
 
 
 def test_sentences_say_how_far_the_policy_is_from_each_curve():

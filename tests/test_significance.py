@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from genrec.significance import bootstrap_difference, holm, paired_t
+from genrec.significance import bootstrap_difference, bootstrap_p, holm, paired_t, percentiles, resampled_means
 
 # "Student"'s sleep data: hours of extra sleep of ten patients under two drugs [Student 1908].
 DRUG_1 = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
@@ -83,3 +83,30 @@ def test_holm_by_hand() -> None:
 def test_holm_refuses_what_is_no_probability() -> None:
     with pytest.raises(ValueError, match="between 0 and 1"):
         holm([0.5, 1.2])
+
+
+def test_resampled_means_spread_as_the_standard_error() -> None:
+    values = np.random.default_rng(0).normal(3, 2, (400, 2))
+    means = resampled_means(values, seed=1, resamples=1500)
+    assert means.shape == (1500, 2)
+    np.testing.assert_allclose(means.mean(axis=0), values.mean(axis=0), atol=0.02)
+    np.testing.assert_allclose(means.std(axis=0), values.std(axis=0) / 20, rtol=0.1)
+
+
+def test_resampled_means_keep_the_columns_together() -> None:
+    values = np.random.default_rng(0).normal(size=50)
+    means = resampled_means(np.stack([values, values + 1], axis=1), seed=1, resamples=300)
+    np.testing.assert_allclose(means[:, 1] - means[:, 0], 1)
+
+
+def test_bootstrap_p_by_hand() -> None:
+    assert bootstrap_p([-1.0] * 99) == pytest.approx(0.02)
+    assert bootstrap_p([1.0] * 95 + [-1.0] * 4) == pytest.approx(0.1)
+    assert bootstrap_p([0.0] * 9) == 1
+    assert bootstrap_p([1.0, -1.0, 1.0]) == 1
+
+
+def test_percentiles_by_hand() -> None:
+    assert percentiles(np.arange(101), 0.9) == pytest.approx((5, 95))
+    with pytest.raises(ValueError, match="level 0"):
+        percentiles([1.0], 0)

@@ -142,9 +142,10 @@ def compare(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure an aligned policy against its teacher, MMR, SOG, greedy re-ranking and baselines.
+    """Measure an aligned policy against its teacher, MMR, SOG, DPP, greedy re-ranking and baselines.
 
-    Writes comparison.json and comparison.png into the run folder and prints the table.
+    Prints each method at its best weight. The run folder gets comparison.json, the picture comparison.png, and
+    comparison.md: all weights, hypervolumes, what else moved.
 
     \b
     Examples:
@@ -161,15 +162,17 @@ def compare(
     comparison.compare(bench, run, users)
     content = report.read(run)
     report.plot(content, run / "comparison.png")
+    (run / "comparison.md").write_text(report.page(content), encoding="utf-8")
     if as_json:
         typer.echo(json.dumps(content, indent=2))
         return
     from rich.console import Console
 
-    Console(width=None if sys.stdout.isatty() else 160).print(report.table(content))
+    Console(width=None if sys.stdout.isatty() else 160).print(report.table(content, rows_per_method=1))
     for line in report.sentences(content):
         typer.echo(line)
     bench.say(f"picture: {run / 'comparison.png'}")
+    bench.say(f"all tables: {run / 'comparison.md'}")
 
 
 def _bench(

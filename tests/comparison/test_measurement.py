@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from genrec import comparison, experiment
+from genrec import experiment
 from genrec.bench import Bench
-from genrec.comparison import Entrant, compare, gaps
+from genrec.comparison import Entrant, compare, entrants, measurement
 from genrec.config import Settings
 from genrec.data import Cases
 from genrec.data.splits import leave_one_out
 from genrec.data.synthetic import demo
-from genrec.metrics import measure
+from genrec.metrics import evaluate, measure
+from genrec.rerankers import Reranked, greedy
+from genrec.rewards import Diversity, weighted
 
 K = 5
 TINY = {
@@ -24,7 +27,7 @@ TINY = {
     "teacher": {"recipe": "markov"},
     "student": {"hidden_size": 16, "blocks": 1, "heads": 2, "max_length": 8, "lessons": 200, "pool": 12, "epochs": 2},
     "align": {"warm_start": 0, "updates": 2, "histories": 4, "group_size": 2, "evaluate_every": 2},
-    "compare": {"weights": 3, "candidates": 60},
+    "compare": {"weights": 3, "candidates": 60, "resamples": 100},
 }
 PEEK = """
 import numpy as np
@@ -67,7 +70,7 @@ def row(content: dict, method: str, weight: float | None = None) -> dict:
 def entrants_of(bench: Bench, run: Path, monkeypatch, users: int | None = None) -> list[Entrant]:
     kept: list[Entrant] = []
     with monkeypatch.context() as patch:
-        patch.setattr(comparison, "_keep_users", lambda path, entrants, k: kept.extend(entrants))
+        patch.setattr(measurement, "_keep_users", lambda path, entrants, k: kept.extend(entrants))
         compare(bench, run, users)
     return kept
 
@@ -78,13 +81,22 @@ def test_rows_and_columns(content):
         ("markov", None),
         ("teacher", None),
         *(("mmr", weight) for weight in (0, 0.5, 1)),
+        *(("mmr-calibrated", weight) for weight in (0, 0.5, 1)),
+        *(("mmr-raw", weight) for weight in (0, 0.25, 1)),
         *(("sog", weight) for weight in (0, 0.5, 1)),
+        *(("sog-calibrated", weight) for weight in (0, 0.5, 1)),
+        *(("sog-raw", weight) for weight in (0, 0.75, 1)),
+        *(("dpp", weight) for weight in (0, 0.5, 1)),
+        *(("dpp-calibrated", weight) for weight in (0, 0.5, 1)),
         *(("popularity-sort", weight) for weight in (0, 0.5, 1)),
-        *(("greedy", scale) for scale in (0, 1, 4)),
+        *(("popularity-sort-calibrated", weight) for weight in (0, 0.5, 1)),
+        *(("greedy", share) for share in (0, 0.5, 1)),
         ("student", None),
         ("aligned", None),
     ]
-    named = {f"{name}@5" for name in ("ndcg", "recall", "mrr", "popularity", "diversity", "novelty", "coverage")}
+    named = {
+        f"{name}@5" for name in ("ndcg", "recall", "mrr", "popularity", "diversity", "novelty", "coverage", "distinct")
+    }
     for each in content["rows"]:
         assert named | {"method", "weight", "recall@1", "npcount@5", "objective"} == set(each)
     assert content["weights"] == {"relevance": 1, "popularity": 0.2, "diversity": 0.3}
@@ -98,7 +110,13 @@ def test_the_popularity_row_is_the_unit_of_npcount(content):
     assert 0 < row(content, "teacher")["popularity@5"] < 1
 
 
-@pytest.mark.parametrize(("method", "weight"), [("mmr", 1), ("sog", 0), ("popularity-sort", 0), ("greedy", 0)])
+TOP_K = [
+    *(("mmr", 1), ("mmr-calibrated", 1), ("mmr-raw", 1), ("sog", 0), ("sog-calibrated", 0), ("sog-raw", 0)),
+    *(("dpp", 1), ("dpp-calibrated", 1), ("popularity-sort", 0), ("popularity-sort-calibrated", 0), ("greedy", 0)),
+]
+
+
+@pytest.mark.parametrize(("method", "weight"), TOP_K)
 def test_a_reranker_that_only_looks_at_relevance_is_the_teacher(content, method, weight):
     teacher = row(content, "teacher")
     for name, value in row(content, method, weight).items():
@@ -137,7 +155,20 @@ def test_the_objective_is_ndcg_plus_the_weighted_goals(bench, content):
 def test_a_higher_weight_gives_more_of_the_goal(content):
     rows = [row(content, "popularity-sort", weight) for weight in (0, 0.5, 1)]
     assert rows[0]["popularity@5"] > rows[1]["popularity@5"] > rows[2]["popularity@5"]
-    assert row(content, "greedy", 4)["diversity@5"] > row(content, "greedy", 0)["diversity@5"]
+    assert row(content, "greedy", 1)["diversity@5"] > row(content, "greedy", 0)["diversity@5"]
+    pure = [row(content, method, 0)["diversity@5"] for method in ("mmr", "mmr-calibrated", "mmr-raw")]
+    assert pure == pytest.approx([pure[0]] * 3)  # the goal alone, whatever relevance is
+
+
+def test_greedy_at_one_half_maximises_the_reward_of_the_run(bench, folder, content):
+    """And at 1 the goals alone: both against greedy on that sum of rewards, whose lists are looked at one by one."""
+    for share, specs in ((0.5, ["relevance", "popularity=0.2", "diversity=0.3"]), (1, ["popularity=2", "diversity=3"])):
+        teacher = experiment.calibrated(folder / "teacher", bench)
+        rerank = partial(greedy, reward=weighted(specs))
+        lists = Reranked(teacher, rerank, bench.split.catalogue, 60, teacher.probabilities)
+        found = evaluate(lists, bench.split.test, bench.split.catalogue, K, {"diversity": Diversity()}).means
+        for name in ("ndcg@5", "diversity@5", "popularity@5", "coverage@5"):
+            assert row(content, "greedy", share)[name] == pytest.approx(found[name], abs=1e-6)
 
 
 def test_the_file_says_the_same_and_per_user_values_average_to_the_rows(folder, content):
@@ -162,12 +193,12 @@ def test_lists_are_of_new_items_and_do_not_depend_on_the_targets(bench, folder, 
         measured.append(slates)
         return measure(slates, context, rewards)
 
-    monkeypatch.setattr(comparison, "measure", watched)
-    entrants = entrants_of(bench, folder / run, monkeypatch)
+    monkeypatch.setattr(entrants, "measure", watched)
+    found = entrants_of(bench, folder / run, monkeypatch)
     lists, measured = measured, []
     entrants_of(replace(bench, split=replace(split, test=moved)), folder / run, monkeypatch)
-    assert len(lists) == len(entrants)  # one batch
-    for entrant, slates, other in zip(entrants, lists, measured, strict=True):
+    assert len(lists) == len(found)  # one batch
+    for entrant, slates, other in zip(found, lists, measured, strict=True):
         np.testing.assert_array_equal(slates, other, err_msg=entrant.method)
         assert np.flatnonzero(entrant.listed).tolist() == np.unique(slates).tolist()
         for history, slate in zip(test.histories, slates.tolist(), strict=True):
@@ -180,68 +211,28 @@ def test_a_reward_that_reads_targets_is_measured_with_them(bench, folder):
     teacher = row(content, "teacher")
     assert teacher["peek@5"] == pytest.approx(teacher["recall@5"])
     assert teacher["objective"] == pytest.approx(teacher["ndcg@5"] + 5 * teacher["recall@5"])
-    for scale in (1, 4):
-        assert row(content, "greedy", scale)["peek@5"] == pytest.approx(teacher["peek@5"])
+    for share in (0.5, 1):
+        assert row(content, "greedy", share)["peek@5"] == pytest.approx(teacher["peek@5"])
 
 
 def test_batches_change_nothing(bench, folder, content, monkeypatch):
-    monkeypatch.setattr(comparison, "HISTORIES_AT_ONCE", 50)
+    monkeypatch.setattr(measurement, "HISTORIES_AT_ONCE", 50)
     again = compare(bench, folder / "both")
     for one, other in zip(content["rows"], again["rows"], strict=True):
         assert one == pytest.approx(other, abs=1e-6)
 
 
 def test_some_users_only(bench, folder, monkeypatch):
-    entrants = entrants_of(bench, folder / "both", monkeypatch, users=30)
+    found = entrants_of(bench, folder / "both", monkeypatch, users=30)
     again = entrants_of(bench, folder / "both", monkeypatch, users=30)
-    assert {len(each.values("ndcg@5")) for each in entrants} == {30}
-    for one, other in zip(entrants, again, strict=True):
+    assert {len(each.values("ndcg@5")) for each in found} == {30}
+    for one, other in zip(found, again, strict=True):
         np.testing.assert_array_equal(one.values("objective"), other.values("objective"))
 
 
 def test_only_an_aligned_run_is_compared(bench, folder):
     with pytest.raises(ValueError, match="student is a student run; a run of `genrec align` is needed here"):
         compare(bench, folder / "student")
-
-
-def entrant(method: str, weight: float | None, goal: list[float], ndcg: list[float]) -> Entrant:
-    per_user = {"goal@5": [np.array(goal)], "ndcg@5": [np.array(ndcg)]}
-    return Entrant(method, weight, lambda pool: pool.items, np.zeros(1, dtype=bool), per_user)
-
-
-def test_the_gap_to_a_curve_by_hand():
-    found = gaps(
-        [
-            entrant("teacher", None, [0, 0, 0], [1, 1, 1]),
-            entrant("mmr", 0.0, [0, 0, 0], [1.0, 0.6, 0.2]),
-            entrant("mmr", 1.0, [1, 1, 1], [0.2, 0.2, 0.2]),
-            entrant("sog", 0.0, [0.1, 0.1, 0.1], [1.0, 1.0, 1.0]),
-            entrant("sog", 1.0, [0.2, 0.2, 0.2], [1.0, 1.0, 1.0]),
-            entrant("aligned", None, [0.1, 0.3, 0.35], [1.0, 0.5, 0.6]),  # mean goal 0.25
-        ],
-        "goal@5",
-        5,
-    )
-    # the mix gives three quarters of the first list: 0.8, 0.5, 0.2; differences 0.2, 0.0, 0.4; s.d. 0.2
-    assert found[0]["method"] == "mmr"
-    assert found[0]["gap"] == pytest.approx(0.2)
-    assert found[0]["error"] == pytest.approx(0.2 / np.sqrt(3))
-    assert found[0]["p"] == pytest.approx(0.2254, abs=1e-4)  # t = 1.7321 with 2 degrees of freedom
-    assert found[1:] == [{"method": "sog", "gap": None, "error": None, "p": None}]
-
-
-def test_the_better_of_two_crossings_counts():
-    found = gaps(
-        [
-            entrant("mmr", 0.0, [0, 0], [0.5, 0.5]),
-            entrant("mmr", 0.5, [1, 1], [0.5, 0.5]),
-            entrant("mmr", 1.0, [0, 0], [0.1, 0.1]),
-            entrant("aligned", None, [0.5, 0.5], [0.4, 0.6]),
-        ],
-        "goal@5",
-        5,
-    )
-    assert found[0]["gap"] == pytest.approx(0.0)
 
 
 def test_a_run_for_accuracy_alone_is_compared_too(bench, folder):
@@ -252,3 +243,51 @@ def test_a_run_for_accuracy_alone_is_compared_too(bench, folder):
     assert not [each for each in content["rows"] if each["method"] == "greedy"]
     for each in content["rows"]:
         assert each["objective"] == pytest.approx(each["ndcg@5"], abs=1e-6)
+
+
+def test_policies_leave_a_trail(content):
+    student, aligned = content["policies"]
+    assert (student["method"], aligned["method"]) == ("student", "aligned")
+    assert student["kl"] == [0] * K
+    assert len(aligned["kl"]) == len(aligned["entropy"]) == K
+    assert all(0 < entropy < np.log(80) for entropy in aligned["entropy"] + student["entropy"])
+
+
+def test_errors_stand_beside_the_rows(content, folder):
+    kept = load_file(folder / "both" / "comparison_users.safetensors")
+    for each, errors in zip(content["rows"], content["errors"], strict=True):
+        name = each["method"] if each["weight"] is None else f"{each['method']} {each['weight']:g}"
+        values = kept[f"{name}/ndcg@5"].double()
+        assert errors["ndcg@5"] == pytest.approx(float(values.std() / 120**0.5), abs=1e-6)
+
+
+LATE = """
+import numpy as np
+
+from genrec.rewards import Terminal, telescoped
+
+
+def value(slates, context):
+    counts = context.catalogue.counts
+    return (counts[slates] <= np.median(counts[1:])).all(axis=1) * slates.shape[1] / context.k
+
+
+class Late(Terminal):
+    @property
+    def guide(self):
+        return telescoped(self.value, self.label)
+
+
+late = Late(value, "late")
+"""
+
+
+def test_greedy_is_no_straw_man_for_what_is_paid_at_the_end(bench, folder):
+    """It follows the guide of the reward, and one that looks ahead takes part."""
+    (folder / "late.py").write_text(LATE)
+    experiment.align(bench, [f"{folder / 'late.py'}:late=1"], folder / "teacher", folder / "student", folder / "late")
+    content = compare(bench, folder / "late", users=40)
+    assert row(content, "teacher")["late@5"] < 0.2
+    assert row(content, "greedy", 1)["late@5"] == 1
+    assert row(content, "greedy-ahead", 0)["ndcg@5"] == pytest.approx(row(content, "teacher")["ndcg@5"])
+    assert row(content, "greedy-ahead", 1)["late@5"] >= row(content, "teacher")["late@5"]

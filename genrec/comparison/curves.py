@@ -1,0 +1,71 @@
+"""How far the policy lies above the curve of each re-ranker, where the goal is equal."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from genrec.comparison.entrants import Entrant
+from genrec.metrics import Floats
+from genrec.significance import bootstrap_difference, holm, paired_t
+
+OWN = "aligned"
+
+
+def curves_of(entrants: Sequence[Entrant]) -> dict[str, list[Entrant]]:
+    """Method -> its entrants, for the methods that have weights."""
+    names = dict.fromkeys(entrant.method for entrant in entrants if entrant.weight is not None)
+    return {name: [entrant for entrant in entrants if entrant.method == name] for name in names}
+
+
+def gaps(entrants: Sequence[Entrant], axis: str, k: int, seed: int = 0, resamples: int = 2000) -> list[dict[str, Any]]:
+    """How far the aligned policy lies above each re-ranker's curve, at the value of the goal that the policy reaches.
+
+    Between two neighbouring weights a re-ranker can be mixed: each user gets the one list or the other with a fixed
+    probability, so that the expected goal is exactly the policy's. Its NDCG is the same mix of the two, user by user,
+    and the difference is tested in pairs over the users [Student 1908], with Holm's correction over the re-rankers.
+    Where more than one pair of neighbours reaches the value, the one with the best NDCG counts.
+
+    Args:
+        entrants: judged.
+        axis: metric of the goal, such as "diversity@10".
+        k: list length.
+        seed: of the resampling.
+        resamples: of the users.
+
+    Returns:
+        For each re-ranker: method, NDCG of the policy minus that of the mix, its standard error, the ends of its 95 %
+        interval over resampled users, the corrected p-value of the t-test; None where no weight of the grid reaches
+        that far.
+    """
+    aligned = next(entrant for entrant in entrants if entrant.method == OWN)
+    ndcg, level = aligned.values(f"ndcg@{k}"), aligned.mean(axis)
+    found: list[dict[str, Any]] = []
+    for method, curve in curves_of(entrants).items():
+        mix = _mixed(curve, axis, level, k)
+        row: dict[str, Any] = dict.fromkeys(("method", "gap", "error", "low", "high", "p"))
+        found.append(row | {"method": method})
+        if mix is not None:
+            test, interval = paired_t(ndcg, mix), bootstrap_difference(ndcg, mix, seed, resamples)
+            error = float((ndcg - mix).std(ddof=1) / np.sqrt(len(ndcg)))
+            tested = {"gap": test.difference, "error": error, "low": interval.low, "high": interval.high}
+            found[-1] |= tested | {"p": test.p_value}
+    reached = [each for each in found if each["p"] is not None]
+    for each, p_value in zip(reached, holm([each["p"] for each in reached]), strict=True):
+        each["p"] = float(p_value)
+    return found
+
+
+def _mixed(curve: list[Entrant], axis: str, level: float, k: int) -> Floats | None:
+    """(N,) NDCG of each user under the best mix of neighbouring weights whose mean goal is ``level``."""
+    best: Floats | None = None
+    for one, other in pairwise(curve):
+        low, high = one.mean(axis), other.mean(axis)
+        if low == high or not min(low, high) <= level <= max(low, high):
+            continue
+        share = (level - low) / (high - low)
+        mix: Floats = (1 - share) * one.values(f"ndcg@{k}") + share * other.values(f"ndcg@{k}")
+        if best is None or mix.mean() > best.mean():
+            best = mix
+    return best

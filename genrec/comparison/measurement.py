@@ -1,0 +1,143 @@
+"""The measurement itself: every entrant on the same cases, written down in the run folder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from genrec import runs
+from genrec.bench import Bench, folder_of
+from genrec.calibration import Calibrated
+from genrec.comparison.areas import areas
+from genrec.comparison.curves import gaps
+from genrec.comparison.entrants import Entrant, Goals, line_up
+from genrec.comparison.movement import Trail, moved
+from genrec.data import Cases
+from genrec.experiment import ACCURACY, calibrated
+from genrec.rerankers import draw_pool
+from genrec.rewards import Diversity, Novelty, Reward, weighted
+
+HISTORIES_AT_ONCE = 1024
+
+
+def compare(bench: Bench, run: Path, users: int | None = None) -> dict[str, Any]:
+    """Measure an aligned run and its competitors on the test cases.
+
+    All re-rankers choose from the same pool, the teacher's best unseen items. The greedy re-ranker maximises the run's
+    own reward with the teacher's calibrated probabilities in the place of the unknown target, its weights scaled over a
+    grid. Where a reward is paid at the end of a list, greedy follows the guide that the reward offers
+    (``genrec.rerankers.Guided``), and greedy that looks ahead takes part as well. No method sees a test target.
+
+    Args:
+        bench: settings and data.
+        run: folder of an aligned policy.
+        users: measure only this many test cases, drawn with the seed; None for all.
+
+    Returns:
+        The comparison, also written to ``comparison.json`` in the run, with per-user values beside it.
+
+    Raises:
+        RunError: if the run is not an aligned one, or was made on other data.
+    """
+    settings, k = bench.settings, bench.settings.k
+    described = runs.read_json(run / "run.json")
+    if described["kind"] != "aligned":
+        raise runs.RunError(f"{run} is a {described['kind']} run; a run of `genrec align` is needed here")
+    reward = weighted(described["rewards"])
+    goals = Goals(
+        tuple((term, weight) for term, weight in reward.terms if term.name not in ACCURACY),
+        sum(weight for term, weight in reward.terms if term.name in ACCURACY),
+    )
+    teacher = calibrated(folder_of(run, "teacher"), bench)
+    entrants = list(line_up(bench, run, goals))
+    cases = _chosen(bench.split.test, users, settings.seed)
+    trails = _judge(bench, entrants, goals, teacher, cases)
+
+    goal = goals.terms[0][0].name if goals.terms else "ndcg"
+    rewarded = [f"{term.name}@{k}" for term, _ in goals.terms]
+    resampling = (settings.seed, settings.compare.resamples)
+    content = {
+        "reward": goal,
+        "weights": {term.name: weight for term, weight in reward.terms},
+        "k": k,
+        "dataset": Path(settings.dataset).name,
+        "split": settings.split,
+        "fingerprint": bench.split.fingerprint,
+        "cases": len(cases),
+        "seed": settings.seed,
+        "candidates": settings.compare.candidates,
+        "resamples": settings.compare.resamples,
+        "temperature": teacher.temperature,
+        "versions": runs.versions(),
+        "rows": _rows(entrants, k),
+        "errors": [_errors(entrant) for entrant in entrants],
+        "gaps": gaps(entrants, f"{goal}@{k}", k, *resampling),
+        "areas": areas(entrants, f"{goal}@{k}", k, *resampling),
+        "moved": moved(entrants, f"{goal}@{k}", rewarded),
+        "policies": [trail.summary() for trail in trails],
+    }
+    runs.write_json(run / "comparison.json", content)
+    _keep_users(run / "comparison_users.safetensors", entrants, k)
+    return content
+
+
+def _judge(bench: Bench, entrants: Sequence[Entrant], goals: Goals, teacher: Calibrated, cases: Cases) -> list[Trail]:
+    """Let every entrant write its lists for the cases, batch by batch; policies leave a trail."""
+    settings, k = bench.settings, bench.settings.k
+    judged: dict[str, Reward] = {term.name: term for term, _ in goals.judged.terms}
+    metrics = {term.name: term for term in (Diversity(), Novelty())} | judged
+    trails = {entrant.method: Trail(entrant.method, entrant.policy) for entrant in entrants if entrant.policy}
+    log = runs.Logbook(None, "compare", bench.quiet)
+    steps = range(0, len(cases), HISTORIES_AT_ONCE)
+    with log.progress(len(steps)) as bar:
+        for done, start in enumerate(steps, start=1):
+            batch = cases.take(np.arange(start, min(start + HISTORIES_AT_ONCE, len(cases))))
+            pool = draw_pool(
+                *(teacher, batch.histories, bench.split.catalogue, k, settings.compare.candidates),
+                teacher.probabilities,
+            )
+            for entrant in entrants:
+                slates = entrant.judge(pool, batch.targets, goals, metrics)
+                if entrant.method in trails:
+                    trails[entrant.method].follow(trails["student"].policy, batch.histories, slates)
+            bar(done, f"{len(entrants)} rows")
+    return list(trails.values())
+
+
+def _rows(entrants: Sequence[Entrant], k: int) -> list[dict[str, Any]]:
+    """Means over the cases; npcount is popularity in units of the lists of the popularity recommender."""
+    most = next(entrant for entrant in entrants if entrant.method == "popularity").mean(f"popularity@{k}")
+    return [
+        {
+            "method": entrant.method,
+            "weight": entrant.weight,
+            **{name: entrant.mean(name) for name in entrant.per_user},
+            f"npcount@{k}": entrant.mean(f"popularity@{k}") / most,
+            **{f"{name}@{k}": value for name, value in entrant.overall.items()},
+        }
+        for entrant in entrants
+    ]
+
+
+def _errors(entrant: Entrant) -> dict[str, float]:
+    """The standard error of each mean over the cases."""
+    values = {name: entrant.values(name).astype(np.float64) for name in entrant.per_user}
+    return {name: float(each.std(ddof=1) / np.sqrt(len(each))) for name, each in values.items()}
+
+
+def _keep_users(path: Path, entrants: Sequence[Entrant], k: int) -> None:
+    """Per-user NDCG and objective of every row, for paired tests."""
+    kept = {}
+    for entrant in entrants:
+        name = entrant.method if entrant.weight is None else f"{entrant.method} {entrant.weight:g}"
+        kept[f"{name}/ndcg@{k}"] = torch.from_numpy(entrant.values(f"ndcg@{k}").astype(np.float32))
+        kept[f"{name}/objective"] = torch.from_numpy(entrant.values("objective").astype(np.float32))
+    runs.save_tensors(path, kept)
+
+
+def _chosen(cases: Cases, users: int | None, seed: int) -> Cases:
+    if users is None or users >= len(cases):
+        return cases
+    return cases.take(np.sort(np.random.default_rng(seed).choice(len(cases), users, replace=False)))
