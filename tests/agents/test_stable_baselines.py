@@ -115,6 +115,17 @@ def test_rows_in_any_order_have_the_same_states():
         np.testing.assert_allclose(alone.detach(), together[row : row + 1].detach(), atol=1e-5)
 
 
+def test_lists_of_different_histories_are_never_taken_for_one():
+    """Sorted, [5] of history 1 comes right before [5, 6] of history 2."""
+    policy = tiny()
+    history, slate = torch.tensor([[0, 0, 1], [0, 0, 2]]), torch.tensor([[5, 0, 0], [5, 6, 0]])
+    found = next_states(policy, history, slate).detach()
+    whole = policy.slate_states(
+        policy.encode(Sequences.from_lists([[1], [2]])), torch.tensor([[[5, 0, 0]], [[5, 6, 0]]])
+    )
+    np.testing.assert_allclose(found, whole[[0, 1], 0, [1, 2]].detach(), atol=1e-5)
+
+
 def test_a_history_is_encoded_once_for_all_its_rows(monkeypatch):
     model, _ = rolled_out()
     batch, encoded, real = everything(model), [], GPTRec.encode
@@ -218,6 +229,16 @@ class Quiet:
         from stable_baselines3.common.logger import Logger
 
         return Logger(None, [])
+
+
+def test_minibatches_are_as_many_as_asked_for_and_hold_every_step_once():
+    model, _ = rolled_out(minibatches=5, epochs=3)
+    assert model.n_epochs == 3
+    model.rollout_buffer.returns[:] = np.arange(24 * K).reshape(K, 24)
+    parts = [part.returns for part in model.rollout_buffer.get(model.batch_size)]
+    assert sorted(len(part) for part in parts) == [14, 14, 14, 15, 15]
+    assert sorted(torch.cat(parts).tolist()) == list(range(24 * K))
+    assert torch.cat(parts).tolist() != sorted(torch.cat(parts).tolist())
 
 
 def test_the_learning_rate_falls_as_in_our_ppo():
