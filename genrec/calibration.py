@@ -131,6 +131,17 @@ def probabilities(scorer: Scorer, histories: Sequences, temperature: float) -> N
     return chances
 
 
+def sigmoids(scorer: Scorer, histories: Sequences, batch_size: int = 512) -> NDArray[np.float32]:
+    """(B, V+1) σ(score): what a scorer trained with BCE or gBCE says of each item by itself; 0 for PAD and seen items.
+
+    Rows need not sum to 1: with sampled negatives and BCE they promise hundreds of items [Petrov & Macdonald 2023].
+    """
+    rows = [torch.empty((0, scorer.num_items + 1))]
+    rows += [mask_seen(scorer.score(batch), batch).float().cpu().sigmoid() for batch in batches(histories, batch_size)]
+    chances: NDArray[np.float32] = torch.cat(rows).numpy()
+    return chances
+
+
 def precision_against_probability(
     chances: Callable[[Sequences], NDArray[np.floating]], cases: Cases, max_k: int = 100, batch_size: int = 512
 ) -> Reliability:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from genrec.calibration import Calibrated, fit_temperature, precision_against_probability, probabilities
+from genrec.calibration import Calibrated, fit_temperature, precision_against_probability, probabilities, sigmoids
 from genrec.data import Cases, Sequences
 
 
@@ -131,3 +131,8 @@ def test_reliability_stops_at_the_catalogue_and_wants_cases() -> None:
     assert found.precision.tolist() == [0, 0.5]
     with pytest.raises(ValueError, match="no cases"):
         precision_against_probability(calibrated.probabilities, cases([], []))
+
+
+def test_sigmoids_are_of_each_item_by_itself_and_none_of_what_was_seen() -> None:
+    found = sigmoids(same([0.0, 1.0986123, 5.0], 3), Sequences.from_lists([[3], [1]]))
+    np.testing.assert_allclose(found, [[0, 0.5, 0.75, 0], [0, 0, 0.75, 0.993307]], atol=1e-6)

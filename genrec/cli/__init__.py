@@ -3,6 +3,7 @@
 import typer
 
 from genrec.cli import data, doctor, rewards
+from genrec.cli.evaluating import evaluate
 from genrec.cli.recommending import recommend
 from genrec.cli.training import align, compare, pretrain, train_teacher
 
@@ -20,6 +21,7 @@ app.command("train-teacher")(train_teacher)
 app.command()(pretrain)
 app.command()(align)
 app.command()(compare)
+app.command()(evaluate)
 app.command()(recommend)
 app.add_typer(rewards.app)
 app.command()(doctor.doctor)

@@ -50,7 +50,7 @@ def train_teacher(
     from genrec import experiment
 
     changes = [*(change or []), *([f"teacher.recipe={recipe}"] if recipe else [])]
-    bench = _bench(config, changes, dataset, seed, device, quiet)
+    bench = open_bench(config, changes, dataset, seed, device, quiet)
     experiment.train_teacher(bench, out)
     _print_result(out, as_json)
 
@@ -78,7 +78,7 @@ def pretrain(
     """  # noqa: D301
     from genrec import experiment
 
-    bench = _bench(config, change or [], dataset, seed, device, quiet, origin=teacher)
+    bench = open_bench(config, change or [], dataset, seed, device, quiet, origin=teacher)
     experiment.train_student(bench, teacher, out)
     _print_result(out, as_json)
 
@@ -127,7 +127,7 @@ def align(
     if reward:
         weighted(reward)  # a misspelt one is told before anything is loaded
     changes = [*(change or []), *([f"align.agent={agent}"] if agent else [])]
-    bench = _bench(config, changes, dataset, seed, device, quiet, origin=student or teacher)
+    bench = open_bench(config, changes, dataset, seed, device, quiet, origin=student or teacher)
     experiment.align(bench, reward or [], teacher, student, out)
     _print_result(out, as_json)
 
@@ -158,7 +158,7 @@ def compare(
     bad = [text for text in change or [] if not text.startswith("compare.")]
     if bad:
         raise ConfigError(f"--set {bad[0]}: a finished run keeps its settings; only compare.* can be changed here")
-    bench = _bench(None, change or [], dataset, None, device, quiet, origin=run)
+    bench = open_bench(None, change or [], dataset, None, device, quiet, origin=run)
     comparison.compare(bench, run, users)
     content = report.read(run)
     report.plot(content, run / "comparison.png")
@@ -175,7 +175,7 @@ def compare(
     bench.say(f"all tables: {run / 'comparison.md'}")
 
 
-def _bench(
+def open_bench(
     config: Path | None,
     changes: list[str],
     dataset: str | None,

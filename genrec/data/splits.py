@@ -37,6 +37,12 @@ class Cases:
         """The cases at ``rows``."""
         return Cases(self.histories.take(rows), self.targets[rows], self.users[rows])
 
+    def sample(self, count: int | None, seed: int) -> "Cases":
+        """``count`` of the cases drawn with the seed, in their order; all of them for None or more than there are."""
+        if count is None or count >= len(self):
+            return self
+        return self.take(np.sort(np.random.default_rng(seed).choice(len(self), count, replace=False)))
+
 
 @dataclass(frozen=True, eq=False)
 class Split:

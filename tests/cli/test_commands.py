@@ -26,7 +26,17 @@ COLUMNS = {
     *("method", "weight", "ndcg@10", "recall@1", "recall@10", "diversity@10", "novelty@10", "popularity@10"),
     *("coverage@10", "objective"),
 }
-VERBS = ["train-teacher", "pretrain", "align", "compare", "recommend", "rewards list", "rewards check", "doctor"]
+VERBS = [
+    "train-teacher",
+    "pretrain",
+    "align",
+    "compare",
+    "evaluate",
+    "recommend",
+    "rewards list",
+    "rewards check",
+    "doctor",
+]
 
 
 def write_log(folder: Path, seed: int) -> None:
@@ -239,6 +249,31 @@ def test_less_popular_lists(runs):
     # objective = ndcg - 0.2 * popularity / constant, the same constant for every row
     scales = [(row["ndcg@10"] - row["objective"]) / row["popularity@10"] for row in content["rows"]]
     assert scales == pytest.approx([scales[0]] * len(scales))
+
+
+def test_evaluate_measures_runs_of_all_kinds_and_draws_teachers(runs):
+    result = run("evaluate", "teacher", "student", "aligned", "--calibration", "reliability.png", "--json", "-q")
+    assert result.exit_code == 0
+    found = json.loads(result.stdout)
+    assert [row["name"] for row in found["runs"]] == ["sasrec_softmax", "student", "aligned"]
+    assert all(0 <= row["recall@1"] <= row["recall@10"] <= 1 and row["minutes"] > 0 for row in found["runs"])
+    assert found["cases"] == 120
+    assert [row["link"] for row in found["calibration"]] == ["own", "calibrated"]
+    assert all(row["sum_of_probabilities"] == pytest.approx(1, abs=1e-4) for row in found["calibration"])
+    assert Path("reliability.png").read_bytes().startswith(b"\x89PNG")
+    compared = json.loads(run("compare", "aligned", "--json", "-q").stdout)
+    aligned = next(row for row in compared["rows"] if row["method"] == "aligned")
+    assert found["runs"][2]["ndcg@10"] == pytest.approx(aligned["ndcg@10"], abs=1e-6)
+
+
+def test_evaluate_prints_a_table_and_refuses_what_is_no_run(runs):
+    shown = run("evaluate", "teacher", "--users", "20", "-q")
+    assert shown.exit_code == 0
+    assert "20 test users" in shown.stdout
+    assert "sasrec_softmax" in shown.stdout
+    refused = run("evaluate", "teacher", "nothing", "-q")
+    assert refused.exit_code != 0
+    assert "nothing/run.json does not exist" in refused.stderr
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(folder):

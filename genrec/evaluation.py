@@ -1,0 +1,140 @@
+"""Finished runs on the test cases: a row a run, means over seeds, promised against kept probabilities."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genrec.bench import Bench, require_run
+from genrec.calibration import Calibrated, Reliability, precision_against_probability, sigmoids
+from genrec.config import TeacherSettings
+from genrec.data import Sequences
+from genrec.experiment import open_recommender
+from genrec.metrics import Floats, evaluate
+from genrec.models.scorer import NeuralScorer
+from genrec.recipes import axes_of, load_scorer
+from genrec.significance import paired_t
+
+KINDS = ("teacher", "student", "start", "aligned")
+INDEPENDENT = ("bce", "gbce")  # losses under which σ(score) is the probability of one item by itself
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A run on the test cases.
+
+    Attributes:
+        run: its folder.
+        description: its ``run.json``.
+        means: metric name -> mean over the cases.
+        per_user: metric name -> value of each case.
+        minutes: that its training took, as its log says; None where it keeps none.
+    """
+
+    run: Path
+    description: Mapping[str, Any]
+    means: Mapping[str, float]
+    per_user: Mapping[str, Floats]
+    minutes: float | None
+
+    @property
+    def name(self) -> str:
+        """The recipe of a teacher, the kind of any other run."""
+        kind = str(self.description["kind"])
+        return str(self.description["settings"]["teacher"]["recipe"]) if kind == "teacher" else kind
+
+    @property
+    def seed(self) -> int:
+        """The run's."""
+        return int(self.description["settings"]["seed"])
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """What a table shows of it."""
+        return {"run": str(self.run), "name": self.name, "seed": self.seed, **self.means, "minutes": self.minutes}
+
+
+def measure_run(bench: Bench, run: Path, users: int | None = None) -> Measured:
+    """The lists of a finished run for the test cases, and what they are worth.
+
+    Args:
+        bench: settings and data.
+        run: a teacher, a student or an aligned policy.
+        users: only this many test cases, drawn with the seed; None for all.
+    """
+    description = require_run(run, KINDS, bench)
+    cases = bench.split.test.sample(users, bench.settings.seed)
+    found = evaluate(open_recommender(run, bench.device), cases, bench.split.catalogue, bench.settings.k)
+    return Measured(run, description, found.means, found.per_user, _minutes(run))
+
+
+def over_seeds(measured: Sequence[Measured]) -> list[dict[str, Any]]:
+    """Runs that differ in nothing but the seed, together: mean and standard deviation of every metric.
+
+    Returns:
+        A row a group of at least two runs, with ``mean`` and ``sd`` (of a sample) of each metric.
+    """
+    groups: dict[str, list[Measured]] = {}
+    for each in measured:
+        settings = {**each.description["settings"], "seed": None}
+        groups.setdefault(json.dumps([each.description["kind"], settings], sort_keys=True), []).append(each)
+    rows = []
+    for group in groups.values():
+        if len(group) < 2:
+            continue
+        values = {name: np.array([each.means[name] for each in group]) for name in group[0].means}
+        mean = {name: float(value.mean()) for name, value in values.items()}
+        spread = {name: float(value.std(ddof=1)) for name, value in values.items()}
+        rows.append({"name": group[0].name, "seeds": [each.seed for each in group], "mean": mean, "sd": spread})
+    return rows
+
+
+def against(measured: Sequence[Measured], k: int) -> list[dict[str, Any]]:
+    """NDCG@K of each run minus that of the first, user by user.
+
+    Returns:
+        A row a run but the first: difference, its standard error, the p-value of a paired t-test.
+    """
+    first, *others = (each.per_user[f"ndcg@{k}"] for each in measured)
+    rows = []
+    for each, values in zip(measured[1:], others, strict=True):
+        error = float((values - first).std(ddof=1)) / np.sqrt(len(first))
+        test = paired_t(values, first)
+        rows.append({"run": str(each.run), "difference": test.difference, "error": error, "p": test.p_value})
+    return rows
+
+
+def reliability(bench: Bench, run: Path, users: int | None = None) -> dict[str, tuple[Reliability, float]]:
+    """How far a teacher keeps what it promises, on the test cases.
+
+    Returns:
+        Link -> precision against promised probability, and the mean over the cases of Σ_i p_i, which is 1 where one
+        target is certain to come. "own" is the probability that the loss trains: σ(score) for BCE and gBCE,
+        softmax(scores) for the others; "calibrated" is softmax(scores / T) with the T of the validation cases.
+    """
+    description = require_run(run, ("teacher",), bench)
+    scorer = load_scorer(run, bench.device)
+    cases = bench.split.test.sample(users, bench.settings.seed)
+    links: dict[str, Callable[[Sequences], NDArray[np.float32]]] = {}
+    if isinstance(scorer, NeuralScorer):
+        loss = axes_of(TeacherSettings.model_validate(description["settings"]["teacher"])).loss
+        links["own"] = partial(sigmoids, scorer) if loss in INDEPENDENT else Calibrated(scorer, 1.0).probabilities
+    links["calibrated"] = Calibrated(scorer, description["temperature"]).probabilities
+    few = cases.take(np.arange(min(len(cases), 1024)))
+    return {
+        name: (precision_against_probability(link, cases), float(link(few.histories).sum(axis=1).mean()))
+        for name, link in links.items()
+    }
+
+
+def _minutes(run: Path) -> float | None:
+    """Of the run's own training, from the last line of its log."""
+    log = run / "metrics.jsonl"
+    if not log.exists():
+        return None
+    return float(json.loads(log.read_text().splitlines()[-1])["seconds"]) / 60

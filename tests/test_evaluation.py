@@ -1,0 +1,44 @@
+"""Finished runs side by side: means over seeds and paired differences by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from genrec.evaluation import Measured, against, over_seeds
+
+
+def measured(recipe: str, seed: int, ndcg: list[float], dropout: float = 0.1) -> Measured:
+    settings = {"seed": seed, "teacher": {"recipe": recipe, "dropout": dropout}}
+    values = np.array(ndcg)
+    return Measured(
+        Path(f"runs/{recipe}-{seed}"),
+        {"kind": "teacher", "settings": settings},
+        {"ndcg@10": float(values.mean())},
+        {"ndcg@10": values},
+        minutes=None,
+    )
+
+
+def test_runs_that_differ_in_the_seed_alone_are_a_group():
+    rows = over_seeds(
+        [
+            measured("sasrec", 0, [0.1, 0.3]),
+            measured("gsasrec", 0, [0.9, 0.9]),
+            measured("sasrec", 1, [0.3, 0.5]),
+            measured("sasrec", 2, [0.5, 0.7], dropout=0.2),
+        ]
+    )
+    assert len(rows) == 1
+    assert rows[0]["name"] == "sasrec"
+    assert rows[0]["seeds"] == [0, 1]
+    assert rows[0]["mean"]["ndcg@10"] == pytest.approx(0.3)
+    assert rows[0]["sd"]["ndcg@10"] == pytest.approx(0.1414214)  # of 0.2 and 0.4, n - 1
+
+
+def test_differences_are_paired_and_taken_from_the_first():
+    rows = against([measured("a", 0, [0.0, 0.5, 1.0]), measured("b", 0, [0.1, 0.7, 1.3])], k=10)
+    assert [row["run"] for row in rows] == ["runs/b-0"]
+    assert rows[0]["difference"] == pytest.approx(0.2)
+    assert rows[0]["error"] == pytest.approx(0.1 / 3**0.5)
+    assert rows[0]["p"] == pytest.approx(0.0742, abs=1e-4)  # t = 2 sqrt(3), two degrees of freedom
