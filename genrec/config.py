@@ -113,12 +113,15 @@ class TeacherSettings(_Model):
     """Of the second loss (cl4srec, duorec)."""
     contrastive_temperature: Positive = 0.1
     """Smaller looks more at the most similar of the states to be kept apart (cl4srec, duorec)."""
-    epochs: Count = 60
+    epochs: Count = 40
     """Passes over the training sequences."""
-    learning_rate: Positive = 1.5e-3
+    learning_rate: Positive = 1e-3
     """Of AdamW at the start; falls linearly to 5 % of it."""
-    tokens_per_step: Count = 25_600
+    tokens_per_step: Count = 8192
     """Padded positions in one batch."""
+    windows: Share = 0.5
+    """Share of the sequences longer than max_length that are read up to a random event in place of their end, drawn
+    anew every epoch: so events are learnt that lie too far back to be read."""
     evaluate_every: Count = 2
     """Epochs between validations."""
     patience: Count = 10

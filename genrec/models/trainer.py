@@ -130,8 +130,24 @@ def _batches(
     recipe: Recipe, sequences: Sequences, settings: TeacherSettings, numbers: np.random.Generator
 ) -> Iterator[tuple[NDArray[np.int64], Batch]]:
     scorer = recipe.scorer
+    if settings.windows:
+        sequences = windows(sequences, scorer.max_length + 1, settings.windows, numbers)
     for rows in length_buckets(sequences.lengths, scorer.max_length, settings.tokens_per_step, numbers):
         yield rows, scorer.objective.batch(sequences.take(rows), scorer.max_length, scorer.embedding.mask_id, numbers)
+
+
+def windows(sequences: Sequences, length: int, share: float, numbers: np.random.Generator) -> Sequences:
+    """Long sequences cut off after a random event, so that one that reads ``length`` events sees all of them in time.
+
+    Args:
+        sequences: training sequences.
+        length: a cut sequence still has this many events or more; shorter sequences stay whole.
+        share: of the long sequences that are cut; the others keep their newest events.
+        numbers: draws which are cut and where, each possible end with the same probability.
+    """
+    spare = np.maximum(sequences.lengths - length, 0)
+    dropped = np.floor(numbers.random(len(sequences)) * (spare + 1)).astype(np.int64)
+    return sequences.drop_last(dropped * (numbers.random(len(sequences)) < share))
 
 
 def _set_learning_rate(optimizer: torch.optim.Optimizer, settings: TeacherSettings, epoch: int) -> None:

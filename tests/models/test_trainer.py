@@ -12,10 +12,10 @@ import torch
 from genrec import runs
 from genrec.config import TeacherSettings
 from genrec.data import Split, leave_one_out, synthetic
-from genrec.data.sequences import length_buckets
+from genrec.data.sequences import Sequences, length_buckets
 from genrec.metrics import evaluate
 from genrec.models.scorer import Recipe
-from genrec.models.trainer import fit
+from genrec.models.trainer import fit, windows
 from genrec.recipes import build
 from genrec.recommender import TopK
 
@@ -244,3 +244,24 @@ def test_users_with_a_single_training_event_change_nothing(split: Split):
     for recipe, train in zip(recipes, (even, mixed), strict=True):
         fit(recipe, replace(split, train=train), settings, quiet=True)
     assert all(torch.equal(value, weights(recipes[0])[name]) for name, value in weights(recipes[1]).items())
+
+
+def test_windows_end_at_every_event_and_keep_their_length():
+    sequences = Sequences.from_lists([list(range(1, 9)), [1, 2, 3]])
+    numbers = np.random.default_rng(0)
+    ends = []
+    for _ in range(200):
+        cut = windows(sequences, length=5, share=1.0, numbers=numbers)
+        assert cut.take(np.array([1])).items.tolist() == [1, 2, 3]
+        whole = cut.take(np.array([0])).items.tolist()
+        assert whole == list(range(1, len(whole) + 1))
+        ends.append(len(whole))
+    assert set(ends) == {5, 6, 7, 8}
+    assert all(30 < ends.count(end) < 75 for end in (5, 6, 7, 8))  # 50 each, 5 standard deviations
+
+
+def test_windows_leave_their_share_alone():
+    sequences = Sequences.from_lists([list(range(1, 1002))] * 400)
+    cut = windows(sequences, length=2, share=0.25, numbers=np.random.default_rng(1))
+    assert 0.15 < (cut.lengths < 1001).mean() < 0.35
+    assert (windows(sequences, 2, 0.0, np.random.default_rng(1)).lengths == 1001).all()
