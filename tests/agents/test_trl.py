@@ -171,7 +171,7 @@ def test_an_update_moves_the_policy_as_the_formula_says(kl, entropy):
 def test_learns_what_is_paid_and_logs_every_term(tmp_path):
     policy = tiny()
     before = objective(policy)["objective"]
-    chosen = settings(updates=15, evaluate_every=5, group_size=8)
+    chosen = settings(updates=15, evaluate_every=5, group_size=8, kl=1e-4)
     env = environment((wanted, 1.0), (even, 0.1), group_size=8)
     found = train(policy, env, objective, chosen, K, 0, tmp_path, quiet=True)
     assert found["objective"] > max(0.9, before + 0.3)
@@ -185,9 +185,26 @@ def test_learns_what_is_paid_and_logs_every_term(tmp_path):
     for line in updates:
         assert line["reward"] == pytest.approx(line["wanted"] + 0.1 * line["even"], abs=1e-5)
         assert {"entropy", "clip fraction", "trl grad_norm"} <= set(line)
+    # the student is the policy of the beginning, not of the last update
+    assert updates[-1]["kl from student"] > 10 * updates[0]["kl from student"] > 0
     rates = [line["trl learning_rate"] for line in updates]
     assert (rates[0], rates[-1]) == (pytest.approx(0.01), pytest.approx(0.0005))
     assert {path.name for path in tmp_path.iterdir()} == {"checkpoint.safetensors", "metrics.jsonl", "tensorboard"}
+
+
+def test_the_best_validated_weights_are_kept():
+    seen, script = [], iter([0.1, 0.9, 0.3])
+
+    def scripted(policy: GPTRec) -> dict[str, float]:
+        seen.append(weights_of(policy))
+        return {"objective": next(script), "other": float(len(seen))}
+
+    policy = tiny()
+    found = train(policy, environment((even, 1.0)), scripted, settings(updates=4), K, quiet=True)
+    assert found == {"update": 2, "objective": 0.9, "other": 2}
+    assert same(weights_of(policy), seen[1])
+    assert not same(seen[0], seen[1])
+    assert not same(seen[1], seen[2])
 
 
 def finished(folder: Path | None, after: Callable[[int], None] = lambda _: None, noise: int = 0) -> GPTRec:
