@@ -18,6 +18,7 @@ from genrec.experiment import open_recommender
 from genrec.metrics import Floats, evaluate
 from genrec.models.scorer import NeuralScorer
 from genrec.recipes import axes_of, load_scorer
+from genrec.rewards import Diversity, Novelty
 from genrec.significance import paired_t
 
 KINDS = ("teacher", "student", "start", "aligned")
@@ -69,7 +70,8 @@ def measure_run(bench: Bench, run: Path, users: int | None = None) -> Measured:
     """
     description = require_run(run, KINDS, bench)
     cases = bench.split.test.sample(users, bench.settings.seed)
-    found = evaluate(open_recommender(run, bench.device), cases, bench.split.catalogue, bench.settings.k)
+    goals = {reward.name: reward for reward in (Diversity(), Novelty())}
+    found = evaluate(open_recommender(run, bench.device), cases, bench.split.catalogue, bench.settings.k, goals)
     return Measured(run, description, found.means, found.per_user, _minutes(run))
 
 

@@ -30,7 +30,7 @@ def evaluate(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure finished runs on the test users: accuracy, popularity, coverage, minutes of training.
+    """Measure finished runs on the test users: accuracy, diversity, novelty, popularity, minutes of training.
 
     Settings come from the first run; all must have been made on the same data and split. Runs that differ in the seed
     alone are also shown as mean and standard deviation, and every run is compared with the first, user by user.
