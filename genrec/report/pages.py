@@ -153,9 +153,11 @@ def _weight(row: Mapping[str, Any]) -> str:
 
 
 def _signed(value: float | None, error: float | None = None) -> tuple[str, str]:
-    """A difference with its sign, and its standard error."""
+    """A difference with its sign, and its standard error: four digits, six where four would make the error nothing."""
     if value is None:
         return "–", "–"
+    if error is not None and 0 < error < 5e-5:
+        return f"{value:+.6f}".replace("0.", ".", 1), f"{error:.6f}".replace("0.", ".", 1)
     return ("+" if value >= 0 else "") + number(value), number(error)
 
 

@@ -1,5 +1,6 @@
 """A comparison as a table and as sentences, for a terminal."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,7 +17,6 @@ from genrec.report.rows import (
     family_of,
     having,
     heading_of,
-    is_single,
     label_of,
     metrics_of,
     name_of,
@@ -43,9 +43,12 @@ def table(comparison: Comparison, rows_per_method: int = 5) -> Table:
         width = max([width, *(len(line) for line in heading.split("\n") if len(line) <= 6)])
         view.add_column(heading, justify="right", overflow="fold", min_width=width)
     best = {name: _best(shown, name) for name in metrics}
+    rows_of = Counter(row["method"] for row in shown)
     for row, following in zip(shown, [*shown[1:], shown[-1]], strict=True):
         cells = [_cell(row.get(name), bold=row.get(name) is not None and row[name] == best[name]) for name in metrics]
-        curve_ends = row["method"] != following["method"] and not (is_single(row) and is_single(following))
+        curve_ends = (
+            row["method"] != following["method"] and max(rows_of[row["method"]], rows_of[following["method"]]) > 1
+        )
         view.add_row(label_of(row), *cells, end_section=curve_ends)
     return view
 
