@@ -18,7 +18,7 @@ from genrec.data import Cases
 from genrec.data.splits import leave_one_out
 from genrec.data.synthetic import demo
 from genrec.metrics import evaluate, measure
-from genrec.rerankers import Reranked, greedy
+from genrec.rerankers import Pool, Reranked, greedy, mmr
 from genrec.rewards import Diversity, weighted
 
 K = 5
@@ -122,6 +122,25 @@ def test_a_reranker_that_only_looks_at_relevance_is_the_teacher(content, method,
     for name, value in row(content, method, weight).items():
         if name not in ("method", "weight"):
             assert value == pytest.approx(teacher[name], abs=1e-6), name
+
+
+def test_calibrated_rows_take_probabilities_and_raw_ones_take_scores(bench, folder, content):
+    teacher = experiment.calibrated(folder / "teacher", bench)
+    choices = {
+        ("mmr-calibrated", 0.5): lambda pool, k: mmr(
+            Pool(pool.items, pool.context.probability(pool.items), pool.context), k, 0.5
+        ),
+        ("mmr-raw", 0.25): lambda pool, k: mmr(pool, k, 0.25, normalise=False),
+        ("mmr", 0.5): lambda pool, k: mmr(pool, k, 0.5),
+    }
+    measured = set()
+    for (method, weight), rerank in choices.items():
+        lists = Reranked(teacher, rerank, bench.split.catalogue, 60, teacher.probabilities)
+        found = evaluate(lists, bench.split.test, bench.split.catalogue, K, {"diversity": Diversity()}).means
+        for name in ("ndcg@5", "diversity@5", "coverage@5"):
+            assert row(content, method, weight)[name] == pytest.approx(found[name], abs=1e-6)
+        measured.add(round(found["diversity@5"], 6))
+    assert len(measured) == 3
 
 
 def test_a_markov_teacher_is_the_markov_row(content):
