@@ -124,12 +124,15 @@ def test_a_reranker_that_only_looks_at_relevance_is_the_teacher(content, method,
             assert value == pytest.approx(teacher[name], abs=1e-6), name
 
 
+def by_probability(pool: Pool, k: int) -> np.ndarray:
+    chances = np.where(pool.allowed, pool.context.probability(pool.items), -np.inf)
+    return mmr(Pool(pool.items, chances, pool.context), k, 0.5)
+
+
 def test_calibrated_rows_take_probabilities_and_raw_ones_take_scores(bench, folder, content):
     teacher = experiment.calibrated(folder / "teacher", bench)
     choices = {
-        ("mmr-calibrated", 0.5): lambda pool, k: mmr(
-            Pool(pool.items, pool.context.probability(pool.items), pool.context), k, 0.5
-        ),
+        ("mmr-calibrated", 0.5): by_probability,
         ("mmr-raw", 0.25): lambda pool, k: mmr(pool, k, 0.25, normalise=False),
         ("mmr", 0.5): lambda pool, k: mmr(pool, k, 0.5),
     }
