@@ -93,3 +93,22 @@ def test_evaluate_asks_the_recommender_once_and_measures_its_lists() -> None:
     assert found.slates.tolist() == [[1, 2], [1, 2]]
     np.testing.assert_allclose(found.per_user["ndcg@2"], [1, 0.63092975])
     assert found.overall == {"coverage@2": 0.5}
+
+
+def test_accuracy_agrees_with_ir_measures() -> None:
+    measures = pytest.importorskip("ir_measures", reason="pip install ir-measures")
+    rng = np.random.default_rng(0)
+    slates = np.stack([rng.permutation(30)[:10] + 1 for _ in range(200)])
+    targets = rng.integers(1, 31, 200)
+    judged = [measures.Qrel(str(user), str(item), 1) for user, item in enumerate(targets)]
+    listed = [
+        measures.ScoredDoc(str(user), str(item), -float(place))
+        for user, slate in enumerate(slates)
+        for place, item in enumerate(slate)
+    ]
+    names = {"ndcg@10": measures.nDCG @ 10, "recall@1": measures.R @ 1, "recall@10": measures.R @ 10}
+    names["mrr@10"] = measures.RR @ 10
+    found = accuracy(slates, targets)
+    for name, measure_of in names.items():
+        theirs = {int(row.query_id): row.value for row in measures.iter_calc([measure_of], judged, listed)}
+        np.testing.assert_allclose(found[name], [theirs[user] for user in range(200)], atol=1e-9, err_msg=name)
