@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import ir_measures as measures
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -96,7 +97,6 @@ def test_evaluate_asks_the_recommender_once_and_measures_its_lists() -> None:
 
 
 def test_accuracy_agrees_with_ir_measures() -> None:
-    measures = pytest.importorskip("ir_measures", reason="pip install ir-measures")
     rng = np.random.default_rng(0)
     slates = np.stack([rng.permutation(30)[:10] + 1 for _ in range(200)])
     targets = rng.integers(1, 31, 200)
