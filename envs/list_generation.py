@@ -1,7 +1,7 @@
 """List generation as a Gymnasium environment: one list an episode, one item a step."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import gymnasium
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from genrec.data import PAD, Catalogue, Sequences
 from genrec.metrics import Context, Floats, Slates
 from genrec.rewards.check import checked
+from genrec.rewards.ranges import Ranges, draw_weights, require_inside, require_ranges
 from genrec.rewards.reward import WeightedSum, require_times
 
-Observation = dict[str, NDArray[np.int32]]
+Observation = dict[str, NDArray[np.int32] | NDArray[np.float32]]
+Weights = Mapping[str, float | Floats]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +33,12 @@ class ListTask:
         max_length: T, how many of the newest items of a history are observed. Seen items are filtered by all of it.
         probabilities: histories (B) -> (B, V+1) calibrated P(item | history); asked once a history, at reset, and only
             if the reward needs it.
+        ranges: name of a reward term -> low, high: its weight is drawn anew for every history, and observed. The
+            weights of the other terms are those of the reward.
 
     Raises:
-        ValueError: if sizes disagree, an index is outside the catalogue, or the reward needs a fact that is missing.
+        ValueError: if sizes disagree, an index is outside the catalogue, the reward needs a fact that is missing, or a
+            range is of no term or does not rise.
     """
 
     histories: Sequences
@@ -43,10 +48,12 @@ class ListTask:
     k: int = 10
     max_length: int = 200
     probabilities: Callable[[Sequences], Floats] | None = None
+    ranges: Ranges = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._require_sizes()
         self._require_facts()
+        require_ranges(self.ranges)
 
     def __len__(self) -> int:
         return len(self.histories)
@@ -77,6 +84,9 @@ class ListTask:
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise ValueError(f"more than one reward term is called {', '.join(repeated)}; give each its own name")
+        unknown = sorted(set(self.ranges) - set(names))
+        if unknown:
+            raise ValueError(f"ranges of {', '.join(unknown)}, but the reward has the terms {', '.join(names)}")
         if "probabilities" in self.reward.needs and self.probabilities is None:
             raise ValueError(f"reward {self.reward.name} needs P(item | history): pass ListTask(probabilities=...)")
         if "targets" in self.reward.needs and not self.targets.any():
@@ -140,17 +150,56 @@ def step_gains(reward: WeightedSum, slates: Slates, items: Slates, context: Cont
     }
 
 
-def weigh(reward: WeightedSum, gains: dict[str, Floats]) -> Floats:
-    """Weighted sum of the terms' gains."""
-    total: Floats = np.sum([weight * gains[term.name] for term, weight in reward.terms], axis=0, dtype=np.float64)
+def choose_weights(
+    task: ListTask, given: Mapping[str, Any] | None, count: int, generator: np.random.Generator
+) -> dict[str, float | Floats]:
+    """Weight of every term for ``count`` histories: (count,) where it has a range, one number where it is fixed.
+
+    Args:
+        task: its reward and ranges.
+        given: name -> a number for all histories, or (count,); ranges that are not in it are drawn.
+        count: histories.
+        generator: source of randomness.
+
+    Raises:
+        ValueError: for a weight that has no range or lies outside it, or a wrong shape.
+    """
+    given = given or {}
+    for name, values in given.items():
+        array = np.asarray(values, dtype=np.float64)
+        if array.shape not in ((), (count,)):
+            raise ValueError(f"weights of {name} have shape {array.shape}; give a number, or {count} of them")
+        for value in (array.min(), array.max()):
+            require_inside({name: float(value)}, task.ranges)
+    weights: dict[str, float | Floats] = {term.name: weight for term, weight in task.reward.terms}
+    if task.ranges:
+        drawn = draw_weights(task.ranges, count, generator)
+        for column, name in enumerate(task.ranges):
+            weights[name] = np.broadcast_to(given.get(name, drawn[:, column]), count).astype(np.float64)
+    return weights
+
+
+def observed_weights(task: ListTask, weights: Weights) -> NDArray[np.float32]:
+    """(H, C) the weights that have ranges, in the order of the task's ranges."""
+    return np.stack([np.asarray(weights[name]) for name in task.ranges], axis=1).astype(np.float32)
+
+
+def weigh(gains: dict[str, Floats], weights: Weights) -> Floats:
+    """(n,) weighted sum of the terms' gains (n,), each list with its own weight where that is an array (n,)."""
+    total: Floats = np.sum([weights[name] * gain for name, gain in gains.items()], axis=0, dtype=np.float64)
     return total
 
 
 def single_spaces(task: ListTask) -> tuple[Space[Observation], Discrete]:
     """Observation and action space of one list."""
-    history = Box(0, task.num_items, (task.max_length,), np.int32)
-    slate = Box(0, task.num_items, (task.k,), np.int32)
-    return cast(Space[Observation], Dict({"history": history, "slate": slate})), Discrete(task.num_items + 1)
+    spaces: dict[str, Space[Any]] = {
+        "history": Box(0, task.num_items, (task.max_length,), np.int32),
+        "slate": Box(0, task.num_items, (task.k,), np.int32),
+    }
+    if task.ranges:
+        low, high = np.array(list(task.ranges.values()), dtype=np.float32).T
+        spaces["weights"] = Box(low, high, dtype=np.float32)
+    return cast(Space[Observation], Dict(spaces)), Discrete(task.num_items + 1)
 
 
 class ListGenerationEnv(gymnasium.Env[Observation, np.int64]):
@@ -166,16 +215,21 @@ class ListGenerationEnv(gymnasium.Env[Observation, np.int64]):
 
     ## Observation Space
     `Dict(history=Box(0, V, (T,), int32), slate=Box(0, V, (K,), int32))`. `history` holds the newest T items, newest
-    last, padded with 0 on the left. `slate` holds the list, best position first, 0 where it is still empty.
+    last, padded with 0 on the left. `slate` holds the list, best position first, 0 where it is still empty. Where the
+    task has C weight ranges there is also `weights=Box(low, high, (C,), float32)`, the episode's weights in the order
+    of `task.ranges`.
 
     ## Rewards
-    The gain of the position just filled: the weighted sum of the gains of the task's reward terms. The rewards of an
-    episode sum to the list's metric. A reward that changes during a training reads `context.progress`; a trainer says
-    how far it is with `reset(options={"progress": p})`, p from 0 to 1, and it is 1 for the episode otherwise.
+    The gain of the position just filled: the weighted sum of the gains of the task's reward terms. A weight that has a
+    range is drawn for each episode: uniformly, but one time in ten the low end and one in ten the high end. The
+    rewards of an episode sum to the list's metric. A reward that changes during a training reads `context.progress`; a
+    trainer says how far it is with `reset(options={"progress": p})`, p from 0 to 1, and it is 1 for the episode
+    otherwise.
 
     ## Starting State
     A case drawn uniformly with `np_random`, or the one in `reset(options={"case": i})`, and an empty list. A case with
-    fewer than K allowed items raises ValueError.
+    fewer than K allowed items raises ValueError. `options={"weights": {"diversity": 0.5}}` chooses weights that have a
+    range.
 
     ## Episode End
     Terminated after K items. A disallowed action ends the episode at once: it earns 0, places nothing and sets
@@ -185,6 +239,7 @@ class ListGenerationEnv(gymnasium.Env[Observation, np.int64]):
     - `case`: its number in the task.
     - `reward_terms`: name -> unweighted gain of this step (after a step only).
     - `invalid_action`: whether the action was disallowed (after a step only).
+    - `reward_weights`: name -> weight of each term in this episode (after a reset only).
     - `history`: the whole history as a tuple of items, oldest first (after a reset only).
     - `target`: the held-out item, 0 where unknown (after a reset only). It is not part of the observation.
 
@@ -234,8 +289,14 @@ class ListGenerationEnv(gymnasium.Env[Observation, np.int64]):
         self._slate = np.full(self.task.k, PAD, dtype=np.int64)
         self._gains = []
         self._ended = False
-        target = int(self.task.targets[self._case])
-        return self._observe(), {"case": self._case, "history": tuple(self._history.tolist()), "target": target}
+        self._weights = choose_weights(self.task, options.get("weights"), 1, self.np_random)
+        facts = {
+            "case": self._case,
+            "history": tuple(self._history.tolist()),
+            "target": int(self.task.targets[self._case]),
+            "reward_weights": {name: float(np.squeeze(weight)) for name, weight in self._weights.items()},
+        }
+        return self._observe(), facts
 
     def step(self, action: int | np.int64) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Place the item ``action`` at the next position."""
@@ -270,9 +331,9 @@ class ListGenerationEnv(gymnasium.Env[Observation, np.int64]):
         return "\n".join(lines)
 
     def _choose(self, options: dict[str, Any]) -> int:
-        unknown = sorted(set(options) - {"case", "progress"})
+        unknown = sorted(set(options) - {"case", "progress", "weights"})
         if unknown:
-            raise ValueError(f"unknown reset option(s) {', '.join(unknown)}; choose 'case' or 'progress'")
+            raise ValueError(f"unknown reset option(s) {', '.join(unknown)}; choose 'case', 'progress' or 'weights'")
         if "case" not in options:
             return int(self.np_random.integers(len(self.task)))
         if not 0 <= options["case"] < len(self.task):
@@ -281,15 +342,17 @@ class ListGenerationEnv(gymnasium.Env[Observation, np.int64]):
 
     def _place(self, item: int) -> dict[str, float]:
         position = len(self._gains)
-        reward = self.task.reward
-        gains = step_gains(reward, self._slate[None, :position], np.array([item]), self._context)
+        gains = step_gains(self.task.reward, self._slate[None, :position], np.array([item]), self._context)
         self._slate[position] = item
         self._allowed[item] = False
-        self._gains.append(float(weigh(reward, gains)[0]))
+        self._gains.append(float(weigh(gains, self._weights)[0]))
         return {name: float(gain[0]) for name, gain in gains.items()}
 
     def _observe(self) -> Observation:
-        return {"history": self._observed.copy(), "slate": self._slate.astype(np.int32)}
+        observed: Observation = {"history": self._observed.copy(), "slate": self._slate.astype(np.int32)}
+        if self.task.ranges:
+            observed["weights"] = observed_weights(self.task, self._weights)[0]
+        return observed
 
     def _require_started(self) -> None:
         if self._case < 0:

@@ -12,7 +12,9 @@ from genrec.data import PAD
 from genrec.envs.list_generation import (
     ListTask,
     Observation,
+    choose_weights,
     list_context,
+    observed_weights,
     require_choice,
     single_spaces,
     step_gains,
@@ -39,15 +41,18 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
 
     ## Observation Space
     `Dict(history=Box(0, V, (n, T), int32), slate=Box(0, V, (n, K), int32))`: rows as in `ListGenerationEnv`.
+    Where the task has C weight ranges, also `weights=Box(low, high, (n, C), float32)`, the same for
+    all lists of a history.
 
     ## Rewards
-    (n,) float64: the gain of the position just filled in each list. `reset(options={"progress": p})` says how far a
-    training is, for rewards that read it.
+    (n,) float64: the gain of the position just filled in each list, weighed with the list's own weights.
+    `reset(options={"progress": p})` says how far a training is, for rewards that read it.
 
     ## Starting State
     `num_envs / group_size` cases drawn with `np_random`, without replacement if the task has as many, with replacement
     otherwise; or the cases in `reset(options={"cases": array})`. All lists are empty. A case with fewer than K allowed
-    items raises ValueError.
+    items raises ValueError. Weights that have a range are drawn for each history, as in `ListGenerationEnv`;
+    `options={"weights": {"diversity": array}}` chooses them, one number for all histories or (H,).
 
     ## Episode End
     All lists are terminated at step K, never truncated. Autoreset is disabled: call `reset()`; a further step raises
@@ -58,7 +63,7 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
     - `histories`: the whole histories, a `genrec.data.Sequences` of length H.
     - `cases`: (H,) their numbers in the task.
     - `targets`: (H,) the held-out items, 0 where unknown.
-    - `reward_weights`: name -> weight of each term in the reward.
+    - `reward_weights`: name -> weight of each term in the reward, (H,) where the weight has a range.
 
     After a step:
     - `reward_terms`: name -> (n,) unweighted gains of this step.
@@ -112,7 +117,12 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
         self._history = histories.padded(self.task.max_length, side="left").astype(np.int32)
         self._slates = np.full((self.num_envs, self.task.k), PAD, dtype=np.int64)
         self._position = 0
-        weights = {term.name: weight for term, weight in self.task.reward.terms}
+        weights = choose_weights(self.task, options.get("weights"), len(cases), self.np_random)
+        self._weights = {
+            name: weight[self._rows] if isinstance(weight, np.ndarray) else weight for name, weight in weights.items()
+        }
+        if self.task.ranges:
+            self._observed_weights = observed_weights(self.task, self._weights)
         infos = {"histories": histories, "cases": cases, "targets": self.task.targets[cases], "reward_weights": weights}
         return self._observe(), infos
 
@@ -127,7 +137,7 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
         self._position += 1
         terminated = np.full(self.num_envs, self._position == self.task.k)
         truncated = np.zeros(self.num_envs, dtype=np.bool_)
-        return self._observe(), weigh(self.task.reward, gains), terminated, truncated, {"reward_terms": gains}
+        return self._observe(), weigh(gains, self._weights), terminated, truncated, {"reward_terms": gains}
 
     def action_masks(self) -> Bools:
         """(n, V+1) which actions are allowed now."""
@@ -142,10 +152,10 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
         return masks
 
     def _choose(self, options: dict[str, Any]) -> NDArray[np.int64]:
-        unknown = sorted(set(options) - {"cases", "progress", "reset_mask"})
+        unknown = sorted(set(options) - {"cases", "progress", "reset_mask", "weights"})
         if unknown:
             raise ValueError(
-                f"unknown reset option(s) {', '.join(unknown)}; choose 'cases', 'progress' or 'reset_mask'"
+                f"unknown reset option(s) {', '.join(unknown)}; choose 'cases', 'progress', 'weights' or 'reset_mask'"
             )
         if not np.all(options.get("reset_mask", True)):
             raise ValueError("reset_mask is False for some lists, but all lists start together: leave it out")
@@ -182,4 +192,7 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
             )
 
     def _observe(self) -> Observation:
-        return {"history": self._history[self._rows], "slate": self._slates.astype(np.int32)}
+        observed: Observation = {"history": self._history[self._rows], "slate": self._slates.astype(np.int32)}
+        if self.task.ranges:
+            observed["weights"] = self._observed_weights.copy()
+        return observed

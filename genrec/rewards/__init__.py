@@ -6,7 +6,8 @@ from genrec.rewards.check import RewardError, checked, located
 from genrec.rewards.diversity import Diversity
 from genrec.rewards.novelty import Novelty
 from genrec.rewards.popularity import Popularity
-from genrec.rewards.registry import Entry, available, parse, resolve, reward, weighted
+from genrec.rewards.ranges import Ranges, draw_weights, require_inside, require_ranges, weight_grid, weights_along
+from genrec.rewards.registry import Entry, available, parse, ranges_of, resolve, reward, weighted
 from genrec.rewards.relevance import Relevance
 from genrec.rewards.reward import FunctionReward, Reward, WeightedSum, require_times
 from genrec.rewards.terminal import Telescoped, Terminal, telescoped, terminal
@@ -20,6 +21,7 @@ __all__ = [
     "Ndcg",
     "Novelty",
     "Popularity",
+    "Ranges",
     "Relevance",
     "Reward",
     "RewardError",
@@ -29,13 +31,19 @@ __all__ = [
     "audit",
     "available",
     "checked",
+    "draw_weights",
     "located",
     "parse",
+    "ranges_of",
+    "require_inside",
+    "require_ranges",
     "require_times",
     "resolve",
     "reward",
     "sample_lists",
     "telescoped",
     "terminal",
+    "weight_grid",
     "weighted",
+    "weights_along",
 ]

@@ -12,13 +12,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import overload
 
-import numpy as np
-
 from genrec.metrics import Context, Floats, Slates
 from genrec.rewards.accuracy import Ndcg
 from genrec.rewards.diversity import Diversity
 from genrec.rewards.novelty import Novelty
 from genrec.rewards.popularity import Popularity
+from genrec.rewards.ranges import read_weight, split_spec
 from genrec.rewards.relevance import Relevance
 from genrec.rewards.reward import FunctionReward, Reward, WeightedSum
 
@@ -114,28 +113,37 @@ def resolve(target: str) -> Reward:
 
 
 def parse(spec: str) -> tuple[Reward, float]:
-    """A reward and its weight from ``target`` or ``target=weight``; the weight is 1 where none is given.
+    """A reward and its weight from ``target``, ``target=weight`` or ``target=low:high``.
+
+    The weight is 1 where none is given and the middle of a range; ``ranges_of`` tells the ranges.
 
     Raises:
-        ValueError: for an unknown reward or a weight that is not a finite number.
+        ValueError: for an unknown reward, a weight that is not a finite number, or a range that does not rise.
 
-    >>> parse("diversity=0.5")
-    (Diversity(), 0.5)
+    >>> parse("diversity=0.5"), parse("diversity=0:2")
+    ((Diversity(), 0.5), (Diversity(), 1.0))
     """
-    if "=" not in spec[spec.rfind(":") + 1 :]:
-        return resolve(spec), 1.0
-    target, _, text = spec.rpartition("=")
-    try:
-        weight = float(text)
-    except ValueError:
-        weight = np.nan
-    if not np.isfinite(weight):
-        raise ValueError(f"weight {text!r} of reward {target!r} is not a number; write for instance {target}=0.5")
-    return resolve(target), weight
+    target, text = split_spec(spec)
+    low, high = read_weight(text, target) if target != spec else (1.0, 1.0)
+    return resolve(target), (low + high) / 2
+
+
+def ranges_of(specs: Iterable[str]) -> dict[str, tuple[float, float]]:
+    """Name of the reward -> low and high end, for the specs whose weight is a range.
+
+    >>> ranges_of(["relevance=1", "diversity=0:2"])
+    {'diversity': (0.0, 2.0)}
+    """
+    found = {}
+    for spec in specs:
+        target, text = split_spec(spec)
+        if ":" in text:
+            found[parse(spec)[0].name] = read_weight(text, target)
+    return found
 
 
 def weighted(specs: Iterable[str]) -> WeightedSum:
-    """The weighted sum of the rewards of several ``parse`` specs.
+    """The weighted sum of the rewards of several ``parse`` specs; a range counts with its middle.
 
     Raises:
         ValueError: if there are none, or two have the same name (their terms could not be told apart).

@@ -32,7 +32,8 @@ def test_spaces(task):
 def test_an_episode_by_hand(task):
     env = ListGenerationEnv(task)
     observation, info = env.reset(options={"case": 0})
-    assert info == {"case": 0, "history": (1,), "target": 3}
+    weights = {"ndcg": 1.0, "diversity": 0.5}
+    assert info == {"case": 0, "history": (1,), "target": 3, "reward_weights": weights}
     assert observation["history"].tolist() == [0, 1]
     assert observation["slate"].tolist() == [0, 0, 0]
 
@@ -116,7 +117,7 @@ def test_reset_options(task):
     for case in (3, -1):
         with pytest.raises(ValueError, match=rf"case {case} does not exist; the task has cases 0\.\.2"):
             env.reset(options={"case": case})
-    with pytest.raises(ValueError, match="cases; choose 'case' or 'progress'"):
+    with pytest.raises(ValueError, match="cases; choose 'case', 'progress' or 'weights'"):
         env.reset(options={"cases": [1]})
 
 

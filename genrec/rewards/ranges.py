@@ -1,0 +1,105 @@
+"""Weights that are not one number but a range, for a policy that is told which weight to write for."""
+
+from collections.abc import Mapping
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ranges = Mapping[str, tuple[float, float]]
+
+AT_AN_END = 0.1  # of all draws, for each end
+
+
+def split_spec(spec: str) -> tuple[str, str]:
+    """The reward and the text of its weight, "" where none is given.
+
+    >>> split_spec("diversity=0:2"), split_spec("./a=b.py:fresh")
+    (('diversity', '0:2'), ('./a=b.py:fresh', ''))
+    """
+    target, equals, text = spec.rpartition("=")
+    if not equals or text.endswith(".py") or ".py:" in text:
+        return spec, ""
+    return target, text
+
+
+def read_weight(text: str, target: str) -> tuple[float, float]:
+    """Both ends of a weight: ``0.5`` is (0.5, 0.5), ``0:2`` is (0.0, 2.0).
+
+    Args:
+        text: a number, or LOW:HIGH.
+        target: the reward, for the message.
+
+    Raises:
+        ValueError: for what is neither, or a range that does not rise.
+    """
+    low, colon, high = text.partition(":")
+    try:
+        ends = (float(low), float(high if colon else low))
+    except ValueError:
+        ends = (np.nan, np.nan)
+    if not np.isfinite(ends).all():
+        raise ValueError(
+            f"weight {text!r} of reward {target!r} is not a number; write for instance {target}=0.5, or a range"
+            f" {target}=0:2"
+        )
+    if colon and ends[0] >= ends[1]:
+        raise ValueError(f"weight {text!r} of reward {target!r} is a range that does not rise; write LOW:HIGH")
+    return ends
+
+
+def require_ranges(ranges: Ranges) -> None:
+    """Raise ValueError for a range whose ends are not finite or do not rise."""
+    for name, (low, high) in ranges.items():
+        if not (np.isfinite([low, high]).all() and low < high):
+            raise ValueError(f"the weights of {name} range from {low:g} to {high:g}: give two numbers that rise")
+
+
+def draw_weights(ranges: Ranges, count: int, generator: np.random.Generator) -> NDArray[np.float64]:
+    """(count, C) weights, uniform over each range, but one in ten at its low end and one in ten at its high end.
+
+    A list is asked for at an end more often than near it, and a uniform draw never falls on one.
+
+    Args:
+        ranges: name -> low, high; C of them, drawn independently, a column each in their order.
+        count: rows.
+        generator: source of randomness.
+    """
+    ends = np.array(list(ranges.values()), dtype=np.float64).reshape(-1, 2)
+    share = (generator.random((count, len(ends))) - AT_AN_END) / (1 - 2 * AT_AN_END)
+    drawn: NDArray[np.float64] = ends[:, 0] + np.clip(share, 0, 1) * (ends[:, 1] - ends[:, 0])
+    return drawn
+
+
+def weight_grid(ranges: Ranges, points: int) -> NDArray[np.float64]:
+    """(n, C) weights that cover the ranges evenly, ends included: about ``points`` of them, at least 2 a range.
+
+    >>> weight_grid({"diversity": (0, 2)}, 5)[:, 0].tolist()
+    [0.0, 0.5, 1.0, 1.5, 2.0]
+    >>> weight_grid({"diversity": (0, 2), "novelty": (1, 2)}, 5).tolist()
+    [[0.0, 1.0], [0.0, 2.0], [2.0, 1.0], [2.0, 2.0]]
+    """
+    each = max(2, int(points ** (1 / len(ranges)) + 1e-9))
+    axes = [np.linspace(low, high, each) for low, high in ranges.values()]
+    return np.array(list(product(*axes)), dtype=np.float64)
+
+
+def weights_along(ranges: Ranges, share: float) -> dict[str, float]:
+    """Name -> weight at a share of the way from the low to the high end of every range.
+
+    >>> weights_along({"diversity": (0, 2), "novelty": (1, 2)}, 0.25)
+    {'diversity': 0.5, 'novelty': 1.25}
+    """
+    return {name: low + share * (high - low) for name, (low, high) in ranges.items()}
+
+
+def require_inside(weights: Mapping[str, float], ranges: Ranges) -> None:
+    """Raise ValueError for a weight without a range of its own, or outside it."""
+    for name, weight in weights.items():
+        if name not in ranges:
+            known = ", ".join(f"{each}={low:g}:{high:g}" for each, (low, high) in ranges.items())
+            hint = f"there are {known}" if known else "this run has none: its weights are fixed"
+            raise ValueError(f"no weight of {name!r} can be chosen; {hint}")
+        low, high = ranges[name]
+        if not low <= weight <= high:
+            raise ValueError(f"weight {weight:g} of {name} is outside what was trained, {low:g} to {high:g}")
