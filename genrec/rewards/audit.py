@@ -216,17 +216,13 @@ def _differences(reward: Reward, slates: Slates, context: Context) -> Iterator[F
 
 
 def _causality(reward: Reward, slates: Slates, context: Context, whole: Floats) -> Iterator[Finding]:
+    """The first beginning of lists that earns something else alone than in the whole lists."""
     for j in range(1, slates.shape[1]):
-        short = reward(slates[:, :j], context)
-        ends = f"earns {{}} in the whole list and {{}} where the list ends after position {j}"
-        turned = np.concatenate([slates[:, :j], slates[:, j:][:, ::-1]], axis=1)
-        other = reward(turned, context)[:, :j]
-        turns = f"earns {{}} and {{}} where the positions after {j} are in reverse order"
-        for found, text in ((short, ends), (other, turns)):
-            wrong = list(_compare("causal", whole[:, :j], found, slates, text))
-            if wrong:
-                yield wrong[0]
-                return
+        text = f"earns {{}} in the whole list and {{}} where the list ends after position {j}"
+        wrong = list(_compare("causal", whole[:, :j], reward(slates[:, :j], context), slates, text))
+        if wrong:
+            yield wrong[0]
+            return
 
 
 def _compare(
