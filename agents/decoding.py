@@ -28,6 +28,7 @@ def sample(
     generator: torch.Generator | None,
     group_size: int = 1,
     temperature: float = 1.0,
+    weights: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Lists drawn item by item from the policy, ``group_size`` a history; each history is encoded once.
 
@@ -38,11 +39,12 @@ def sample(
         generator: source of randomness; None takes the most probable item each time (greedy Next-K).
         group_size: G, lists a history.
         temperature: of the distribution drawn from. The returned log-probabilities are always those at 1.
+        weights: (H, C) that a conditioned policy is told; None for its own.
 
     Returns:
         slates (H, G, k) and their log-probabilities (H, G, k).
     """
-    prefix = policy.encode(histories)
+    prefix = policy.encode(histories, weights)
     states = prefix.state[:, None].expand(-1, group_size, -1)
     slates = torch.zeros(len(histories), group_size, 0, dtype=torch.long, device=policy.device)
     chosen = []
@@ -61,10 +63,10 @@ def sample(
 
 
 @torch.no_grad()
-def beam(policy: GPTRec, histories: Sequences, k: int, width: int) -> torch.Tensor:
-    """(H, k) the most probable list that a beam search of that width finds."""
+def beam(policy: GPTRec, histories: Sequences, k: int, width: int, weights: torch.Tensor | None = None) -> torch.Tensor:
+    """(H, k) the most probable list that a beam search of that width finds; weights as in ``sample``."""
     size = len(histories)
-    prefix = policy.encode(histories)
+    prefix = policy.encode(histories, weights)
     slates = torch.zeros(size, 1, 0, dtype=torch.long, device=policy.device)
     total = torch.zeros(size, 1, device=policy.device)
     states = prefix.state[:, None]
@@ -84,11 +86,16 @@ def beam(policy: GPTRec, histories: Sequences, k: int, width: int) -> torch.Tens
 
 @dataclass(frozen=True)
 class NextK:
-    """GPTRec as a recommender: greedy Next-K lists, or beam search where ``beams`` > 1."""
+    """GPTRec as a recommender: greedy Next-K lists, or beam search where ``beams`` > 1.
+
+    A conditioned policy writes for its own weights (``policy.at``), or for ``weights`` (B, C), a row a history of the
+    only batch that is then asked for.
+    """
 
     policy: GPTRec
     beams: int = 1
     batch_size: int = 256
+    weights: torch.Tensor | None = None
 
     def recommend(self, histories: Sequences, k: int) -> NDArray[np.int64]:
         """(B, k) slates of distinct unseen items."""
@@ -98,11 +105,13 @@ class NextK:
         out = np.zeros((len(histories), k), dtype=np.int64)
         done = 0
         for batch in batches(histories.take(order), self.batch_size):
+            rows = order[done : done + len(batch)]
+            told = None if self.weights is None else self.weights[torch.from_numpy(rows)].to(self.policy.device)
             if self.beams > 1:
-                slates = beam(self.policy, batch, k, self.beams)
+                slates = beam(self.policy, batch, k, self.beams, told)
             else:
-                slates = sample(self.policy, batch, k, generator=None)[0][:, 0]
-            out[order[done : done + len(batch)]] = slates.cpu().numpy()
+                slates = sample(self.policy, batch, k, generator=None, weights=told)[0][:, 0]
+            out[rows] = slates.cpu().numpy()
             done += len(batch)
         self.policy.train(training)
         return out

@@ -28,11 +28,13 @@ class Lessons:
         histories: N prefixes of training sequences.
         items: (N, C) the teacher's best unseen items, best first; the first K are its list.
         scores: (N, C) their scores.
+        weights: (N, R) the R weights that each list was written for, told to a conditioned policy; None for any other.
     """
 
     histories: Sequences
     items: NDArray[np.int64]
     scores: NDArray[np.float32]
+    weights: NDArray[np.float32] | None = None
 
     def save(self, path: Path) -> None:
         """Write as safetensors."""
@@ -86,7 +88,8 @@ def lesson_loss(
     """Mean cross-entropy of the policy, teacher forced along the teacher's lists, with ``target`` (N, k, C)."""
     items = torch.from_numpy(lessons.items[rows]).to(policy.device)
     slates, pool = items[:, None, :k], items[:, None, None, :].expand(-1, 1, k, -1)
-    prefix = policy.encode(lessons.histories.take(rows))
+    weights = None if lessons.weights is None else torch.from_numpy(lessons.weights[rows]).to(policy.device)
+    prefix = policy.encode(lessons.histories.take(rows), weights)
     at_pool, _ = policy.choices(prefix, policy.slate_states(prefix, slates), slates, pool)
     return -(target * at_pool[:, 0]).sum(dim=2).mean()
 
@@ -197,6 +200,7 @@ def _check(policy: GPTRec, check: Lessons, split: Split, settings: StudentSettin
     for rows in np.array_split(np.arange(len(check.items)), max(1, len(check.items) // 256)):
         target = targets(_scores(check, rows, policy), k, settings.hard, settings.temperature)
         losses += [float(lesson_loss(policy, check, rows, k, target))] * len(rows)
-    measured = evaluate(NextK(policy), split.valid, split.catalogue, k)
+    weights = None if check.weights is None else torch.from_numpy(check.weights)
+    measured = evaluate(NextK(policy, weights=weights), split.valid, split.catalogue, k)
     same = (measured.slates[:, :, None] == check.items[:, None, :k]).any(axis=2).mean()
     return {"check loss": float(np.mean(losses)), "overlap": float(same), **measured.means}

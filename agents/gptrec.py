@@ -1,19 +1,25 @@
 """GPTRec: a GPT-2 that writes recommendation lists item by item (Next-K)."""
 
+import copy
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import DynamicCache, GPT2Config, GPT2LMHeadModel
 from transformers.utils import logging as transformers_logging
 
+from genrec.agents.conditioning import Conditioning
 from genrec.agents.head import Allowed, choice_log_probabilities
 from genrec.data.sequences import Sequences
+from genrec.rewards.ranges import Ranges, require_inside, weights_along
 
 NEVER = -torch.inf
+CONDITIONING = "conditioning.safetensors"
 
 
 @dataclass
@@ -25,12 +31,14 @@ class Prefix:
         visible: (H, P) True at real tokens.
         state: (H, D) last hidden state of SEP, which predicts the first item.
         blocked: (H, V+2) True at what no list may hold: PAD, SEP and every item of the whole history.
+        told: (H, D) what the lists are told of their weights; None where the policy is not conditioned.
     """
 
     cache: DynamicCache
     visible: torch.Tensor
     state: torch.Tensor
     blocked: torch.Tensor
+    told: torch.Tensor | None = None
 
 
 class GPTRec(nn.Module):
@@ -39,6 +47,9 @@ class GPTRec(nn.Module):
     Tokens: 0 PAD, 1..V items, V+1 SEP. Layout: left padding | history | SEP | list. Position ids: SEP 0, the history
     counted backwards 1..T, the i-th list item T+i, so that no id changes its meaning while a list grows [Petrov 2025,
     p. 214].
+
+    A policy may be conditioned on the weights of rewards (``condition``): it then writes lists for any weights in their
+    ranges, those of ``at``, or of each history where a method takes weights.
 
     Args:
         num_items: V.
@@ -77,6 +88,8 @@ class GPTRec(nn.Module):
         )
         config.max_slate = max_slate  # kept in config.json
         self.lm = GPT2LMHeadModel(config)
+        self.conditioning: Conditioning | None = None
+        self.weights: dict[str, float] = {}
 
     @property
     def num_items(self) -> int:
@@ -103,6 +116,54 @@ class GPTRec(nn.Module):
         """Where the weights are."""
         return self.lm.transformer.wte.weight.device
 
+    @property
+    def ranges(self) -> Ranges:
+        """Name of a reward -> low and high end of the weights that the policy can be told; empty where it cannot."""
+        return self.conditioning.ranges if self.conditioning is not None else {}
+
+    def condition(self, ranges: Ranges, seed: int = 0) -> None:
+        """Let the policy be told weights in these ranges; until it is trained its lists stay what they are.
+
+        Args:
+            ranges: name of a reward -> low and high end.
+            seed: of the new layers.
+
+        Raises:
+            ValueError: if it is conditioned on other weights already.
+        """
+        if self.conditioning is not None:
+            if dict(ranges) != self.ranges:
+                raise ValueError(f"this policy is conditioned on weights {self.ranges} already, not on {dict(ranges)}")
+            return
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.conditioning = Conditioning(ranges, int(self.lm.config.n_embd)).to(self.device)
+        self.lm.config.weight_ranges = {name: list(ends) for name, ends in self.ranges.items()}
+        self.weights = weights_along(self.ranges, 0.5)
+
+    def at(self, weights: Mapping[str, float]) -> "GPTRec":
+        """The same policy, its parameters shared, told these weights; those not named stay, at first in the middle.
+
+        Raises:
+            ValueError: for a weight without a range, or outside it.
+        """
+        require_inside(weights, self.ranges)
+        told = copy.copy(self)
+        told.weights = self.weights | dict(weights)
+        return told
+
+    def _told(self, count: int, weights: torch.Tensor | None) -> torch.Tensor | None:
+        """(count, D) the vectors of weights (count, C), or of the policy's own."""
+        if self.conditioning is None:
+            if weights is not None:
+                raise ValueError("this policy is not conditioned on weights: give none")
+            return None
+        if weights is None:
+            own = torch.tensor([self.weights[name] for name in self.ranges], device=self.device)
+            weights = own.expand(count, -1)
+        told: torch.Tensor = self.conditioning(weights)
+        return told
+
     @torch.no_grad()
     def adopt(self, vectors: torch.Tensor) -> None:
         """Start from the item vectors of a trained scorer, whatever their width.
@@ -125,8 +186,13 @@ class GPTRec(nn.Module):
         self.lm.transformer.ln_f.weight.div_(temperature)
         self.lm.transformer.ln_f.bias.div_(temperature)
 
-    def encode(self, histories: Sequences) -> Prefix:
-        """Run the histories and SEP through the model once; differentiable."""
+    def encode(self, histories: Sequences, weights: torch.Tensor | None = None) -> Prefix:
+        """Run the histories and SEP through the model once; differentiable.
+
+        Args:
+            histories: H of them.
+            weights: (H, C) of a conditioned policy, in the order of its ranges; None takes its own for all.
+        """
         tokens = torch.from_numpy(histories.last(self.max_length).padded(side="left"))
         tokens = nn.functional.pad(tokens, (0, 1), value=self.separator).to(self.device)
         visible = tokens > 0
@@ -136,14 +202,22 @@ class GPTRec(nn.Module):
         itself = torch.eye(width, dtype=torch.bool, device=self.device)  # padding sees itself, so that no row is empty
         mask = (earlier & visible[:, None, :]) | itself
         cache = DynamicCache(config=self.lm.config)
-        hidden = self._run(tokens, mask, positions, cache)
-        return Prefix(cache, visible, hidden[:, -1], self.blocked(histories))
+        told = self._told(len(tokens), weights)
+        at_separator = None if told is None else nn.functional.pad(told[:, None], (0, 0, width - 1, 0))
+        hidden = self._run(tokens, mask, positions, cache, at_separator)
+        return Prefix(cache, visible, hidden[:, -1], self.blocked(histories), told)
 
     def _run(
-        self, tokens: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: DynamicCache
+        self,
+        tokens: torch.Tensor,
+        mask: torch.Tensor,
+        positions: torch.Tensor,
+        cache: DynamicCache,
+        told: torch.Tensor | None,
     ) -> torch.Tensor:
         """Hidden states (H, n, D) of new tokens (H, n) that see what ``mask`` (H, n, all) says; the cache grows.
 
+        What they are ``told`` of weights, (H, n or 1, D), joins their embeddings.
         Attention is written out on a CPU, where the fused bfloat16 kernel has a slow backward pass, and
         fused elsewhere.
         """
@@ -154,8 +228,10 @@ class GPTRec(nn.Module):
         if wanted == "eager":
             kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
             seen = torch.zeros(seen.shape, dtype=kind).masked_fill_(~seen, torch.finfo(kind).min)
+        joined = None if told is None else self.lm.transformer.wte(tokens) + told
         hidden: torch.Tensor = self.lm.transformer(
-            input_ids=tokens,
+            input_ids=tokens if joined is None else None,
+            inputs_embeds=joined,
             attention_mask=seen,
             position_ids=positions,
             past_key_values=cache,
@@ -197,8 +273,9 @@ class GPTRec(nn.Module):
         among = torch.cat([past, current], dim=1).expand(histories, -1, -1)
         mask = torch.cat([prefix.visible[:, None, :].expand(-1, lists * new, known), among], dim=2)
         positions = torch.arange(self.max_length + start + 1, self.max_length + start + new + 1, device=self.device)
+        told = None if prefix.told is None else prefix.told[:, None]
         hidden = self._run(
-            items.reshape(histories, -1), mask, positions.repeat(lists)[None].expand(histories, -1), prefix.cache
+            items.reshape(histories, -1), mask, positions.repeat(lists)[None].expand(histories, -1), prefix.cache, told
         )
         return hidden.view(histories, lists, new, -1)
 
@@ -224,9 +301,11 @@ class GPTRec(nn.Module):
         logits = logits.masked_fill(prefix.blocked[:, None, None], NEVER)
         return logits.scatter(3, placed, NEVER)
 
-    def log_distribution(self, histories: Sequences, slates: torch.Tensor) -> torch.Tensor:
+    def log_distribution(
+        self, histories: Sequences, slates: torch.Tensor, weights: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """(H, G, K, V+2) log-probabilities of every choice along slates (H, G, K); differentiable."""
-        prefix = self.encode(histories)
+        prefix = self.encode(histories, weights)
         logits = self.masked_logits(prefix, self.slate_states(prefix, slates), slates)
         return torch.log_softmax(logits, dim=3)
 
@@ -256,9 +335,9 @@ class GPTRec(nn.Module):
         )
         return logp.view(columns.shape), spread.view(slates.shape)
 
-    def logp(self, histories: Sequences, slates: torch.Tensor) -> torch.Tensor:
+    def logp(self, histories: Sequences, slates: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
         """(H, G, K) log-probability of each item of slates (H, G, K); differentiable."""
-        prefix = self.encode(histories)
+        prefix = self.encode(histories, weights)
         return self.choices(prefix, self.slate_states(prefix, slates), slates, slates[..., None])[0].squeeze(3)
 
     @torch.no_grad()
@@ -274,7 +353,8 @@ class GPTRec(nn.Module):
     def save_pretrained(self, folder: Path, item_ids: list[str], fingerprint: str) -> None:
         """Write weights (safetensors), GPT-2 configuration, vocabulary and data fingerprint; no pickle.
 
-        The folder also loads with ``transformers.GPT2LMHeadModel.from_pretrained``. Give that model an attention mask
+        A conditioned policy keeps its ranges in the configuration and its further layers in a file of their own. The
+        folder also loads with ``transformers.GPT2LMHeadModel.from_pretrained``. Give that model an attention mask
         with the position ids: without one it takes ids that count backwards for several rows packed into one.
 
         Args:
@@ -286,6 +366,8 @@ class GPTRec(nn.Module):
             raise ValueError(f"{len(item_ids)} item ids for a policy of {self.num_items} items")
         transformers_logging.disable_progress_bar()
         self.lm.save_pretrained(folder)
+        if self.conditioning is not None:
+            save_file(self.conditioning.state_dict(), folder / CONDITIONING)
         vocabulary = {"fingerprint": fingerprint, "items": item_ids}
         (folder / "vocabulary.json").write_text(json.dumps(vocabulary))
 
@@ -299,6 +381,10 @@ class GPTRec(nn.Module):
         policy = cls.__new__(cls)
         nn.Module.__init__(policy)
         policy.lm = GPT2LMHeadModel.from_pretrained(folder)
+        policy.conditioning, policy.weights = None, {}
+        if ranges := policy.lm.config.to_dict().get("weight_ranges"):
+            policy.condition({name: (low, high) for name, (low, high) in ranges.items()})
+            policy.get_submodule("conditioning").load_state_dict(load_file(folder / CONDITIONING))
         return policy.eval(), vocabulary["items"], vocabulary["fingerprint"]
 
 

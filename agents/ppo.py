@@ -72,7 +72,7 @@ class Actor(nn.Module):
 
     def forward(self, rollout: Rollout, entropy: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Log-probabilities, entropies (zeros unless wanted) and values along the lists of a rollout, (H, G, K)."""
-        prefix = self.policy.encode(rollout.histories)
+        prefix = self.policy.encode(rollout.histories, rollout.weights)
         states = self.policy.slate_states(prefix, rollout.slates)
         slates = rollout.slates
         logp, surprise = self.policy.choices(prefix, states, slates, slates[..., None], entropy)
@@ -105,10 +105,11 @@ def judge(
     """Advantages of a rollout, cut into minibatches of histories, and the policy's mean entropy a position.
 
     The log-probabilities of the policy that acted come from the same teacher-forced pass, minibatch by minibatch, as
-    those of the update, so that the first ratio is exactly 1 in any precision.
+    those of the update, so that the first ratio is exactly 1 in any precision. Where histories have weights of their
+    own, each one's advantages are first divided by the spread that its weights make (``rollout.spread_of``).
     """
     size = len(rollout.histories)
-    parts = [_part(rollout, rows) for rows in np.array_split(np.arange(size), min(settings.minibatches, size))]
+    parts = [rollout.take(rows) for rows in np.array_split(np.arange(size), min(settings.minibatches, size))]
     passes = [actor(part, entropy=True) for part in parts]
     values = torch.cat([v_t for _, _, v_t in passes])
     if settings.baseline == "group":
@@ -117,12 +118,14 @@ def judge(
     else:
         advantages = gae(rollout.r_t, values, settings.discount, settings.gae_lambda)
         returns = advantages + values
+    if rollout.spread is not None:
+        advantages = advantages / rollout.spread.clamp(min=1e-8)[:, None, None]
     advantages = standardised(advantages)
     surprise = float(torch.cat([each for _, each, _ in passes]).mean())
     batches, start = [], 0
     for part, (logp, _, _) in zip(parts, passes, strict=True):
         rows = slice(start, start + len(part.histories))
-        logp_student = student.logp(part.histories, part.slates) if student else None
+        logp_student = student.logp(part.histories, part.slates, part.weights) if student else None
         batches.append(Minibatch(part, logp, advantages[rows], returns[rows], logp_student))
         start = rows.stop
     return batches, surprise
@@ -236,8 +239,3 @@ def train(
     actor.load_state_dict(best)
     policy.eval()
     return dict(progress["best"])
-
-
-def _part(rollout: Rollout, rows: np.ndarray[Any, Any]) -> Rollout:
-    chosen = torch.from_numpy(rows).to(rollout.slates.device)
-    return Rollout(rollout.histories.take(rows), rollout.slates[chosen], rollout.r_t[chosen], rollout.terms)
