@@ -1,9 +1,10 @@
 """The stages of a run: a teacher, a student, an aligned policy, each in a folder that describes itself."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 
 from genrec import runs
 from genrec.agents.decoding import NextK
-from genrec.agents.distillation import Lessons, make_lessons, pretrain
+from genrec.agents.distillation import make_lessons, pretrain
 from genrec.agents.gptrec import GPTRec
 from genrec.agents.inheritance import inherit
 from genrec.agents.language_model import item_tokenizer
@@ -20,15 +21,25 @@ from genrec.calibration import Calibrated, fit_temperature
 from genrec.data import Cases, Sequences
 from genrec.data.splits import random_cases
 from genrec.envs import ListGenerationVectorEnv, ListTask
+from genrec.lessons import greedy_lessons, pool_size, teacher_lessons, with_room
 from genrec.metrics import Context, Floats, evaluate, measure
 from genrec.models.collapse import is_above, popularity_ndcg
 from genrec.models.scorer import NeuralScorer
 from genrec.recipes import load_scorer, train_scorer
-from genrec.recommender import Recommender, Scorer, TopK
-from genrec.rerankers import Reranked, greedy
-from genrec.rewards import Relevance, WeightedSum, checked, parse, require_times, weighted
+from genrec.recommender import Recommender, TopK
+from genrec.rewards import (
+    Ranges,
+    WeightedSum,
+    checked,
+    complete_specs,
+    ranges_of,
+    require_inside,
+    require_times,
+    reward_files,
+    weight_grid,
+    weighted,
+)
 
-ACCURACY = ("relevance", "ndcg")
 TRAINERS = {  # align.agent -> module with ``train``, and the extra that its libraries come with
     "ppo": ("genrec.agents.ppo", ""),
     "sb3": ("genrec.agents.stable_baselines", "sb3"),
@@ -71,8 +82,8 @@ def train_student(bench: Bench, teacher: Path, out: Path) -> Path:
     start(out, "student", bench, **origin)
     bench.say(f"student: GPTRec learns the lists of {teacher}, in {out}")
     scorer = load_scorer(teacher, bench.device)
-    pool = _pool_size(bench)
-    lessons = _lessons(bench, scorer, teacher, pool)
+    pool = pool_size(bench)
+    lessons = teacher_lessons(bench, scorer, teacher, pool)
     check = make_lessons(scorer, parts.valid.histories, pool)
     policy = _new_policy(bench)
     if isinstance(scorer, NeuralScorer):
@@ -89,7 +100,8 @@ def align(bench: Bench, rewards: Sequence[str], teacher: Path | None, student: P
 
     Args:
         bench: settings and data.
-        rewards: such as ``["diversity=0.5"]``; an accuracy reward joins them unless one is named or switched off.
+        rewards: such as ``["diversity=0.5"]``; an accuracy reward joins them unless one is named or switched off. A
+            weight that is a range, ``["diversity=0:2"]``, makes one policy for all weights in it.
         teacher: folder of the teacher, which judges relevance; None trains one.
         student: folder of the policy to start from; None makes one.
         out: folder of the aligned policy.
@@ -98,9 +110,10 @@ def align(bench: Bench, rewards: Sequence[str], teacher: Path | None, student: P
         The folder.
     """
     names = complete_specs(rewards, bench.settings.align.accuracy, bench.settings.align.weight)
-    reward = weighted(names)
+    reward, ranges = weighted(names), ranges_of(names)
     require_times(reward, bench.split.train)
     settings = bench.settings.align
+    _require_fixed_weights(ranges, settings.agent)
     train = trainer(settings.agent)
     if teacher is None and student is not None:
         teacher = folder_of(student, "teacher")
@@ -110,7 +123,7 @@ def align(bench: Bench, rewards: Sequence[str], teacher: Path | None, student: P
     require_run(student, ("student", "aligned"), bench)
     origin = {
         "rewards": names,
-        "reward_files": [digest(Path(file)) for file in _reward_files(names)],
+        "reward_files": [digest(Path(file)) for file in reward_files(names)],
         "teacher_weights": digest(teacher / "scorer.safetensors"),
         "student_weights": digest(student / "model.safetensors"),
     }
@@ -120,15 +133,17 @@ def align(bench: Bench, rewards: Sequence[str], teacher: Path | None, student: P
     item_ids = bench.split.catalogue.item_ids[1:].tolist()
     if settings.agent == "grpo":
         item_tokenizer(item_ids).save_pretrained(out)
-    begin = warm_start(bench, reward, teacher, student, out / "start", origin) if settings.warm_start else student
+    begin = student
+    if settings.warm_start:
+        begin = warm_start(bench, reward, teacher, student, out / "start", origin, ranges)
     bench.say(f"aligned: {begin} for {reward.name}, in {out}")
-    policy, untouched = (GPTRec.from_pretrained(folder)[0].to(bench.device) for folder in (begin, student))
+    policy, untouched = (_told_policy(folder, ranges, bench) for folder in (begin, student))
     if runs.read_json(begin / "run.json")["kind"] != "aligned":  # which was sharpened before
         policy.sharpen(settings.temperature)
     chances = calibrated(teacher, bench).probabilities
-    validate = _validation(bench, reward, chances)
+    validate = _validation(bench, reward, ranges, chances)
     env = ListGenerationVectorEnv(
-        list_task(bench, reward, chances, policy.max_length),
+        replace(list_task(bench, reward, chances, policy.max_length), ranges=ranges),
         num_envs=settings.histories * settings.group_size,
         group_size=settings.group_size,
     )
@@ -164,12 +179,19 @@ def trainer(agent: str) -> Callable[..., dict[str, float]]:
 
 
 def warm_start(
-    bench: Bench, reward: WeightedSum, teacher: Path, student: Path, out: Path, origin: dict[str, Any]
+    bench: Bench,
+    reward: WeightedSum,
+    teacher: Path,
+    student: Path,
+    out: Path,
+    origin: dict[str, Any],
+    ranges: Ranges = MappingProxyType({}),
 ) -> Path:
     """Teach a student the greedy re-ranker's lists for the same rewards, in ``out``, so that PPO has the rest to find.
 
     The lists are written for random beginnings of training sequences, from the teacher's best items and with its
-    calibrated probabilities; ``ndcg``, which reads the target, is replaced by its expectation under them.
+    calibrated probabilities; see ``greedy_lessons``. Where weights have ranges the policy is told which ones a list was
+    written for.
 
     Returns:
         The folder.
@@ -179,19 +201,13 @@ def warm_start(
     start(out, "start", bench, **origin)
     settings, parts, k = bench.settings, bench.split, bench.settings.k
     bench.say(f"start: {student} learns {settings.align.warm_start} lists of the greedy re-ranker, in {out}")
-    expected = WeightedSum(tuple((Relevance() if t.name in ACCURACY else t, weight) for t, weight in reward.terms))
-    scorer = calibrated(teacher, bench)
-    candidates = _pool_size(bench)
+    scorer, candidates = calibrated(teacher, bench), pool_size(bench)
     cases = random_cases(parts.train, settings.align.warm_start, np.random.default_rng(settings.seed))
-    histories = _with_room(cases, candidates, bench).histories
-
-    def greedy_lessons(histories: Sequences) -> Lessons:
-        rerank = partial(greedy, reward=expected)
-        lists = Reranked(scorer, rerank, parts.catalogue, candidates, scorer.probabilities).recommend(histories, k)
-        return Lessons(histories, lists, np.zeros(lists.shape, np.float32))
-
-    policy = GPTRec.from_pretrained(student)[0].to(bench.device)
-    lessons, check = greedy_lessons(histories), greedy_lessons(parts.valid.histories)
+    histories = with_room(cases, candidates, bench).histories
+    policy = _told_policy(student, ranges, bench)
+    lessons, check = (
+        greedy_lessons(bench, scorer, each, reward, ranges) for each in (histories, parts.valid.histories)
+    )
     teaching = settings.student.model_copy(update={"hard": 1.0, "epochs": 1})
     found = pretrain(policy, lessons, parts, check, teaching, k, settings.seed, out, bench.quiet)
     policy.save_pretrained(out, parts.catalogue.item_ids[1:].tolist(), parts.fingerprint)
@@ -200,41 +216,24 @@ def warm_start(
     return out
 
 
-def complete_specs(specs: Sequence[str], accuracy: str = "none", weight: float = 1.0) -> list[str]:
-    """``target=weight`` of the named rewards, with the accuracy reward first unless one is named or it is "none".
-
-    The path of a reward file is made absolute, so that a run finds it again from any folder.
-
-    Args:
-        specs: such as ``["diversity=0.5"]``.
-        accuracy: "relevance", "ndcg" or "none".
-        weight: of a reward that is named without one; an accuracy reward then has 1.
-
-    Raises:
-        ValueError: if that leaves no reward at all, or one of them cannot be found.
-    """
-    if accuracy == "none" and not specs:
-        raise ValueError("no reward is left: name one, for instance --reward diversity=0.5")
-    full = [_complete(spec, weight) for spec in specs]
-    if accuracy == "none" or any(term.name in ACCURACY for term, _ in map(parse, full)):
-        return full
-    return [f"{accuracy}=1", *full]
+VALID_WEIGHTS = 5  # points of the grid of weights in a validation
 
 
-def _complete(spec: str, weight: float) -> str:
-    _, given = parse(spec)
-    has_weight = "=" in spec[spec.rfind(":") + 1 :]
-    target = spec.rpartition("=")[0] if has_weight else spec
-    chosen = given if has_weight or target in ACCURACY else weight
-    place, _, attribute = target.rpartition(":")
-    target = f"{Path(place).resolve()}:{attribute}" if place.endswith(".py") else target
-    return f"{target}={chosen:.12g}"
+def _told_policy(folder: Path, ranges: Ranges, bench: Bench) -> GPTRec:
+    """The policy of a folder, conditioned on the ranges where there are any."""
+    policy = GPTRec.from_pretrained(folder)[0].to(bench.device)
+    if ranges or policy.ranges:
+        policy.condition(ranges, bench.settings.seed)
+    return policy
 
 
-def _reward_files(specs: Sequence[str]) -> list[str]:
-    """The files among complete specs such as ``/folder/my_reward.py:fresh=0.3``."""
-    places = [spec.rpartition("=")[0].rpartition(":")[0] for spec in specs]
-    return [place for place in places if place.endswith(".py")]
+def _require_fixed_weights(ranges: Ranges, agent: str) -> None:
+    if ranges and agent != "ppo":
+        name, (low, high) = next(iter(ranges.items()))
+        raise ValueError(
+            f"--agent {agent} trains for fixed weights, but {name}={low:g}:{high:g} is a range: take --agent ppo or"
+            " one weight"
+        )
 
 
 def list_task(bench: Bench, reward: WeightedSum, chances: Callable[[Sequences], Floats], max_length: int) -> ListTask:
@@ -250,7 +249,7 @@ def list_task(bench: Bench, reward: WeightedSum, chances: Callable[[Sequences], 
         cases = random_cases(train, count, np.random.default_rng(settings.seed))
     else:
         cases = Cases(train, np.zeros(len(train), np.int32), np.arange(len(train)))
-    cases = _with_room(cases, settings.k, bench)
+    cases = with_room(cases, settings.k, bench)
     return ListTask(
         cases.histories, cases.targets, bench.split.catalogue, reward, settings.k, max_length, probabilities=chances
     )
@@ -262,19 +261,39 @@ def calibrated(teacher: Path, bench: Bench) -> Calibrated:
     return Calibrated(load_scorer(teacher, bench.device), content["temperature"])
 
 
-def open_recommender(run: Path, device: torch.device, beams: int = 1) -> Recommender:
-    """What a run folder recommends with: the teacher's Top-K, or the policy's Next-K."""
+def open_recommender(
+    run: Path, device: torch.device, beams: int = 1, weights: Mapping[str, float] | None = None
+) -> Recommender:
+    """What a run folder recommends with: the teacher's Top-K, or the policy's Next-K.
+
+    Args:
+        run: the folder.
+        device: where the model goes.
+        beams: width of a policy's beam search; 1 is greedy.
+        weights: of rewards, for a policy that was trained for ranges of them; the middle of a range where not named.
+
+    Raises:
+        ValueError: for a weight that the run was not trained for.
+    """
     content = runs.read_json(run / "run.json")
     if content["kind"] == "teacher":
+        require_inside(weights or {}, {})
         return TopK(load_scorer(run, device))
     policy, _, _ = GPTRec.from_pretrained(run)
-    return NextK(policy.to(device), beams)
+    return NextK(policy.to(device).at(weights or {}), beams)
 
 
 def recommend_titles(
-    run: Path, history: Sequence[str], k: int, device: torch.device, beams: int = 1
+    run: Path,
+    history: Sequence[str],
+    k: int,
+    device: torch.device,
+    beams: int = 1,
+    weights: Mapping[str, float] | None = None,
 ) -> list[tuple[str, str]]:
     """(raw id, title) of the k items that a run recommends after a history of raw ids; needs no dataset.
+
+    Beams and weights are those of ``open_recommender``.
 
     Raises:
         ValueError: naming ids that are not in the catalogue.
@@ -286,22 +305,30 @@ def recommend_titles(
         sample = ", ".join(items["ids"][:5])
         raise ValueError(f"unknown item id(s) {', '.join(unknown[:10])}; this catalogue has ids such as {sample}")
     histories = Sequences.from_lists([[index[raw] for raw in history]])
-    slate = open_recommender(run, device, beams).recommend(histories, k)[0]
+    slate = open_recommender(run, device, beams, weights).recommend(histories, k)[0]
     return [(items["ids"][i - 1], items["titles"][i - 1]) for i in slate]
 
 
 def _validation(
-    bench: Bench, reward: WeightedSum, chances: Callable[[Sequences], Floats]
+    bench: Bench, reward: WeightedSum, ranges: Ranges, chances: Callable[[Sequences], Floats]
 ) -> Callable[[GPTRec], dict[str, float]]:
-    """A function that measures a policy's greedy lists on the validation cases; their mean reward is the objective."""
+    """A function that measures a policy's greedy lists on the validation cases; their mean reward is the objective.
+
+    Where weights have ranges, all is the mean over a small grid of them, each objective with the weights of its point.
+    """
     context = context_of(bench.split.valid, bench, reward, chances)
     judged = {term.name: checked(term) for term, _ in reward.terms}
-    whole = checked(reward)
+    grid = weight_grid(ranges, VALID_WEIGHTS).tolist() if ranges else [[]]
+    points = [dict(zip(ranges, weights, strict=True)) for weights in grid]
 
     def validate(policy: GPTRec) -> dict[str, float]:
-        slates = NextK(policy).recommend(bench.split.valid.histories, bench.settings.k)
-        total = float(whole(slates, context).sum(axis=1).mean())
-        return {"objective": total, **measure(slates, context, judged).means}
+        found = []
+        for weights in points:
+            slates = NextK(policy.at(weights)).recommend(bench.split.valid.histories, bench.settings.k)
+            gains = [weights.get(t.name, w) * judged[t.name](slates, context).sum(axis=1) for t, w in reward.terms]
+            total = float(np.sum(gains, axis=0).mean())
+            found.append({"objective": total, **measure(slates, context, judged).means})
+        return {name: float(np.mean([each[name] for each in found])) for name in found[0]}
 
     return validate
 
@@ -326,30 +353,3 @@ def _new_policy(bench: Bench) -> GPTRec:
             dropout=s.dropout,
         )
     return policy.to(bench.device)
-
-
-def _pool_size(bench: Bench) -> int:
-    """How many of a teacher's best items a list is chosen from: fewer than asked where a validation user saw most."""
-    parts, settings = bench.split, bench.settings
-    unseen = parts.catalogue.num_items - int(parts.valid.histories.distinct().max())
-    return max(settings.k, min(settings.student.pool, unseen))
-
-
-def _with_room(cases: Cases, room: int, bench: Bench) -> Cases:
-    """The cases whose history leaves ``room`` items; a user who had nearly everything leaves no list to write."""
-    return cases.take(np.flatnonzero(bench.split.catalogue.num_items - cases.histories.distinct() >= room))
-
-
-def _lessons(bench: Bench, scorer: Scorer, teacher: Path, pool: int) -> Lessons:
-    """The teacher's lists, cached in its folder for every student that asks for the same ones."""
-    settings = bench.settings
-    count, seed = settings.student.lessons, settings.seed
-    cached = teacher / f"lessons-{digest(teacher / 'scorer.safetensors')}-{count}-{pool}-{seed}.safetensors"
-    if cached.exists():
-        bench.say(f"the teacher's lists are read from {cached}")
-        return Lessons.load(cached)
-    bench.say(f"the teacher writes {count} lists")
-    cases = random_cases(bench.split.train, count, np.random.default_rng(seed))
-    lessons = make_lessons(scorer, _with_room(cases, pool, bench).histories, pool)
-    lessons.save(cached)
-    return lessons

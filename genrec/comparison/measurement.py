@@ -15,9 +15,9 @@ from genrec.comparison.curves import gaps
 from genrec.comparison.entrants import Entrant, Goals, line_up
 from genrec.comparison.movement import Trail, moved
 from genrec.data import Cases
-from genrec.experiment import ACCURACY, calibrated
+from genrec.experiment import calibrated
 from genrec.rerankers import draw_pool
-from genrec.rewards import Diversity, Novelty, Reward, weighted
+from genrec.rewards import ACCURACY, Diversity, Novelty, Reward, weighted
 
 HISTORIES_AT_ONCE = 1024
 

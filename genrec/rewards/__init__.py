@@ -10,9 +10,11 @@ from genrec.rewards.ranges import Ranges, draw_weights, require_inside, require_
 from genrec.rewards.registry import Entry, available, parse, ranges_of, resolve, reward, weighted
 from genrec.rewards.relevance import Relevance
 from genrec.rewards.reward import FunctionReward, Reward, WeightedSum, require_times
+from genrec.rewards.specs import ACCURACY, complete_specs, reward_files
 from genrec.rewards.terminal import Telescoped, Terminal, telescoped, terminal
 
 __all__ = [
+    "ACCURACY",
     "Audit",
     "Diversity",
     "Entry",
@@ -31,6 +33,7 @@ __all__ = [
     "audit",
     "available",
     "checked",
+    "complete_specs",
     "draw_weights",
     "located",
     "parse",
@@ -40,6 +43,7 @@ __all__ = [
     "require_times",
     "resolve",
     "reward",
+    "reward_files",
     "sample_lists",
     "telescoped",
     "terminal",

@@ -1,0 +1,46 @@
+"""Specs of rewards made complete: a weight for each, an accuracy reward, files that are found from anywhere."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from genrec.rewards.ranges import read_weight, split_spec
+from genrec.rewards.registry import parse
+
+ACCURACY = ("relevance", "ndcg")
+
+
+def complete_specs(specs: Sequence[str], accuracy: str = "none", weight: float = 1.0) -> list[str]:
+    """``target=weight`` of the named rewards, with the accuracy reward first unless one is named or it is "none".
+
+    The path of a reward file is made absolute, so that a run finds it again from any folder.
+
+    Args:
+        specs: such as ``["diversity=0.5"]`` or ``["diversity=0:2"]``.
+        accuracy: "relevance", "ndcg" or "none".
+        weight: of a reward that is named without one; an accuracy reward then has 1.
+
+    Raises:
+        ValueError: if that leaves no reward at all, or one of them cannot be found.
+    """
+    if accuracy == "none" and not specs:
+        raise ValueError("no reward is left: name one, for instance --reward diversity=0.5")
+    full = [_complete(spec, weight) for spec in specs]
+    if accuracy == "none" or any(term.name in ACCURACY for term, _ in map(parse, full)):
+        return full
+    return [f"{accuracy}=1", *full]
+
+
+def _complete(spec: str, weight: float) -> str:
+    parse(spec)
+    target, text = split_spec(spec)
+    unsaid = 1.0 if target in ACCURACY else weight
+    ends = dict.fromkeys(read_weight(text, target)) if text else (unsaid,)
+    place, _, attribute = target.rpartition(":")
+    target = f"{Path(place).resolve()}:{attribute}" if place.endswith(".py") else target
+    return f"{target}={':'.join(f'{end:.12g}' for end in ends)}"
+
+
+def reward_files(specs: Sequence[str]) -> list[str]:
+    """The files among specs, such as ``/folder/my_reward.py`` of ``/folder/my_reward.py:fresh=0.3``."""
+    places = [split_spec(spec)[0].rpartition(":")[0] for spec in specs]
+    return [place for place in places if place.endswith(".py")]
