@@ -212,6 +212,8 @@ class CompareSettings(_Model):
 
     weights: Count = 21
     """Points of each re-ranker's grid."""
+    policy_weights: Annotated[int, Field(ge=2)] = 11
+    """Points of the grid of a policy that was aligned for a range of weights."""
     candidates: Count = 200
     """Items a re-ranker may choose from: the teacher's best."""
     highest: Positive = 16.0

@@ -91,8 +91,9 @@ def align(
         typer.Option(
             "--reward",
             "-r",
-            help="NAME=WEIGHT, repeatable; NAME alone takes the setting align.weight. NAME is diversity, novelty,"
-            " popularity (its negative), ndcg, relevance, a plugin's name, module:attr, or file.py:attr.",
+            help="NAME=WEIGHT, repeatable; NAME alone takes the setting align.weight, NAME=LOW:HIGH trains one policy"
+            " for all weights in the range. NAME is diversity, novelty, popularity (its negative), ndcg, relevance, a"
+            " plugin's name, module:attr, or file.py:attr.",
         ),
     ] = None,
     dataset: Dataset = None,
@@ -118,6 +119,7 @@ def align(
     Examples:
       genrec align --reward diversity --out runs/diverse
       genrec align -r diversity=0.3 -r popularity=0.1 --teacher runs/teacher --student runs/student -o runs/both
+      genrec align --reward diversity=0:2 --out runs/range
       genrec align -r ./my_reward.py:fresh=0.3 -d clicks.csv -o runs/fresh
       genrec align --reward diversity --agent sb3 --out runs/sb3
     """  # noqa: D301

@@ -3,7 +3,7 @@
 from genrec.comparison.areas import areas, compare_fronts
 from genrec.comparison.curves import gaps
 from genrec.comparison.entrants import Entrant
-from genrec.comparison.measurement import compare
+from genrec.comparison.measurement import compare, compare_runs
 from genrec.comparison.movement import moved
 
-__all__ = ["Entrant", "areas", "compare", "compare_fronts", "gaps", "moved"]
+__all__ = ["Entrant", "areas", "compare", "compare_fronts", "compare_runs", "gaps", "moved"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from genrec.comparison.entrants import Entrant
+from genrec.comparison.entrants import Entrant, middle
 from genrec.metrics import Floats
 from genrec.significance import bootstrap_difference, holm, paired_t
 
@@ -14,9 +14,16 @@ OWN = "aligned"
 
 
 def curves_of(entrants: Sequence[Entrant]) -> dict[str, list[Entrant]]:
-    """Method -> its entrants, for the methods that have weights."""
-    names = dict.fromkeys(entrant.method for entrant in entrants if entrant.weight is not None)
+    """Method -> its entrants, for the re-rankers, which have weights."""
+    names = dict.fromkeys(each.method for each in entrants if each.weight is not None and each.method != OWN)
     return {name: [entrant for entrant in entrants if entrant.method == name] for name in names}
+
+
+def policy_of(entrants: Sequence[Entrant]) -> Entrant:
+    """The aligned policy, at the middle one of its weights where it has several."""
+    own = [entrant for entrant in entrants if entrant.method == OWN]
+    weight = middle([entrant.weight for entrant in own])
+    return next(entrant for entrant in own if entrant.weight == weight)
 
 
 def gaps(entrants: Sequence[Entrant], axis: str, k: int, seed: int = 0, resamples: int = 2000) -> list[dict[str, Any]]:
@@ -25,7 +32,8 @@ def gaps(entrants: Sequence[Entrant], axis: str, k: int, seed: int = 0, resample
     Between two neighbouring weights a re-ranker can be mixed: each user gets the one list or the other with a fixed
     probability, so that the expected goal is exactly the policy's. Its NDCG is the same mix of the two, user by user,
     and the difference is tested in pairs over the users [Student 1908], with Holm's correction over the re-rankers.
-    Where more than one pair of neighbours reaches the value, the one with the best NDCG counts.
+    Where more than one pair of neighbours reaches the value, the one with the best NDCG counts. A policy of many
+    weights is taken at the middle one (``policy_of``); how its curve lies is what ``areas`` tells.
 
     Args:
         entrants: judged.
@@ -39,7 +47,7 @@ def gaps(entrants: Sequence[Entrant], axis: str, k: int, seed: int = 0, resample
         interval over resampled users, the corrected p-value of the t-test; None where no weight of the grid reaches
         that far.
     """
-    aligned = next(entrant for entrant in entrants if entrant.method == OWN)
+    aligned = policy_of(entrants)
     ndcg, level = aligned.values(f"ndcg@{k}"), aligned.mean(axis)
     found: list[dict[str, Any]] = []
     for method, curve in curves_of(entrants).items():

@@ -1,9 +1,8 @@
 """Who takes part in a comparison: recommenders without a weight, and re-rankers over dense grids of theirs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from genrec.agents.decoding import NextK
 from genrec.agents.gptrec import GPTRec
 from genrec.baselines import Markov, Popularity
 from genrec.bench import Bench, folder_of
+from genrec.comparison.policies import Aligned, points_of
 from genrec.experiment import calibrated, open_recommender
 from genrec.metrics import Floats, Slates, measure
 from genrec.recommender import Recommender, TopK
@@ -58,6 +58,8 @@ class Entrant:
         policy: that wrote the lists; None where no policy did.
         per_user: metric name -> values, one array a batch of histories.
         marks: a number for each list, one array a batch: equal lists have the same.
+        seed: of the run, for a policy.
+        members: the entrants that this one is the mean of, over seeds.
     """
 
     method: str
@@ -67,6 +69,8 @@ class Entrant:
     policy: GPTRec | None = None
     per_user: dict[str, list[Floats]] = field(default_factory=dict)
     marks: list[NDArray[np.int64]] = field(default_factory=list)
+    seed: int | None = None
+    members: tuple["Entrant", ...] = ()
 
     def judge(self, pool: Pool, targets: Slates, goals: Goals, metrics: dict[str, Reward]) -> NDArray[np.int64]:
         """Write the lists of a batch and keep what they are worth; the objective is weighted NDCG plus the goals.
@@ -96,19 +100,22 @@ class Entrant:
     @property
     def overall(self) -> dict[str, float]:
         """Share of the catalogue that was listed, and share of the lists that nobody else got before."""
+        if self.members:
+            each = [member.overall for member in self.members]
+            return {name: float(np.mean([found[name] for found in each])) for name in each[0]}
         marks = np.concatenate(self.marks)
         return {"coverage": float(self.listed[1:].mean()), "distinct": len(np.unique(marks)) / len(marks)}
 
 
-def line_up(bench: Bench, run: Path, goals: Goals) -> Iterator[Entrant]:
-    """All entrants: baselines, the teacher, re-rankers over their grids, the student, the warm start and the policy.
+def line_up(bench: Bench, aligned: Aligned, goals: Goals) -> Iterator[Entrant]:
+    """All entrants: baselines, the teacher, re-rankers over their grids, the student, the warm start and the policies.
 
     Re-rankers that take relevance in [0, 1] do so from the scores of the teacher, scaled in each pool, and from its
     calibrated probabilities, scaled alike ("-calibrated"). MMR and SOG also take raw scores ("-raw"), as published
     [Petrov 2025, ch. 8]; those grids are dense where the goal has most weight, for scores are larger than similarities.
     Every grid reaches from Top-K to the goal alone.
     """
-    settings, k = bench.settings, bench.settings.k
+    settings, k, run = bench.settings, bench.settings.k, aligned.runs[0]
     size = bench.split.catalogue.num_items + 1
 
     def entrant(method: str, lists: Lister, weight: float | None = None, policy: GPTRec | None = None) -> Entrant:
@@ -129,9 +136,41 @@ def line_up(bench: Bench, run: Path, goals: Goals) -> Iterator[Entrant]:
         for share in shares(settings.compare.weights, settings.compare.highest):
             yield entrant(method, partial(rerank, k=k, share=share), share)
     yield plain("student", open_recommender(folder_of(run, "student"), bench.device))
-    if "start" in runs.read_json(run / "run.json"):
+    if len(aligned.runs) == 1 and "start" in runs.read_json(run / "run.json"):
         yield plain("warm start", open_recommender(folder_of(run, "start"), bench.device))
-    yield plain("aligned", open_recommender(run, bench.device))
+    points = points_of(bench, aligned)
+    followed_weight = middle([point.weight for point in points])
+    first = next(point for point in points if point.weight == followed_weight)
+    for point in points:
+        lists = partial(_recommended, recommender=point.writer, k=k)
+        policy = point.writer.policy if point is first else None
+        yield replace(entrant("aligned", lists, point.weight, policy), seed=point.seed)
+
+
+def middle(weights: Sequence[float | None]) -> float | None:
+    """The middle one of the different weights, which speaks for a policy of many.
+
+    >>> middle([0.0, 0.0, 0.1, 0.5, 0.5])
+    0.1
+    """
+    different = list(dict.fromkeys(weights))
+    return different[len(different) // 2]
+
+
+def over_seeds(entrants: Sequence[Entrant]) -> list[Entrant]:
+    """The entrants, those of one method and weight but different seeds as one: the mean of each user's values."""
+    groups: dict[tuple[str, float | None], list[Entrant]] = {}
+    for entrant in entrants:
+        groups.setdefault((entrant.method, entrant.weight), []).append(entrant)
+    return [group[0] if len(group) == 1 else _mean(group) for group in groups.values()]
+
+
+def _mean(group: Sequence[Entrant]) -> Entrant:
+    mean = {
+        name: [np.mean(parts, axis=0) for parts in zip(*(each.per_user[name] for each in group), strict=True)]
+        for name in group[0].per_user
+    }
+    return replace(group[0], per_user=mean, seed=None, members=tuple(group))
 
 
 def shares(weights: int, highest: float) -> list[float]:

@@ -11,13 +11,14 @@ from genrec import runs
 from genrec.bench import Bench, folder_of
 from genrec.calibration import Calibrated
 from genrec.comparison.areas import areas
-from genrec.comparison.curves import gaps
-from genrec.comparison.entrants import Entrant, Goals, line_up
+from genrec.comparison.curves import gaps, policy_of
+from genrec.comparison.entrants import Entrant, Goals, line_up, over_seeds
 from genrec.comparison.movement import Trail, moved
+from genrec.comparison.policies import read_runs
 from genrec.data import Cases
 from genrec.experiment import calibrated
 from genrec.rerankers import draw_pool
-from genrec.rewards import ACCURACY, Diversity, Novelty, Reward, weighted
+from genrec.rewards import ACCURACY, Diversity, Novelty, Reward, ranges_of
 
 HISTORIES_AT_ONCE = 1024
 
@@ -35,25 +36,46 @@ def compare(bench: Bench, run: Path, users: int | None = None) -> dict[str, Any]
         run: folder of an aligned policy.
         users: measure only this many test cases, drawn with the seed; None for all.
 
+    A policy that was aligned for a range of weights takes part at a grid of them. The objective then has the middle
+    weights.
+
     Returns:
         The comparison, also written to ``comparison.json`` in the run, with per-user values beside it.
 
     Raises:
         RunError: if the run is not an aligned one, or was made on other data.
     """
+    return compare_runs(bench, [run], run, users)
+
+
+def compare_runs(bench: Bench, folders: Sequence[Path], out: Path, users: int | None = None) -> dict[str, Any]:
+    """``compare`` for several runs with the same rewards, teacher and student: together they are one curve, "aligned".
+
+    Runs that differ in nothing but the seed are one point: the mean of each user's values. Its error counts the seeds
+    as well as the users, √(s_users² / N + s_seeds² / S).
+
+    Args:
+        bench: settings and data.
+        folders: of aligned policies, whose weights or ranges of weights may differ.
+        out: receives ``comparison.json``.
+        users: as for ``compare``.
+
+    Raises:
+        RunError: if a run is not an aligned one, or was made on other data.
+        ValueError: if runs were aligned for other rewards than each other.
+    """
     settings, k = bench.settings, bench.settings.k
-    described = runs.read_json(run / "run.json")
-    if described["kind"] != "aligned":
-        raise runs.RunError(f"{run} is a {described['kind']} run; a run of `genrec align` is needed here")
-    reward = weighted(described["rewards"])
+    aligned = read_runs(bench, folders)
+    reward, run = aligned.reward, aligned.runs[0]
     goals = Goals(
         tuple((term, weight) for term, weight in reward.terms if term.name not in ACCURACY),
         sum(weight for term, weight in reward.terms if term.name in ACCURACY),
     )
     teacher = calibrated(folder_of(run, "teacher"), bench)
-    entrants = list(line_up(bench, run, goals))
+    entrants = list(line_up(bench, aligned, goals))
     cases = _chosen(bench.split.test, users, settings.seed)
     trails = _judge(bench, entrants, goals, teacher, cases)
+    entrants = over_seeds(entrants)
 
     goal = goals.terms[0][0].name if goals.terms else "ndcg"
     rewarded = [f"{term.name}@{k}" for term, _ in goals.terms]
@@ -61,6 +83,7 @@ def compare(bench: Bench, run: Path, users: int | None = None) -> dict[str, Any]
     content = {
         "reward": goal,
         "weights": {term.name: weight for term, weight in reward.terms},
+        "ranges": {name: list(ends) for name, ends in ranges_of(aligned.span).items()},
         "k": k,
         "dataset": Path(settings.dataset).name,
         "split": settings.split,
@@ -76,10 +99,12 @@ def compare(bench: Bench, run: Path, users: int | None = None) -> dict[str, Any]
         "gaps": gaps(entrants, f"{goal}@{k}", k, *resampling),
         "areas": areas(entrants, f"{goal}@{k}", k, *resampling),
         "moved": moved(entrants, f"{goal}@{k}", rewarded),
+        "seeds": [_seed_row(each, k) for entrant in entrants for each in entrant.members],
+        "policy_weight": policy_of(entrants).weight,
         "policies": [trail.summary() for trail in trails],
     }
-    runs.write_json(run / "comparison.json", content)
-    _keep_users(run / "comparison_users.safetensors", entrants, k)
+    runs.write_json(out / "comparison.json", content)
+    _keep_users(out / "comparison_users.safetensors", entrants, k)
     return content
 
 
@@ -100,7 +125,7 @@ def _judge(bench: Bench, entrants: Sequence[Entrant], goals: Goals, teacher: Cal
             )
             for entrant in entrants:
                 slates = entrant.judge(pool, batch.targets, goals, metrics)
-                if entrant.method in trails:
+                if entrant.policy is not None:
                     trails[entrant.method].follow(trails["student"].policy, batch.histories, slates)
             bar(done, f"{len(entrants)} rows")
     return list(trails.values())
@@ -122,9 +147,21 @@ def _rows(entrants: Sequence[Entrant], k: int) -> list[dict[str, Any]]:
 
 
 def _errors(entrant: Entrant) -> dict[str, float]:
-    """The standard error of each mean over the cases."""
-    values = {name: entrant.values(name).astype(np.float64) for name in entrant.per_user}
-    return {name: float(each.std(ddof=1) / np.sqrt(len(each))) for name, each in values.items()}
+    """The standard error of each mean, over the cases and, where there are several, over the seeds."""
+    errors = {}
+    for name in entrant.per_user:
+        values = entrant.values(name).astype(np.float64)
+        squared = values.var(ddof=1) / len(values)
+        if entrant.members:
+            squared += np.var([each.mean(name) for each in entrant.members], ddof=1) / len(entrant.members)
+        errors[name] = float(np.sqrt(squared))
+    return errors
+
+
+def _seed_row(entrant: Entrant, k: int) -> dict[str, Any]:
+    means = {name: entrant.mean(name) for name in entrant.per_user}
+    overall = {f"{name}@{k}": value for name, value in entrant.overall.items()}
+    return {"method": entrant.method, "weight": entrant.weight, "seed": entrant.seed, **means, **overall}
 
 
 def _keep_users(path: Path, entrants: Sequence[Entrant], k: int) -> None:

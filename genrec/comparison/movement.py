@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from genrec.agents.gptrec import GPTRec
-from genrec.comparison.curves import OWN, curves_of
+from genrec.comparison.curves import OWN, curves_of, policy_of
 from genrec.comparison.entrants import Entrant
 from genrec.data import Sequences
 from genrec.metrics import Floats, Slates
@@ -21,8 +21,8 @@ HISTORIES_AT_ONCE = 128
 def moved(entrants: Sequence[Entrant], axis: str, rewarded: Sequence[str]) -> list[dict[str, Any]]:
     """Every list metric that was not rewarded, against what the lists were made from.
 
-    The policy and its warm start are compared with the student. A re-ranker is compared with the teacher, at the weight
-    of its grid at which the goal comes nearest to the policy's.
+    The policy, at the middle one of its weights, and its warm start are compared with the student. A re-ranker is
+    compared with the teacher, at the weight of its grid at which the goal comes nearest to the policy's.
 
     Args:
         entrants: judged.
@@ -34,7 +34,7 @@ def moved(entrants: Sequence[Entrant], axis: str, rewarded: Sequence[str]) -> li
         error, and the p-value of a paired t-test, corrected over all of them [Holm 1979]; metrics of all lists together
         have neither error nor p-value.
     """
-    by_name = {entrant.method: entrant for entrant in entrants}
+    by_name = {entrant.method: entrant for entrant in entrants} | {OWN: policy_of(entrants)}
     level = by_name[OWN].mean(axis)
     pairs = [(by_name[name], by_name["student"]) for name in (OWN, "warm start") if name in by_name]
     for curve in curves_of(entrants).values():

@@ -25,6 +25,7 @@ def page(comparison: Comparison) -> str:
         *_section("Hypervolume", _areas(comparison)),
         *_section("What else moved", _moved(comparison)),
         *_section("Policies, position by position", _policies(comparison)),
+        *_section("Seed by seed", _seeds(comparison)),
         *_section("All rows", _rows(comparison, comparison["rows"])),
     ]
     return "\n\n".join(parts) + "\n"
@@ -38,11 +39,15 @@ def _facts(comparison: Comparison) -> str:
     named = ("dataset", "fingerprint", "split", "cases", "seed", "candidates", "resamples", "temperature")
     facts = [f"{name} {comparison[name]}" for name in named if comparison.get(name) is not None]
     weights = [f"{weight:g} · {name}" for name, weight in comparison.get("weights", {}).items()]
+    ranges = [f"{name} from {low:g} to {high:g}" for name, (low, high) in comparison.get("ranges", {}).items()]
     versions = [f"{name} {version}" for name, version in comparison.get("versions", {}).items()]
     return "\n\n".join(
         line
         for line in (
             f"Reward: {' + '.join(weights)}. The objective has NDCG in the place of expected NDCG." if weights else "",
+            f"The weights of the aligned policy: {', '.join(ranges)}; the reward above has the middle."
+            if ranges
+            else "",
             ", ".join(facts),
             ", ".join(versions),
         )
@@ -61,6 +66,16 @@ def _rows(comparison: Comparison, rows: Sequence[Mapping[str, Any]]) -> str:
     return _table(["method", "weight", *headings], cells)
 
 
+def _seeds(comparison: Comparison) -> str:
+    seeds = comparison.get("seeds")
+    if not seeds:
+        return ""
+    names = [name for name in metrics_of(comparison["rows"]) if name in seeds[0]]
+    cells = [[_weight(row), str(row["seed"]), *(number(row[name]) for name in names)] for row in seeds]
+    told = "The rows of the aligned policy are means over these; their errors count seeds as well as users."
+    return f"{told}\n\n{_table(['weight', 'seed', *names], cells)}"
+
+
 def _gaps(comparison: Comparison) -> str:
     gaps = comparison.get("gaps")
     if not gaps:
@@ -71,12 +86,17 @@ def _gaps(comparison: Comparison) -> str:
     ]
     k = comparison["k"]
     told = (
-        f"NDCG@{k} of the aligned policy minus that of the re-ranker, mixed from two neighbouring weights so that its"
-        f" {comparison['reward']} is the policy's; – where no weight of its grid reaches that far. ± is the standard"
+        f"NDCG@{k} of the aligned policy{_at(comparison)} minus that of the re-ranker, mixed from two neighbouring"
+        f" weights so that its {comparison['reward']} is the policy's; – where no weight of its grid reaches that far. ± is the standard"
         " error of the paired difference, the interval holds 95 % of resampled users, p is a paired t-test with Holm's"
         " correction."
     )
     return f"{told}\n\n{_table(['against', 'difference', '±', '95 %', 'p'], cells)}"
+
+
+def _at(comparison: Comparison) -> str:
+    weight = comparison.get("policy_weight")
+    return "" if weight is None else f" at weight {weight:g}"
 
 
 def _areas(comparison: Comparison) -> str:

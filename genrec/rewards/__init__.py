@@ -6,11 +6,19 @@ from genrec.rewards.check import RewardError, checked, located
 from genrec.rewards.diversity import Diversity
 from genrec.rewards.novelty import Novelty
 from genrec.rewards.popularity import Popularity
-from genrec.rewards.ranges import Ranges, draw_weights, require_inside, require_ranges, weight_grid, weights_along
+from genrec.rewards.ranges import (
+    Ranges,
+    draw_weights,
+    read_weights,
+    require_inside,
+    require_ranges,
+    weight_grid,
+    weights_along,
+)
 from genrec.rewards.registry import Entry, available, parse, ranges_of, resolve, reward, weighted
 from genrec.rewards.relevance import Relevance
 from genrec.rewards.reward import FunctionReward, Reward, WeightedSum, require_times
-from genrec.rewards.specs import ACCURACY, complete_specs, reward_files
+from genrec.rewards.specs import ACCURACY, complete_specs, reward_files, span_specs
 from genrec.rewards.terminal import Telescoped, Terminal, telescoped, terminal
 
 __all__ = [
@@ -38,6 +46,7 @@ __all__ = [
     "located",
     "parse",
     "ranges_of",
+    "read_weights",
     "require_inside",
     "require_ranges",
     "require_times",
@@ -45,6 +54,7 @@ __all__ = [
     "reward",
     "reward_files",
     "sample_lists",
+    "span_specs",
     "telescoped",
     "terminal",
     "weight_grid",

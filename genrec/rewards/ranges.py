@@ -1,6 +1,6 @@
 """Weights that are not one number but a range, for a policy that is told which weight to write for."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import product
 
 import numpy as np
@@ -46,6 +46,24 @@ def read_weight(text: str, target: str) -> tuple[float, float]:
     if colon and ends[0] >= ends[1]:
         raise ValueError(f"weight {text!r} of reward {target!r} is a range that does not rise; write LOW:HIGH")
     return ends
+
+
+def read_weights(texts: Iterable[str]) -> dict[str, float]:
+    """Name -> weight, from texts such as ``diversity=0.7``.
+
+    Raises:
+        ValueError: for a text that is not a name and a number.
+
+    >>> read_weights(["diversity=0.7"])
+    {'diversity': 0.7}
+    """
+    weights = {}
+    for text in texts:
+        name, _, number = text.partition("=")
+        if ":" in number:
+            raise ValueError(f"weight {text!r}: one number is needed here, for instance {name}=0.5")
+        weights[name.strip()], _ = read_weight(number, name.strip())
+    return weights
 
 
 def require_ranges(ranges: Ranges) -> None:

@@ -40,6 +40,29 @@ def _complete(spec: str, weight: float) -> str:
     return f"{target}={':'.join(f'{end:.12g}' for end in ends)}"
 
 
+def span_specs(runs: Sequence[Sequence[str]]) -> list[str]:
+    """The complete specs of several runs as one: a weight that differs, or is a range, becomes the range of them all.
+
+    Raises:
+        ValueError: if the runs have other rewards than each other.
+
+    >>> span_specs([["relevance=1", "diversity=0.1"], ["relevance=1", "diversity=0.5"]])
+    ['relevance=1', 'diversity=0.1:0.5']
+    """
+    split = [[split_spec(spec) for spec in specs] for specs in runs]
+    targets = [target for target, _ in split[0]]
+    for specs in split:
+        if [target for target, _ in specs] != targets:
+            raise ValueError(
+                f"runs for {', '.join(targets)} and for {', '.join(t for t, _ in specs)} make no one curve"
+            )
+    spans = []
+    for place, target in enumerate(targets):
+        ends = [end for specs in split for end in read_weight(specs[place][1], target)]
+        spans.append(f"{target}={':'.join(f'{end:.12g}' for end in sorted({min(ends), max(ends)}))}")
+    return spans
+
+
 def reward_files(specs: Sequence[str]) -> list[str]:
     """The files among specs, such as ``/folder/my_reward.py`` of ``/folder/my_reward.py:fresh=0.3``."""
     places = [split_spec(spec)[0].rpartition(":")[0] for spec in specs]
