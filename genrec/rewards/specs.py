@@ -53,9 +53,8 @@ def span_specs(runs: Sequence[Sequence[str]]) -> list[str]:
     targets = [target for target, _ in split[0]]
     for specs in split:
         if [target for target, _ in specs] != targets:
-            raise ValueError(
-                f"runs for {', '.join(targets)} and for {', '.join(t for t, _ in specs)} make no one curve"
-            )
+            others = ", ".join(target for target, _ in specs)
+            raise ValueError(f"a run for {', '.join(targets)} and one for {others} are no points of one curve")
     spans = []
     for place, target in enumerate(targets):
         ends = [end for specs in split for end in read_weight(specs[place][1], target)]
