@@ -14,6 +14,7 @@ from genrec.models.sub_items import CODES, look_up, sub_items
 from genrec.recommender import top_k
 
 CHUNK = 2**15  # items scored at a time: their scores for one state stay in the processor's cache
+FEW = 32  # items of a row that are scored from their own vectors
 
 
 class JointQuantized(nn.Module):
@@ -111,6 +112,8 @@ class JointQuantized(nn.Module):
             return torch.matmul(hidden, self(ids).T)
         if ids.shape[1] * 16 >= self.num_items:
             return self.score(hidden).gather(1, ids)  # cheaper than m look-ups for each of many items a row
+        if ids.shape[1] <= FEW:
+            return torch.einsum("nd,ncd->nc", hidden, self(ids))  # a table of 256 sub-item scores a split costs more
         tables = self.tables(hidden).permute(2, 0, 1).flatten(1)
         return tables.gather(1, sub_items(self.codes[ids]).flatten(1)).view(*ids.shape, -1).sum(dim=2)
 

@@ -77,10 +77,10 @@ def test_look_ups_agree_with_products_of_vectors(monkeypatch):
         torch.testing.assert_close(embedding.score(hidden[:1]), products[:1])
 
 
-@pytest.mark.parametrize("columns", [3, 60])
-def test_few_and_many_candidates_a_row_give_the_same_scores_and_gradients(columns):
-    embedding, hidden = random(num_items=300), torch.randn(6, 12)
-    ids = torch.randint(1, 301, (6, columns))
+@pytest.mark.parametrize(("num_items", "columns"), [(300, 3), (1000, 40), (300, 60)])
+def test_few_and_many_candidates_a_row_give_the_same_scores_and_gradients(num_items, columns):
+    embedding, hidden = random(num_items=num_items), torch.randn(6, 12)
+    ids = torch.randint(1, num_items + 1, (6, columns))
     scores = embedding.score(hidden, ids)
     expected = torch.einsum("nd,ncd->nc", hidden, embedding(ids))
     torch.testing.assert_close(scores, expected, atol=1e-5, rtol=1e-5)
