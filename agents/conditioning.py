@@ -9,7 +9,8 @@ from genrec.rewards.ranges import Ranges, require_ranges
 class Conditioning(nn.Module):
     """Weights (H, C) to a vector (H, D) that joins the embeddings of SEP and of every list item.
 
-    Weights are scaled to −1 at the low and 1 at the high end of their range. The last layer starts at zero, so that a
+    Of each weight the share of the way through its range counts (``genrec.rewards.ranges.weight_at``), scaled to −1 at
+    the low and 1 at the high end. The last layer starts at zero, so that a
     policy that was just conditioned writes what it wrote before.
 
     Args:
@@ -29,4 +30,4 @@ class Conditioning(nn.Module):
     def forward(self, weights: torch.Tensor) -> torch.Tensor:
         """(H, C) to (H, D)."""
         low, high = torch.tensor(list(self.ranges.values()), dtype=weights.dtype, device=weights.device).unbind(dim=1)
-        return self.layers(2 * (weights - low) / (high - low) - 1)  # type: ignore[no-any-return]
+        return self.layers(2 * ((weights - low) / (high - low)).clamp(0, 1).sqrt() - 1)  # type: ignore[no-any-return]

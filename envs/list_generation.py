@@ -221,10 +221,10 @@ class ListGenerationEnv(gymnasium.Env[Observation, np.int64]):
 
     ## Rewards
     The gain of the position just filled: the weighted sum of the gains of the task's reward terms. A weight that has a
-    range is drawn for each episode: uniformly, but one time in ten the low end and one in ten the high end. The
-    rewards of an episode sum to the list's metric. A reward that changes during a training reads `context.progress`; a
-    trainer says how far it is with `reset(options={"progress": p})`, p from 0 to 1, and it is 1 for the episode
-    otherwise.
+    range is drawn for each episode: one time in ten the low end, one in ten the high end, and otherwise
+    low + u² · (high − low) with u uniform, for small weights change lists most. The rewards of an episode sum to the
+    list's metric. A reward that changes during a training reads `context.progress`; a trainer says how far it is with
+    `reset(options={"progress": p})`, p from 0 to 1, and it is 1 for the episode otherwise.
 
     ## Starting State
     A case drawn uniformly with `np_random`, or the one in `reset(options={"case": i})`, and an empty list. A case with

@@ -10,7 +10,7 @@ from genrec import runs
 from genrec.agents.decoding import NextK
 from genrec.agents.gptrec import GPTRec
 from genrec.bench import Bench, require_run
-from genrec.rewards import WeightedSum, ranges_of, span_specs, weighted, weights_along
+from genrec.rewards import WeightedSum, ranges_of, share_of, span_specs, weighted, weights_along
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,4 +95,4 @@ def _label(span: dict[str, tuple[float, float]], weights: dict[str, float]) -> f
         return None
     if len(span) == 1:
         return round(weights[next(iter(span))], 6)
-    return round(float(np.mean([(weights[name] - low) / (high - low) for name, (low, high) in span.items()])), 6)
+    return round(float(np.mean([share_of(low, high, weights[name]) for name, (low, high) in span.items()])), 6)

@@ -87,7 +87,7 @@ def _gaps(comparison: Comparison) -> str:
     k = comparison["k"]
     told = (
         f"NDCG@{k} of the aligned policy{_at(comparison)} minus that of the re-ranker, mixed from two neighbouring"
-        f" weights so that its {comparison['reward']} is the policy's; – where no weight of its grid reaches that far. ±"
+        f" weights so that its {comparison['reward']} is the policy's; – where none reaches that far. ±"
         " is the standard error of the paired difference, the interval holds 95 % of resampled users, p is a paired"
         " t-test with Holm's correction."
     )

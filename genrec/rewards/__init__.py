@@ -12,6 +12,7 @@ from genrec.rewards.ranges import (
     read_weights,
     require_inside,
     require_ranges,
+    share_of,
     weight_grid,
     weights_along,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "reward",
     "reward_files",
     "sample_lists",
+    "share_of",
     "span_specs",
     "telescoped",
     "terminal",

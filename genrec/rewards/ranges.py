@@ -66,6 +66,41 @@ def read_weights(texts: Iterable[str]) -> dict[str, float]:
     return weights
 
 
+def weight_at(low: float, high: float, share: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    """The weight at a share of the way through a range: low + share² · (high − low).
+
+    Lists change most at small weights, where the first gains of a goal cost little accuracy, and hardly at large ones.
+    Even steps of the share are therefore small steps of a small weight.
+
+    Args:
+        low: end of the range.
+        high: end of the range.
+        share: (...) 0 to 1.
+
+    >>> weight_at(0, 2, np.array([0, 0.25, 0.5, 1])).tolist()
+    [0.0, 0.125, 0.5, 2.0]
+    """
+    return np.asarray(low + np.square(share) * (high - low), dtype=np.float64)
+
+
+def share_of(low: float, high: float, weight: float) -> float:
+    """The share of the way through a range that a weight is at, the inverse of ``weight_at``.
+
+    >>> share_of(0, 2, 0.5)
+    0.5
+    """
+    return float(np.sqrt((weight - low) / (high - low)))
+
+
+def middle_weight(low: float, high: float) -> float:
+    """The weight half of the way through a range, or the weight itself where both ends are equal.
+
+    >>> middle_weight(0, 2), middle_weight(0.3, 0.3)
+    (0.5, 0.3)
+    """
+    return float(weight_at(low, high, 0.5))
+
+
 def require_ranges(ranges: Ranges) -> None:
     """Raise ValueError for a range whose ends are not finite or do not rise."""
     for name, (low, high) in ranges.items():
@@ -74,41 +109,39 @@ def require_ranges(ranges: Ranges) -> None:
 
 
 def draw_weights(ranges: Ranges, count: int, generator: np.random.Generator) -> NDArray[np.float64]:
-    """(count, C) weights, uniform over each range, but one in ten at its low end and one in ten at its high end.
+    """(count, C) weights at uniform shares of the way, but one in ten at the low end and one in ten at the high end.
 
-    A list is asked for at an end more often than near it, and a uniform draw never falls on one.
+    A list is asked for at an end more often than near it, and a uniform draw never falls on one. See ``weight_at``.
 
     Args:
         ranges: name -> low, high; C of them, drawn independently, a column each in their order.
         count: rows.
         generator: source of randomness.
     """
-    ends = np.array(list(ranges.values()), dtype=np.float64).reshape(-1, 2)
-    share = (generator.random((count, len(ends))) - AT_AN_END) / (1 - 2 * AT_AN_END)
-    drawn: NDArray[np.float64] = ends[:, 0] + np.clip(share, 0, 1) * (ends[:, 1] - ends[:, 0])
-    return drawn
+    shares = np.clip((generator.random((count, len(ranges))) - AT_AN_END) / (1 - 2 * AT_AN_END), 0, 1)
+    return np.stack([weight_at(*ends, shares[:, i]) for i, ends in enumerate(ranges.values())], axis=1)
 
 
 def weight_grid(ranges: Ranges, points: int) -> NDArray[np.float64]:
-    """(n, C) weights that cover the ranges evenly, ends included: about ``points`` of them, at least 2 a range.
+    """(n, C) weights at even shares of the way, ends included: about ``points`` of them, at least 2 a range.
 
     >>> weight_grid({"diversity": (0, 2)}, 5)[:, 0].tolist()
-    [0.0, 0.5, 1.0, 1.5, 2.0]
+    [0.0, 0.125, 0.5, 1.125, 2.0]
     >>> weight_grid({"diversity": (0, 2), "novelty": (1, 2)}, 5).tolist()
     [[0.0, 1.0], [0.0, 2.0], [2.0, 1.0], [2.0, 2.0]]
     """
     each = max(2, int(points ** (1 / len(ranges)) + 1e-9))
-    axes = [np.linspace(low, high, each) for low, high in ranges.values()]
+    axes = [weight_at(low, high, np.linspace(0, 1, each)) for low, high in ranges.values()]
     return np.array(list(product(*axes)), dtype=np.float64)
 
 
 def weights_along(ranges: Ranges, share: float) -> dict[str, float]:
     """Name -> weight at a share of the way from the low to the high end of every range.
 
-    >>> weights_along({"diversity": (0, 2), "novelty": (1, 2)}, 0.25)
+    >>> weights_along({"diversity": (0, 2), "novelty": (1, 2)}, 0.5)
     {'diversity': 0.5, 'novelty': 1.25}
     """
-    return {name: low + share * (high - low) for name, (low, high) in ranges.items()}
+    return {name: float(weight_at(low, high, share)) for name, (low, high) in ranges.items()}
 
 
 def require_inside(weights: Mapping[str, float], ranges: Ranges) -> None:

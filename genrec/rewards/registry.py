@@ -17,7 +17,7 @@ from genrec.rewards.accuracy import Ndcg
 from genrec.rewards.diversity import Diversity
 from genrec.rewards.novelty import Novelty
 from genrec.rewards.popularity import Popularity
-from genrec.rewards.ranges import read_weight, split_spec
+from genrec.rewards.ranges import middle_weight, read_weight, split_spec
 from genrec.rewards.relevance import Relevance
 from genrec.rewards.reward import FunctionReward, Reward, WeightedSum
 
@@ -115,17 +115,17 @@ def resolve(target: str) -> Reward:
 def parse(spec: str) -> tuple[Reward, float]:
     """A reward and its weight from ``target``, ``target=weight`` or ``target=low:high``.
 
-    The weight is 1 where none is given and the middle of a range; ``ranges_of`` tells the ranges.
+    The weight is 1 where none is given and the middle of a range (``middle_weight``); ``ranges_of`` tells the ranges.
 
     Raises:
         ValueError: for an unknown reward, a weight that is not a finite number, or a range that does not rise.
 
     >>> parse("diversity=0.5"), parse("diversity=0:2")
-    ((Diversity(), 0.5), (Diversity(), 1.0))
+    ((Diversity(), 0.5), (Diversity(), 0.5))
     """
     target, text = split_spec(spec)
     low, high = read_weight(text, target) if target != spec else (1.0, 1.0)
-    return resolve(target), (low + high) / 2
+    return resolve(target), middle_weight(low, high)
 
 
 def ranges_of(specs: Iterable[str]) -> dict[str, tuple[float, float]]:

@@ -107,9 +107,9 @@ def test_every_history_is_told_its_own_weights():
 
 def test_at_shares_parameters_and_keeps_what_is_not_named():
     policy = conditioned({"even": (0.0, 2.0), "odd": (1.0, 3.0)})
-    assert policy.weights == {"even": 1, "odd": 2}
+    assert policy.weights == {"even": 0.5, "odd": 1.5}
     told = policy.at({"odd": 3})
-    assert (told.weights, policy.weights) == ({"even": 1, "odd": 3}, {"even": 1, "odd": 2})
+    assert (told.weights, policy.weights) == ({"even": 0.5, "odd": 3}, {"even": 0.5, "odd": 1.5})
     assert told.conditioning is policy.conditioning
     assert told.lm is policy.lm
     with pytest.raises(ValueError, match="weight 4 of odd is outside what was trained, 1 to 3"):
@@ -133,7 +133,7 @@ def test_it_is_kept_in_the_folder(tmp_path):
     for weight in (0, 1, 2):
         np.testing.assert_array_equal(lists_of(again, even=weight), lists_of(policy, even=weight))
     slates = torch.tensor([[[4, 5, 6]]] * 6)
-    torch.testing.assert_close(again.logp(HISTORIES, slates), policy.at({"even": 1}).logp(HISTORIES, slates))
+    torch.testing.assert_close(again.logp(HISTORIES, slates), policy.at({"even": 0.5}).logp(HISTORIES, slates))
     tiny().save_pretrained(tmp_path / "plain", [str(i) for i in range(V)], "abc")
     assert not (tmp_path / "plain" / "conditioning.safetensors").exists()
     assert "weight_ranges" not in json.loads((tmp_path / "plain" / "config.json").read_text())

@@ -55,20 +55,22 @@ def aligned_rows(content: dict) -> list[dict]:
 def test_a_conditioned_run_is_a_curve(bench, folder):
     content = compare(bench, folder / "range")
     rows = aligned_rows(content)
-    assert [row["weight"] for row in rows] == [0, 1, 2]
+    assert [row["weight"] for row in rows] == [0, 0.5, 2]
     for row in rows:
         writer = experiment.open_recommender(folder / "range", bench.device, weights={"diversity": row["weight"]})
         found = evaluate(writer, bench.split.test, bench.split.catalogue, K, {"diversity": Diversity()}).means
         for name in ("ndcg@4", "diversity@4", "coverage@4"):
             assert row[name] == pytest.approx(found[name], abs=1e-6)
-        assert row["objective"] == pytest.approx(row["ndcg@4"] + row["diversity@4"], abs=1e-6)  # the middle weight, 1
+        assert row["objective"] == pytest.approx(
+            row["ndcg@4"] + 0.5 * row["diversity@4"], abs=1e-6
+        )  # the middle weight
     assert rows[0]["diversity@4"] < rows[2]["diversity@4"]
-    assert (content["ranges"], content["weights"]) == ({"diversity": [0, 2]}, {"relevance": 1, "diversity": 1})
-    assert (content["policy_weight"], content["seeds"]) == (1, [])
+    assert (content["ranges"], content["weights"]) == ({"diversity": [0, 2]}, {"relevance": 1, "diversity": 0.5})
+    assert (content["policy_weight"], content["seeds"]) == (0.5, [])
     areas = {each["method"]: each for each in content["areas"]["methods"]}
     assert (areas["aligned"]["points"], areas["mmr"]["points"]) == (3, 3)
     assert "aligned" not in {gap["method"] for gap in content["gaps"]}
-    assert (content["moved"][0]["method"], content["moved"][0]["weight"]) == ("aligned", 1)
+    assert (content["moved"][0]["method"], content["moved"][0]["weight"]) == ("aligned", 0.5)
     assert {each["method"] for each in content["policies"]} == {"student", "warm start", "aligned"}
 
 
@@ -76,7 +78,7 @@ def test_it_is_reported(bench, folder):
     content = report.read(folder / "range")
     page = report.page(content)
     assert "The weights of the aligned policy: diversity from 0 to 2" in page
-    assert "of the aligned policy at weight 1 minus" in page
+    assert "of the aligned policy at weight 0.5 minus" in page
     report.plot(content, folder / "range" / "comparison.png")
     assert report.table(content, rows_per_method=1).row_count > 5
 
@@ -90,7 +92,7 @@ def test_several_runs_are_one_curve_and_seeds_one_point(bench, folder):
     for row, (one, other) in zip(rows, (content["seeds"][:2], content["seeds"][2:]), strict=True):
         for name in ("ndcg@4", "diversity@4", "coverage@4", "distinct@4"):
             assert row[name] == pytest.approx((one[name] + other[name]) / 2, abs=1e-6)
-    assert content["weights"]["diversity"] == pytest.approx(0.3)
+    assert content["weights"]["diversity"] == pytest.approx(0.2)
     errors = dict(zip([(row["method"], row["weight"]) for row in content["rows"]], content["errors"], strict=True))
     one, other = (row["diversity@4"] for row in content["seeds"][:2])
     assert one != other
@@ -128,4 +130,6 @@ def test_what_is_no_curve_is_refused(bench, folder):
 def test_two_ranges_go_from_all_low_to_all_high(bench, folder):
     both = policies.Aligned((), (("diversity=0:2", "novelty=1:3"),))
     assert both.is_curve
-    assert policies._label({"diversity": (0, 2), "novelty": (1, 3)}, {"diversity": 1, "novelty": 2, "ndcg": 1}) == 0.5
+    assert (
+        policies._label({"diversity": (0, 2), "novelty": (1, 3)}, {"diversity": 0.5, "novelty": 1.5, "ndcg": 1}) == 0.5
+    )

@@ -9,9 +9,9 @@ from genrec.rewards import draw_weights, parse, ranges_of, require_inside, weigh
 @pytest.mark.parametrize(
     ("spec", "weight", "ranges"),
     [
-        ("diversity=0:2", 1.0, {"diversity": (0, 2)}),
-        ("diversity=-1:0.5", -0.25, {"diversity": (-1, 0.5)}),
-        ("genrec.rewards:Novelty=1e-1:3e-1", 0.2, {"novelty": (0.1, 0.3)}),
+        ("diversity=0:2", 0.5, {"diversity": (0, 2)}),
+        ("diversity=-1:1", -0.5, {"diversity": (-1, 1)}),
+        ("genrec.rewards:Novelty=1e-1:3e-1", 0.15, {"novelty": (0.1, 0.3)}),
         ("genrec.rewards:Novelty", 1.0, {}),
         ("genrec.rewards:Novelty=2", 2.0, {}),
     ],
@@ -26,7 +26,7 @@ def test_a_range_of_a_reward_in_a_file(tmp_path):
     file = tmp_path / "a=1" / "mine.py"
     file.write_text("def fresh(slates, context):\n    return slates * 0.5\n")
     assert ranges_of([f"{file}:fresh=0:2", f"{file}:fresh"]) == {"fresh": (0, 2)}
-    assert weighted([f"{file}:fresh=0:2"]).name == "fresh"
+    assert weighted([f"{file}:fresh=0:2"]).name == "0.5*fresh"
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_what_is_no_range_is_said(text, message):
         parse(f"diversity={text}")
 
 
-def test_draws_are_uniform_with_a_share_at_the_ends():
+def test_draws_are_denser_at_the_low_end_with_a_share_at_the_ends():
     drawn = draw_weights({"a": (0, 2), "b": (-1, 1)}, 20_000, np.random.default_rng(0))
     assert drawn.shape == (20_000, 2)
     for column, (low, high) in zip(drawn.T, ((0, 2), (-1, 1)), strict=True):
@@ -54,18 +54,22 @@ def test_draws_are_uniform_with_a_share_at_the_ends():
         assert np.mean(column == low) == pytest.approx(0.1, abs=0.01)
         assert np.mean(column == high) == pytest.approx(0.1, abs=0.01)
         inner = column[(column > low) & (column < high)]
-        counts = np.histogram(inner, bins=4, range=(low, high))[0] / len(inner)
-        np.testing.assert_allclose(counts, 0.25, atol=0.02)
+        for part, below in (
+            (1 / 16, 1 / 4),
+            (1 / 4, 1 / 2),
+            (9 / 16, 3 / 4),
+        ):  # u² < 1/4 as often as u < 1/2
+            assert np.mean(inner < low + part * (high - low)) == pytest.approx(below, abs=0.02)
     assert abs(np.corrcoef(drawn.T)[0, 1]) < 0.03
     np.testing.assert_array_equal(drawn, draw_weights({"a": (0, 2), "b": (-1, 1)}, 20_000, np.random.default_rng(0)))
 
 
 def test_grids():
-    assert weight_grid({"a": (1, 3)}, 3).tolist() == [[1], [2], [3]]
+    assert weight_grid({"a": (1, 3)}, 3).tolist() == [[1], [1.5], [3]]
     assert weight_grid({"a": (1, 3)}, 1).tolist() == [[1], [3]]
     assert len(weight_grid({"a": (0, 1), "b": (0, 1)}, 33)) == 25
-    assert weight_grid({"a": (0, 1), "b": (0, 1), "c": (0, 1)}, 27)[13].tolist() == [0.5, 0.5, 0.5]
-    assert weights_along({"a": (1, 3), "b": (-1, 1)}, 0.5) == {"a": 2, "b": 0}
+    assert weight_grid({"a": (0, 1), "b": (0, 1), "c": (0, 1)}, 27)[13].tolist() == [0.25, 0.25, 0.25]
+    assert weights_along({"a": (1, 3), "b": (-1, 1)}, 0.5) == {"a": 1.5, "b": -0.5}
 
 
 def test_weights_outside_are_refused():

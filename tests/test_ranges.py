@@ -1,0 +1,147 @@
+"""genrec align with ranges of weights: one policy for all of them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from genrec import experiment, runs
+from genrec.agents.decoding import NextK
+from genrec.agents.gptrec import GPTRec
+from genrec.bench import Bench
+from genrec.config import Settings
+from genrec.data.splits import leave_one_out
+from genrec.data.synthetic import demo
+from genrec.lessons import greedy_lessons
+from genrec.metrics import Context
+from genrec.rerankers import Reranked, greedy
+from genrec.rewards import complete_specs, span_specs, weighted
+
+TINY = {
+    "k": 4,
+    "teacher": {"recipe": "markov"},
+    "student": {
+        "hidden_size": 16,
+        "blocks": 1,
+        "heads": 2,
+        "max_length": 8,
+        "lessons": 300,
+        "pool": 12,
+        "epochs": 2,
+        "lists_per_step": 8,
+        "learning_rate": 0.01,
+    },
+    "align": {"warm_start": 1800, "updates": 2, "histories": 4, "group_size": 2, "evaluate_every": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def bench() -> Bench:
+    split = leave_one_out(demo(num_users=100, num_items=60, seed=1))
+    return Bench(Settings.model_validate(TINY), split, torch.device("cpu"), quiet=True)
+
+
+@pytest.fixture(scope="module")
+def folder(bench, tmp_path_factory) -> Path:
+    return experiment.align(bench, ["diversity=0:4"], None, None, tmp_path_factory.mktemp("ranges") / "run")
+
+
+def diversity_of(bench: Bench, slates: np.ndarray) -> float:
+    valid = bench.split.valid
+    context = Context(valid.histories, valid.targets, bench.split.catalogue, 4)
+    return float(weighted(["diversity"])(slates, context).sum(axis=1).mean())
+
+
+def test_the_objective_is_the_mean_over_the_range(bench, folder):
+    content = runs.read_json(folder / "run.json")
+    assert content["rewards"] == ["relevance=1", "diversity=0:4"]
+    policy, _, _ = GPTRec.from_pretrained(folder)
+    assert policy.ranges == {"diversity": (0, 4)}
+    valid = bench.split.valid
+    teacher = experiment.calibrated(folder / "teacher", bench)
+    chances = teacher.probabilities(valid.histories)
+    context = Context(valid.histories, valid.targets, bench.split.catalogue, 4, chances)
+    found = []
+    for weight in (0, 0.25, 1, 2.25, 4):
+        slates = NextK(policy.at({"diversity": weight})).recommend(valid.histories, 4)
+        relevance, diversity = (
+            weighted([name])(slates, context).sum(axis=1).mean() for name in ("relevance", "diversity")
+        )
+        found.append(relevance + weight * diversity)
+    assert content["valid"]["objective"] == pytest.approx(np.mean(found), abs=1e-6)
+
+
+def test_the_warm_start_already_knows_the_weights(bench, folder):
+    """Lists for the high end are more diverse than those for the low one; the student knows no weights."""
+    for run in (folder / "start", folder):
+        low, middle, high = (
+            experiment.open_recommender(run, bench.device, weights=weights).recommend(bench.split.valid.histories, 4)
+            for weights in ({"diversity": 0}, None, {"diversity": 4})
+        )
+        assert diversity_of(bench, low) + 0.02 < diversity_of(bench, high)
+        told = experiment.open_recommender(run, bench.device, weights={"diversity": 1})
+        np.testing.assert_array_equal(told.recommend(bench.split.valid.histories, 4), middle)
+    assert GPTRec.from_pretrained(folder / "student")[0].ranges == {}
+
+
+def test_lessons_for_a_grid_of_weights(bench, folder):
+    teacher, histories = experiment.calibrated(folder / "teacher", bench), bench.split.train
+    lessons = greedy_lessons(bench, teacher, histories, weighted(["ndcg", "diversity=0:4"]), {"diversity": (0.0, 4.0)})
+    assert lessons.weights.shape == (len(histories), 1)
+    assert lessons.weights[:34, 0].tolist() == pytest.approx([*(np.arange(33) / 16) ** 2, 0])
+    for row in (0, 5, 32):
+        reward = weighted(["relevance", f"diversity={float(lessons.weights[row, 0])}"])
+        writer = Reranked(
+            teacher,
+            lambda pool, k, reward=reward: greedy(pool, k, reward),
+            bench.split.catalogue,
+            12,
+            teacher.probabilities,
+        )
+        assert writer.recommend(histories.take([row]), 4)[0].tolist() == lessons.items[row].tolist()
+    plain = greedy_lessons(bench, teacher, histories, weighted(["relevance", "diversity=0.5"]), {})
+    assert plain.weights is None
+
+
+def test_titles_for_a_weight(bench, folder):
+    ids = bench.split.catalogue.item_ids[[3, 9]].tolist()
+    rows = experiment.recommend_titles(folder, ids, 3, bench.device, weights={"diversity": 4})
+    assert len({raw for raw, _ in rows}) == 3
+    with pytest.raises(ValueError, match="weight 5 of diversity is outside what was trained, 0 to 4"):
+        experiment.recommend_titles(folder, ids, 3, bench.device, weights={"diversity": 5})
+    for run in ("teacher", "student"):
+        with pytest.raises(ValueError, match="no weight of 'diversity' can be chosen; this run has none"):
+            experiment.recommend_titles(folder / run, ids, 3, bench.device, weights={"diversity": 1})
+
+
+def test_it_is_logged_and_finished_once(bench, folder):
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "valid objective" in row] == [0, 1, 2]
+    before = (folder / "model.safetensors").stat().st_mtime_ns
+    experiment.align(bench, ["diversity=0:4"], None, None, folder)
+    assert (folder / "model.safetensors").stat().st_mtime_ns == before
+    with pytest.raises(runs.RunError, match="differs in rewards"):
+        experiment.align(bench, ["diversity=0:3"], None, None, folder)
+
+
+@pytest.mark.parametrize("agent", ["sb3", "grpo"])
+def test_other_trainers_refuse_a_range(bench, folder, agent, tmp_path):
+    align = bench.settings.align.model_copy(update={"agent": agent})
+    other = Bench(bench.settings.model_copy(update={"align": align}), bench.split, bench.device, quiet=True)
+    with pytest.raises(ValueError, match=f"--agent {agent} trains for fixed weights, but diversity=0:2 is a range"):
+        experiment.align(other, ["diversity=0:2"], folder / "teacher", folder / "student", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_conditioned_policy_is_no_student_for_other_ranges(bench, folder, tmp_path):
+    with pytest.raises(ValueError, match=r"conditioned on weights .* already"):
+        experiment.align(bench, ["diversity=0.5"], folder / "teacher", folder, tmp_path / "out")
+
+
+def test_complete_specs_keep_ranges():
+    assert complete_specs(["diversity=0:2"], "relevance", 0.3) == ["relevance=1", "diversity=0:2"]
+    assert complete_specs(complete_specs(["ndcg=0.5:1", "novelty"], "relevance", 0.3)) == ["ndcg=0.5:1", "novelty=0.3"]
+    assert span_specs([["ndcg=1", "diversity=0:2"], ["ndcg=1", "diversity=3"]]) == ["ndcg=1", "diversity=0:3"]
+    assert span_specs([["ndcg=1", "diversity=0.1"]]) == ["ndcg=1", "diversity=0.1"]
