@@ -5,6 +5,7 @@ import typer
 from genrec.cli import data, doctor, rewards
 from genrec.cli.evaluating import evaluate
 from genrec.cli.recommending import recommend
+from genrec.cli.sweeping import sweep
 from genrec.cli.training import align, compare, pretrain, train_teacher
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ app.command("train-teacher")(train_teacher)
 app.command()(pretrain)
 app.command()(align)
 app.command()(compare)
+app.command()(sweep)
 app.command()(evaluate)
 app.command()(recommend)
 app.add_typer(rewards.app)

@@ -154,7 +154,7 @@ def compare(
       genrec compare runs/diverse
       genrec compare runs/diverse --set compare.weights=41 --json > comparison.json
     """  # noqa: D301
-    from genrec import comparison, report
+    from genrec import comparison
     from genrec.config import ConfigError
 
     bad = [text for text in change or [] if not text.startswith("compare.")]
@@ -162,6 +162,13 @@ def compare(
         raise ConfigError(f"--set {bad[0]}: a finished run keeps its settings; only compare.* can be changed here")
     bench = open_bench(None, change or [], dataset, None, device, quiet, origin=run)
     comparison.compare(bench, run, users)
+    show_comparison(bench, run, as_json)
+
+
+def show_comparison(bench: "Bench", run: Path, as_json: bool) -> None:
+    """Draw and print the comparison that lies in a folder."""
+    from genrec import report
+
     content = report.read(run)
     report.plot(content, run / "comparison.png")
     (run / "comparison.md").write_text(report.page(content), encoding="utf-8")
