@@ -31,6 +31,7 @@ VERBS = [
     "pretrain",
     "align",
     "compare",
+    "sweep",
     "evaluate",
     "recommend",
     "rewards list",
