@@ -9,7 +9,7 @@ import torch
 
 from genrec import experiment, report, runs
 from genrec.bench import Bench
-from genrec.comparison import compare, compare_runs, entrants, policies
+from genrec.comparison import compare, compare_runs, entrants, movement, policies
 from genrec.config import Settings
 from genrec.data.splits import leave_one_out
 from genrec.data.synthetic import demo
@@ -71,7 +71,15 @@ def test_a_conditioned_run_is_a_curve(bench, folder):
     assert (areas["aligned"]["points"], areas["mmr"]["points"]) == (3, 3)
     assert "aligned" not in {gap["method"] for gap in content["gaps"]}
     assert (content["moved"][0]["method"], content["moved"][0]["weight"]) == ("aligned", 0.5)
-    assert {each["method"] for each in content["policies"]} == {"student", "warm start", "aligned"}
+    student, warm, aligned = content["policies"]
+    assert (student["method"], warm["method"], aligned["method"]) == ("student", "warm start", "aligned")
+    told, origin = (
+        experiment.open_recommender(folder / run, bench.device, weights=weights)
+        for run, weights in (("range", {"diversity": 0.5}), ("student", None))
+    )
+    histories = bench.split.test.histories
+    kl, _ = movement.divergence(told.policy, origin.policy, histories, told.recommend(histories, K))
+    assert aligned["kl"] == pytest.approx(kl.mean(axis=0).tolist(), abs=1e-5)
 
 
 def test_it_is_reported(bench, folder):
