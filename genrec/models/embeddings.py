@@ -115,7 +115,7 @@ class Table(nn.Module):
         """
         if ids is not None and ids.dim() == 1:
             return hidden @ self.weight[ids].T
-        if ids is not None and ids.shape[1] * 16 < self.num_items:
+        if ids is not None and are_few(ids.shape[1], self.num_items):
             return torch.einsum("nd,ncd->nc", hidden, self.weight[ids])
         scores = torch.addmm(self.excluded.to(hidden.dtype), hidden, self.vectors().T)
         return scores if ids is None else scores.gather(1, ids)  # one product beats gathering C vectors a row
@@ -135,6 +135,11 @@ class Table(nn.Module):
         best, items = top_k(scores, k)
         require_filled(best, k, self.num_items)
         return best, items
+
+
+def are_few(items: int, num_items: int) -> bool:
+    """Whether so many items of each row are scored one by one, and not with the whole catalogue in one product."""
+    return items * 16 < num_items
 
 
 def require_filled(best: torch.Tensor, k: int, num_items: int) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from genrec.models.embeddings import require_filled
+from genrec.models.embeddings import are_few, require_filled
 from genrec.models.pruning import InvertedIndex, pruned_top_k
 from genrec.models.sub_items import CODES, look_up, sub_items
 from genrec.recommender import top_k
@@ -110,7 +110,7 @@ class JointQuantized(nn.Module):
             return self._score_all(self.tables(hidden))
         if ids.dim() == 1:
             return torch.matmul(hidden, self(ids).T)
-        if ids.shape[1] * 16 >= self.num_items:
+        if not are_few(ids.shape[1], self.num_items):
             return self.score(hidden).gather(1, ids)  # cheaper than m look-ups for each of many items a row
         if ids.shape[1] <= FEW:
             return torch.einsum("nd,ncd->nc", hidden, self(ids))  # a table of 256 sub-item scores a split costs more

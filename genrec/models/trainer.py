@@ -16,6 +16,8 @@ from genrec.data.splits import Split
 from genrec.metrics import evaluate
 from genrec.models.collapse import ADVICE, is_above, popularity_ndcg
 from genrec.models.contrastive import contrast_of
+from genrec.models.embeddings import are_few
+from genrec.models.negatives import Sampled
 from genrec.models.objectives import Batch
 from genrec.models.scorer import Recipe
 from genrec.recommender import TopK
@@ -59,7 +61,7 @@ def fit(
     optimizer = torch.optim.AdamW(
         scorer.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=settings.weight_decay
     )
-    chunk = max(64, CHUNK[device.type == "cpu"] // scorer.num_items)
+    chunk = rows_at_once(recipe, settings.hidden_size)
     best: runs.Tensors = {}
     popular, ndcg = popularity_ndcg(split, k), f"ndcg@{k}"
     floor = {f"popularity {ndcg}": float(popular.mean())}
@@ -124,6 +126,27 @@ def fit(
 
 
 CHUNK = {True: 2**21, False: 2**26}  # scores at a time: on a CPU (True) they stay in its cache
+GATHERED = 2**26  # numbers in the vectors of items that are scored one by one
+
+
+def rows_at_once(recipe: Recipe, hidden_size: int) -> int:
+    """How many states a step scores at a time: as many as the memory for it allows.
+
+    Every time, the gradient of the whole item table is added up. With few negatives and many items that is nearly all
+    the work, so that states of few columns go together.
+
+    Args:
+        recipe: its negatives say how many items a state is scored with.
+        hidden_size: D.
+    """
+    scorer, drawn = recipe.scorer, recipe.negatives
+    scores, columns = CHUNK[scorer.device.type == "cpu"], scorer.num_items
+    if isinstance(drawn, Sampled):
+        columns = drawn.num_negatives + 1
+        if drawn.shared != "batch":
+            few = are_few(columns, scorer.num_items)
+            scores, columns = (GATHERED, columns * hidden_size) if few else (scores, scorer.num_items)
+    return max(64, scores // columns)
 
 
 def _batches(

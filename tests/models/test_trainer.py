@@ -15,7 +15,7 @@ from genrec.data import Split, leave_one_out, synthetic
 from genrec.data.sequences import Sequences, length_buckets
 from genrec.metrics import evaluate
 from genrec.models.scorer import Recipe
-from genrec.models.trainer import fit, windows
+from genrec.models.trainer import fit, rows_at_once, windows
 from genrec.recipes import build
 from genrec.recommender import TopK
 
@@ -265,3 +265,18 @@ def test_windows_leave_their_share_alone():
     cut = windows(sequences, length=2, share=0.25, numbers=np.random.default_rng(1))
     assert 0.15 < (cut.lengths < 1001).mean() < 0.35
     assert (windows(sequences, 2, 0.0, np.random.default_rng(1)).lengths == 1001).all()
+
+
+# 2²¹ scores at a time on a CPU, and 2²⁶ numbers in vectors of items that are scored one by one.
+@pytest.mark.parametrize(
+    ("changes", "rows"),
+    [
+        ({"recipe": "sasrec_softmax"}, 64),  # a million columns
+        ({"recipe": "gsasrec", "shared_negatives": "batch"}, 8160),  # 257 columns: 2²¹ / 257
+        ({"recipe": "gsasrec", "hidden_size": 64}, 4080),  # 257 vectors of 64 numbers: 2²⁶ / 16448
+        ({"recipe": "gsasrec", "num_negatives": 70_000}, 64),  # not few of a million: one product with all
+    ],
+)
+def test_states_of_few_columns_are_scored_together_whatever_the_catalogue(changes: dict[str, object], rows: int):
+    settings = TeacherSettings.model_validate({"embedding": "recjpq", "splits": 8, **changes})
+    assert rows_at_once(build(10**6, settings, seed=0), settings.hidden_size) == rows
