@@ -41,7 +41,7 @@ from genrec.data.sequences import length_buckets
 from genrec.models.codes import svd_codes
 from genrec.models.quantized import JointQuantized
 from genrec.models.scorer import Recipe
-from genrec.models.trainer import fit, rows_at_once
+from genrec.models.trainer import fit, states_at_once
 from genrec.recipes import build
 from genrec.recommender import top_k
 
@@ -149,7 +149,7 @@ def step_seconds(recipe: Recipe, sequences: Sequences, settings: TeacherSettings
         batch = scorer.objective.batch(sequences.take(rows), LENGTH, scorer.embedding.mask_id, numbers)
         started = time.perf_counter()
         with runs.autocast(scorer.device, settings.bf16):
-            recipe.step(batch, generator, rows_at_once(recipe, settings.hidden_size))
+            recipe.step(batch, generator, states_at_once(recipe, settings.hidden_size))
         torch.nn.utils.clip_grad_norm_(scorer.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

@@ -1,6 +1,6 @@
 """From scores to probabilities: one temperature, fitted on validation cases, and the check that it worked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from scipy.optimize import minimize_scalar
 
 from genrec.data.sequences import Sequences
 from genrec.data.splits import Cases
-from genrec.recommender import Scorer, batches, mask_seen, require_choice
+from genrec.recommender import Scorer, batches, mask_seen, require_choice, rows_at_once
 
 RANGE = 1e4
 
@@ -51,9 +51,11 @@ class Calibrated:
 
     def probabilities(self, histories: Sequences) -> NDArray[np.float32]:
         """(B, V+1) calibrated P(item | history); see ``probabilities``."""
-        rows = [np.empty((0, self.num_items + 1), np.float32)]
-        rows += [probabilities(self.scorer, batch, self.temperature) for batch in batches(histories, self.batch_size)]
-        return np.concatenate(rows)
+        chances = np.empty((len(histories), self.num_items + 1), np.float32)
+        size = min(self.batch_size, rows_at_once(self.num_items))
+        for rows, batch in zip(_parts(len(histories), size), batches(histories, size), strict=True):
+            chances[rows] = probabilities(self.scorer, batch, self.temperature)
+        return chances
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +80,7 @@ def fit_temperature(scorer: Scorer, cases: Cases, batch_size: int = 512) -> Temp
     loss is convex in 1/T, so that a bounded search over log T finds its minimum; T is searched within a factor of
     10,000 of the spread of the scores. One parameter: the order of the items cannot change, hence neither can NDCG.
 
-    Memory: N·(V+1) float32 for the scores of all cases.
+    Memory: N·(V+1) float32 for the scores of all cases, and little beside them.
 
     Args:
         scorer: scores of any scale.
@@ -88,25 +90,19 @@ def fit_temperature(scorer: Scorer, cases: Cases, batch_size: int = 512) -> Temp
     Raises:
         ValueError: if no case is left, or an unseen target has score -inf.
     """
-    scores = _unseen_scores(scorer, cases.histories, batch_size)
-    targets = torch.from_numpy(cases.targets.astype(np.int64))[:, None]
-    repeated = torch.from_numpy(_is_seen(cases))
-    scores, targets = scores[~repeated], targets[~repeated]
-    target_scores = scores.gather(1, targets)[:, 0]
-    if len(target_scores) == 0:
+    cases = cases.take(np.flatnonzero(~_is_seen(cases)))
+    if len(cases) == 0:
         raise ValueError("no validation case has a target that is new to its user; calibrate on other cases")
-    if not torch.isfinite(target_scores).all():
-        count = int((~torch.isfinite(target_scores)).sum())
-        raise ValueError(f"{count} unseen target(s) have score -inf; smooth the scorer so that no item is impossible")
-
-    middle, reach = np.log(_spread(scores)), np.log(RANGE)
-    behind = scores - target_scores[:, None]  # so that nothing cancels: −log softmax = logsumexp((s − s_y) / T)
+    behind = _behind(scorer, cases, min(batch_size, rows_at_once(scorer.num_items)))
+    few = list(_parts(len(cases), max(1, 2**20 // behind.shape[1])))  # the rows that stay in a cache
+    middle, reach = np.log(_spread(behind, few)), np.log(RANGE)
 
     def loss(log_temperature: float) -> float:
-        return float(torch.logsumexp(behind / float(np.exp(log_temperature)), dim=1).double().mean())
+        temperature = float(np.exp(log_temperature))
+        return float(torch.cat([torch.logsumexp(behind[rows] / temperature, dim=1) for rows in few]).double().mean())
 
     found = minimize_scalar(loss, bounds=(middle - reach, middle + reach), method="bounded", options={"xatol": 1e-4})
-    return Temperature(float(np.exp(found.x)), float(found.fun), loss(0.0), len(target_scores))
+    return Temperature(float(np.exp(found.x)), float(found.fun), loss(0.0), len(cases))
 
 
 def probabilities(scorer: Scorer, histories: Sequences, temperature: float) -> NDArray[np.float32]:
@@ -136,9 +132,10 @@ def sigmoids(scorer: Scorer, histories: Sequences, batch_size: int = 512) -> NDA
 
     Rows need not sum to 1: with sampled negatives and BCE they promise hundreds of items [Petrov & Macdonald 2023].
     """
-    rows = [torch.empty((0, scorer.num_items + 1))]
-    rows += [mask_seen(scorer.score(batch), batch).float().cpu().sigmoid() for batch in batches(histories, batch_size)]
-    chances: NDArray[np.float32] = torch.cat(rows).numpy()
+    chances = np.empty((len(histories), scorer.num_items + 1), np.float32)
+    size = min(batch_size, rows_at_once(scorer.num_items))
+    for rows, batch in zip(_parts(len(histories), size), batches(histories, size), strict=True):
+        chances[rows] = mask_seen(scorer.score(batch), batch).float().sigmoid_().cpu().numpy()
     return chances
 
 
@@ -172,10 +169,29 @@ def precision_against_probability(
     return Reliability(k, np.sum(hits, axis=0).cumsum() / total, np.sum(promised, axis=0).cumsum() / total)
 
 
-def _unseen_scores(scorer: Scorer, histories: Sequences, batch_size: int) -> torch.Tensor:
-    parts = [torch.empty((0, scorer.num_items + 1))]
-    parts += [mask_seen(scorer.score(batch), batch).float().cpu() for batch in batches(histories, batch_size)]
-    return torch.cat(parts)
+def _parts(rows: int, size: int) -> list[slice]:
+    """Slices of ``size`` rows."""
+    return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
+
+
+def _behind(scorer: Scorer, cases: Cases, size: int) -> torch.Tensor:
+    """(N, V+1) s − s_y of unseen items, -inf for others: −log softmax(s / T)[y] = logsumexp((s − s_y) / T), and nothing
+    cancels.
+
+    Raises:
+        ValueError: if a target has score -inf.
+    """
+    behind, impossible = torch.empty((len(cases), scorer.num_items + 1)), 0
+    for rows, histories in zip(_parts(len(cases), size), batches(cases.histories, size), strict=True):
+        scores = mask_seen(scorer.score(histories), histories).float().cpu()
+        of_targets = scores.gather(1, torch.from_numpy(cases.targets[rows].astype(np.int64))[:, None])
+        impossible += int((~torch.isfinite(of_targets)).sum())
+        torch.sub(scores, of_targets, out=behind[rows])
+    if impossible:
+        raise ValueError(
+            f"{impossible} unseen target(s) have score -inf; smooth the scorer so that no item is impossible"
+        )
+    return behind
 
 
 def _is_seen(cases: Cases) -> NDArray[np.bool_]:
@@ -185,12 +201,16 @@ def _is_seen(cases: Cases) -> NDArray[np.bool_]:
     return np.bincount(rows[repeats], minlength=len(cases)) > 0
 
 
-def _spread(scores: torch.Tensor) -> float:
+def _spread(scores: torch.Tensor, parts: Sequence[slice]) -> float:
     """Mean over the cases of the standard deviation of the finite scores; 1 where they are all equal."""
+    spread = float(torch.cat([_deviations(scores[rows]) for rows in parts]).mean())
+    return spread if spread > 0 else 1.0
+
+
+def _deviations(scores: torch.Tensor) -> torch.Tensor:
+    """(B,) standard deviation of the finite scores of each row."""
     finite = torch.isfinite(scores)
     count = finite.sum(dim=1).clamp(min=1)
     values = torch.where(finite, scores, 0.0).double()
     mean = values.sum(dim=1) / count
-    squares = torch.where(finite, (values - mean[:, None]) ** 2, 0.0).sum(dim=1) / count
-    spread = float(squares.sqrt().mean())
-    return spread if spread > 0 else 1.0
+    return (torch.where(finite, (values - mean[:, None]) ** 2, 0.0).sum(dim=1) / count).sqrt()

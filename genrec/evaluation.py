@@ -18,6 +18,7 @@ from genrec.experiment import open_recommender
 from genrec.metrics import Floats, evaluate
 from genrec.models.scorer import NeuralScorer
 from genrec.recipes import axes_of, load_scorer
+from genrec.recommender import batches, rows_at_once
 from genrec.rewards import Diversity, Novelty
 from genrec.significance import paired_t
 
@@ -127,11 +128,13 @@ def reliability(bench: Bench, run: Path, users: int | None = None) -> dict[str, 
         loss = axes_of(TeacherSettings.model_validate(description["settings"]["teacher"])).loss
         links["own"] = partial(sigmoids, scorer) if loss in INDEPENDENT else Calibrated(scorer, 1.0).probabilities
     links["calibrated"] = Calibrated(scorer, description["temperature"]).probabilities
-    few = cases.take(np.arange(min(len(cases), 1024)))
-    return {
-        name: (precision_against_probability(link, cases), float(link(few.histories).sum(axis=1).mean()))
-        for name, link in links.items()
-    }
+    few = cases.take(np.arange(min(len(cases), 1024))).histories
+    size, found = min(512, rows_at_once(scorer.num_items)), {}
+    for name, link in links.items():
+        sums = [link(batch).sum(axis=1) for batch in batches(few, size)]
+        curve = precision_against_probability(link, cases, batch_size=size)
+        found[name] = curve, float(np.concatenate(sums).mean())
+    return found
 
 
 def _minutes(run: Path) -> float | None:

@@ -53,7 +53,7 @@ class TopK:
     """The recommender that sorts a scorer's scores, or lets a ``Ranker`` do so."""
 
     scorer: Scorer
-    batch_size: int = 512
+    batch_size: int = 512  # histories at once, fewer where their scores would not fit
 
     def recommend(self, histories: Sequences, k: int) -> NDArray[np.int64]:
         """The k best-scored unseen items, (B, k); equal scores keep the order of the items."""
@@ -62,7 +62,7 @@ class TopK:
     def candidates(self, histories: Sequences, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The k best unseen items and their scores, both (B, k)."""
         slates, scores = [np.empty((0, k), np.int64)], [np.empty((0, k), np.float32)]
-        for batch in batches(histories, self.batch_size):
+        for batch in batches(histories, min(self.batch_size, rows_at_once(self.scorer.num_items))):
             best, items = _best(self.scorer, batch, k)
             slates.append(items.cpu().numpy())
             scores.append(best.float().cpu().numpy())
@@ -121,3 +121,15 @@ def batches(histories: Sequences, size: int) -> Iterator[Sequences]:
     """The histories in slices of ``size``."""
     for start in range(0, len(histories), size):
         yield histories.take(np.arange(start, min(start + size, len(histories))))
+
+
+def rows_at_once(num_items: int) -> int:
+    """How many histories are scored at once, so that their scores (B, V+1) are no more than 2²⁶ numbers, 256 MiB.
+
+    >>> rows_at_once(1_000_000)
+    67
+    """
+    return max(1, SCORES // (num_items + 1))
+
+
+SCORES = 2**26

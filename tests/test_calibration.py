@@ -136,3 +136,23 @@ def test_reliability_stops_at_the_catalogue_and_wants_cases() -> None:
 def test_sigmoids_are_of_each_item_by_itself_and_none_of_what_was_seen() -> None:
     found = sigmoids(same([0.0, 1.0986123, 5.0], 3), Sequences.from_lists([[3], [1]]))
     np.testing.assert_allclose(found, [[0, 0.5, 0.75, 0], [0, 0, 0.75, 0.993307]], atol=1e-6)
+
+
+def test_smaller_batches_for_a_large_catalogue_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    scorer = Table(np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32))
+    data = cases([[1], [2, 3], [4], [5], [6]], [2, 1, 5, 7, 3])
+    whole = [fit_temperature(scorer, data), Calibrated(scorer, 2.0).probabilities(data.histories)]
+    whole += [sigmoids(scorer, data.histories)]
+    sizes: list[int] = []
+    score = Table.score
+
+    def counted(self: Table, histories: Sequences) -> torch.Tensor:
+        sizes.append(len(histories))
+        return score(self, histories)
+
+    monkeypatch.setattr(Table, "score", counted)
+    monkeypatch.setattr("genrec.recommender.SCORES", 2 * 8)  # two rows
+    assert fit_temperature(scorer, data) == whole[0]
+    np.testing.assert_array_equal(Calibrated(scorer, 2.0).probabilities(data.histories), whole[1])
+    np.testing.assert_array_equal(sigmoids(scorer, data.histories), whole[2])
+    assert sizes == [2, 2, 1] * 3

@@ -50,6 +50,15 @@ def test_a_scorer_that_ranks_is_asked_to():
         TopK(ranker).recommend(Sequences.from_lists([[], [1, 2, 3, 3]]), 4)
 
 
+def test_scores_of_a_large_catalogue_are_asked_for_in_smaller_batches(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("genrec.recommender.SCORES", 14)  # two rows of six items and PAD
+    scorer = Fixed([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    assert TopK(scorer).recommend(Sequences.from_lists([[6], [], [6, 5]]), 1).tolist() == [[5], [6], [4]]
+    assert scorer.sizes == [2, 1]
+    monkeypatch.setattr("genrec.recommender.SCORES", 3)  # never none
+    assert TopK(scorer).recommend(Sequences.from_lists([[6], []]), 1).tolist() == [[5], [6]]
+
+
 def test_require_unseen_accepts_exactly_enough():
     require_unseen(Sequences.from_lists([[1, 1, 2], []]), 4, 2)
     require_unseen(Sequences.from_lists([]), 4, 9)

@@ -7,12 +7,12 @@ negatives is known for it [Petrov & Macdonald 2023].
 from dataclasses import dataclass
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from genrec.data.sequences import Sequences
 from genrec.data.splits import Split
 from genrec.metrics import Floats, evaluate
-from genrec.recommender import TopK
+from genrec.recommender import require_unseen
 
 ADVICE = (
     "Lower teacher.learning_rate, raise teacher.epochs, or compare with more items (teacher.num_negatives, or"
@@ -21,24 +21,31 @@ ADVICE = (
 
 
 @dataclass(frozen=True, eq=False)
-class _Counts:
-    """Items scored by their training events."""
+class _Popular:
+    """The most popular items that a user has not seen; equal counts keep the order of the items.
 
-    counts: torch.Tensor
+    Everybody has the same ranking, so that no user needs a score of every item.
+    """
 
-    @property
-    def num_items(self) -> int:
-        return len(self.counts) - 1
+    counts: NDArray[np.int64]
 
-    def score(self, histories: Sequences) -> torch.Tensor:
-        return self.counts.repeat(len(histories), 1)
+    def recommend(self, histories: Sequences, k: int) -> NDArray[np.int64]:
+        num_items = len(self.counts) - 1
+        require_unseen(histories, num_items, k)
+        ranking = np.argsort(-self.counts[1:], kind="stable") + 1
+        place = np.empty(num_items + 1, np.int64)
+        place[ranking] = np.arange(num_items)
+        enough = min(num_items, k + int(histories.lengths.max(initial=0)))
+        rows, places = histories.rows(), place[histories.items]
+        seen = np.zeros((len(histories), enough), dtype=bool)
+        seen[rows[places < enough], places[places < enough]] = True
+        slates: NDArray[np.int64] = ranking[np.argsort(seen, axis=1, kind="stable")[:, :k]]
+        return slates
 
 
 def popularity_ndcg(split: Split, k: int) -> Floats:
     """(N,) NDCG@K on the validation cases of the most popular items that a user has not seen."""
-    counts = torch.from_numpy(split.catalogue.counts).float()
-    counts[0] = -torch.inf
-    return evaluate(TopK(_Counts(counts)), split.valid, split.catalogue, k).per_user[f"ndcg@{k}"]
+    return evaluate(_Popular(split.catalogue.counts), split.valid, split.catalogue, k).per_user[f"ndcg@{k}"]
 
 
 def is_above(values: Floats, popular: Floats) -> bool:

@@ -61,7 +61,7 @@ def fit(
     optimizer = torch.optim.AdamW(
         scorer.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=settings.weight_decay
     )
-    chunk = rows_at_once(recipe, settings.hidden_size)
+    chunk = states_at_once(recipe, settings.hidden_size)
     best: runs.Tensors = {}
     popular, ndcg = popularity_ndcg(split, k), f"ndcg@{k}"
     floor = {f"popularity {ndcg}": float(popular.mean())}
@@ -129,7 +129,7 @@ CHUNK = {True: 2**21, False: 2**26}  # scores at a time: on a CPU (True) they st
 GATHERED = 2**26  # numbers in the vectors of items that are scored one by one
 
 
-def rows_at_once(recipe: Recipe, hidden_size: int) -> int:
+def states_at_once(recipe: Recipe, hidden_size: int) -> int:
     """How many states a step scores at a time: as many as the memory for it allows.
 
     Every time, the gradient of the whole item table is added up. With few negatives and many items that is nearly all

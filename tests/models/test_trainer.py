@@ -15,7 +15,7 @@ from genrec.data import Split, leave_one_out, synthetic
 from genrec.data.sequences import Sequences, length_buckets
 from genrec.metrics import evaluate
 from genrec.models.scorer import Recipe
-from genrec.models.trainer import fit, rows_at_once, windows
+from genrec.models.trainer import fit, states_at_once, windows
 from genrec.recipes import build
 from genrec.recommender import TopK
 
@@ -279,4 +279,4 @@ def test_windows_leave_their_share_alone():
 )
 def test_states_of_few_columns_are_scored_together_whatever_the_catalogue(changes: dict[str, object], rows: int):
     settings = TeacherSettings.model_validate({"embedding": "recjpq", "splits": 8, **changes})
-    assert rows_at_once(build(10**6, settings, seed=0), settings.hidden_size) == rows
+    assert states_at_once(build(10**6, settings, seed=0), settings.hidden_size) == rows
