@@ -12,7 +12,7 @@ from genrec.data import Cases, Sequences
 from genrec.data.splits import random_cases
 from genrec.recommender import Scorer
 from genrec.rerankers import Reranked, greedy
-from genrec.rewards import ACCURACY, Ranges, Relevance, WeightedSum, weight_grid
+from genrec.rewards import ACCURACY, Ranges, Relevance, WeightedSum, checked, located, weight_grid
 
 WEIGHTS = 33  # points of the grid that ranges of weights are cut into
 
@@ -46,6 +46,9 @@ def greedy_lessons(
         histories: N of them.
         reward: what lists should earn.
         ranges: of the weights that are not those of the reward.
+
+    Raises:
+        RewardError: when a reward raises or gives something else than finite gains.
     """
     k = bench.settings.k
     lists = np.zeros((len(histories), k), np.int64)
@@ -54,10 +57,11 @@ def greedy_lessons(
     for number, weights in enumerate(grid.tolist()):
         chosen = dict(zip(ranges, weights, strict=True))
         terms = [(Relevance() if t.name in ACCURACY else t, chosen.get(t.name, weight)) for t, weight in reward.terms]
-        rerank = partial(greedy, reward=WeightedSum(tuple(terms)))
+        rerank = partial(greedy, reward=checked(WeightedSum(tuple(terms))))
         writer = Reranked(scorer, rerank, bench.split.catalogue, pool_size(bench), scorer.probabilities)
         rows = np.flatnonzero(point == number)
-        lists[rows] = writer.recommend(histories.take(rows), k)
+        with located("warm start"):
+            lists[rows] = writer.recommend(histories.take(rows), k)
     told = grid[point].astype(np.float32) if ranges else None
     return Lessons(histories, lists, np.zeros(lists.shape, np.float32), told)
 

@@ -19,7 +19,7 @@ from genrec.data.splits import leave_one_out
 from genrec.data.synthetic import demo
 from genrec.experiment import complete_specs
 from genrec.rerankers import Reranked, greedy
-from genrec.rewards import weighted
+from genrec.rewards import RewardError, weighted
 
 TINY = {
     "k": 4,
@@ -262,3 +262,14 @@ def test_the_warm_start_learns_the_greedy_lists(bench, folder, tmp_path):
 
     assert overlap(out) > overlap(folder / "student") + 0.05
     assert experiment.folder_of(out, "student") == folder / "student"
+
+
+def test_a_reward_that_raises_in_the_warm_start_is_named(bench, folder, tmp_path):
+    """The greedy re-ranker is the first to ask it; the answer is an error of the reward, not of the library."""
+    (tmp_path / "mine.py").write_text("def boom(slates, context):\n    return {}[0]\n")
+    specs = [f"{tmp_path / 'mine.py'}:boom=1"]
+    with pytest.raises(RewardError, match=r"^warm start: reward 'boom' raised KeyError: 0 \(mine.py, line 2\) on "):
+        experiment.align(bench, specs, folder / "teacher", folder / "student", tmp_path / "out")
+    (tmp_path / "mine.py").write_text("def boom(slates, context):\n    return slates * float('nan')\n")
+    with pytest.raises(RewardError, match=r"^warm start: reward 'boom' is nan for item \d+ at position 1 of list 0"):
+        experiment.align(bench, specs, folder / "teacher", folder / "student", tmp_path / "other")

@@ -104,8 +104,9 @@ class Checked(Reward):
         except Exception as error:
             row = _first_that_raises(ask_some, np.arange(len(slates)))
             lists = _shown(slates, row) if row is not None else f"{len(slates)} lists together, {_shown(slates, 0)}"
+            tried = "" if items is slates else f"{_candidate(items, row)}position {slates.shape[1] + 1} of "
             raise RewardError(
-                f"reward {self.name!r} raised {type(error).__name__}: {error} ({_place(error)}) on {lists}",
+                f"reward {self.name!r} raised {type(error).__name__}: {error} ({_place(error)}) on {tried}{lists}",
                 "answers",
                 row,
             ) from error
@@ -155,6 +156,11 @@ def located(place: str) -> Iterator[None]:
 
 def _shown(slates: Slates, row: int | np.signedinteger[Any]) -> str:
     return f"list {row}: {slates[row].tolist()}" if len(slates) else "no lists"
+
+
+def _candidate(items: Slates, row: int | None) -> str:
+    """The one item that is tried on a list, as in an environment; a re-ranker tries many."""
+    return f"item {items[row, 0]} at " if row is not None and items.shape[1] == 1 else ""
 
 
 def _numbers(array: NDArray[Any], shape: tuple[int, ...], name: str, slates: Slates) -> Floats:

@@ -272,8 +272,10 @@ def test_checked_finds_the_list_on_which_a_reward_raises() -> None:
     with pytest.raises(RewardError, match=message) as found:
         checked(returning(picky))(lists, of_five)
     assert (found.value.fault, found.value.row) == ("answers", 2)
-    with pytest.raises(RewardError, match=r"on list 3: \[2\]"):
+    with pytest.raises(RewardError, match=r"on item 3 at position 2 of list 3: \[2\]"):
         checked(returning(picky)).marginal(lists[:, :1], np.array([[1], [2], [1], [3], [2]]), of_five)
+    with pytest.raises(RewardError, match=r"\) on position 2 of list 0: \[1\]"):
+        checked(returning(picky)).marginal(lists[:, :1], np.array([[1, 3], [2, 1], [1, 2], [3, 1], [2, 1]]), of_five)
 
 
 def test_located_says_where_and_lets_other_errors_be() -> None:
