@@ -149,4 +149,4 @@ def _print(reward: "Reward", found: "Audit", where: str, catalogue: "Catalogue")
     if len(found.totals):
         low, mean, high = found.totals.min(), found.totals.mean(), found.totals.max()
         typer.echo(f"a list earns {low:.4f} to {high:.4f}, on average {mean:.4f}")
-        typer.echo(f"1,000 lists take {found.milliseconds:.1f} ms")
+        typer.echo(f"1,000 lists take {found.milliseconds:.2f} ms")

@@ -27,8 +27,10 @@ MEANING = {
     "causal": "gains of the first positions do not change with later ones",
     "independent": "what a list earns does not depend on the lists beside it",
     "marginal": "marginal() is the gain of the next position",
+    "needs": "targets and times are read only where they are declared",
 }
 TOLERANCE = 1e-6
+HALF_WAY = 0.5  # of a training: what a reward is tried at besides its end
 
 
 @dataclass(frozen=True)
@@ -96,9 +98,14 @@ def audit(reward: Reward, slates: Slates, context: Context) -> Audit:
         at = list(MEANING).index(fatal.check)
         before = [Finding(check, True) for check in MEANING][:at]
         return Audit((*before, fatal, *[Finding(check, None) for check in MEANING][at + 1 :]), np.empty(0), np.nan)
-    verdicts = {finding.check: finding for finding in _differences(checked(reward), slates, context)}
+    safe = checked(reward)
+    earlier = [
+        replace(finding, message=f"{finding.message}, half way through a training")
+        for finding in _differences(safe, slates, replace(context, progress=HALF_WAY))
+    ]
+    verdicts = {finding.check: finding for finding in (*earlier, *_differences(safe, slates, context))}
     findings = tuple(verdicts.get(check, Finding(check, True)) for check in MEANING)
-    return Audit(findings, reward(slates, context).sum(axis=1), _milliseconds(reward, slates, context))
+    return Audit(findings, safe(slates, context).sum(axis=1), _milliseconds(reward, slates, context))
 
 
 def sample_lists(
@@ -157,11 +164,12 @@ class _Dice:
 
 
 def _broken(reward: Reward, slates: Slates, context: Context) -> Finding | None:
-    """The first call that fails: whole lists, at the start and the end of a training, beginnings, first items."""
+    """The first call that fails: whole lists all along a training, a single list, beginnings, first items."""
     safe, k = checked(reward), slates.shape[1]
     try:
-        for progress in (1.0, 0.0):
+        for progress in (1.0, HALF_WAY, 0.0):
             safe(slates, replace(context, progress=progress))
+        safe(slates[:1], context.take(np.arange(1)))
         for j in range(1, k):
             safe(slates[:, :j], context)
         for j in _places(k):
@@ -173,8 +181,10 @@ def _broken(reward: Reward, slates: Slates, context: Context) -> Finding | None:
 
 def _arrays(context: Context) -> list[NDArray[Any]]:
     """What all lists share and no reward may touch."""
-    catalogue = context.catalogue
-    return [catalogue.features, catalogue.counts, catalogue.audience, catalogue.vectors, context.of_targets]
+    catalogue, histories = context.catalogue, context.of_histories
+    shared = [catalogue.features, catalogue.counts, catalogue.audience, catalogue.popularity, catalogue.vectors]
+    shared += [catalogue.known, histories.items, context.of_targets]
+    return shared + [found for found in (histories.times, context.of_probabilities) if found is not None]
 
 
 def _harm(reward: Reward, slates: Slates, context: Context, pristine: list[NDArray[Any]]) -> Finding | None:
@@ -185,15 +195,18 @@ def _harm(reward: Reward, slates: Slates, context: Context, pristine: list[NDArr
     if len(changed):
         return Finding("inputs", False, "it writes into the lists it is given", _row(slates, int(changed[0])))
     if not all(map(np.array_equal, _arrays(context), pristine)):
-        return Finding("inputs", False, "it writes into the catalogue or the targets")
+        return Finding("inputs", False, "it writes into the catalogue, the histories, the targets or the probabilities")
     return None
 
 
 def _chance(reward: Reward, slates: Slates, context: Context) -> Finding | None:
-    """Whether chance plays a part."""
-    once, again = (checked(reward)(slates, context) for _ in range(2))
-    text = "earns {} the first time and {} the second"
-    return next(_compare("deterministic", once, again, slates, text, tolerance=0), None)
+    """Whether chance plays a part, at the end of a training or half way."""
+    for progress in (1.0, HALF_WAY):
+        once, again = (checked(reward)(slates, replace(context, progress=progress)) for _ in range(2))
+        text = "earns {} the first time and {} the second"
+        for finding in _compare("deterministic", once, again, slates, text, tolerance=0):
+            return finding
+    return None
 
 
 def _differences(reward: Reward, slates: Slates, context: Context) -> Iterator[Finding]:
@@ -205,6 +218,7 @@ def _differences(reward: Reward, slates: Slates, context: Context) -> Iterator[F
     yield from _compare(
         "independent", whole[order], among_others, slates[order], "earns {} among these lists and {} among others"
     )
+    yield from _undeclared(reward, slates, context, whole)
     for j in _places(slates.shape[1]):
         closed = reward.marginal(slates[:, :j], slates[:, j:], context)
         general = Reward.marginal(reward, slates[:, :j], slates[:, j:], context)
@@ -220,6 +234,24 @@ def _causality(reward: Reward, slates: Slates, context: Context, whole: Floats) 
     for j in range(1, slates.shape[1]):
         text = f"earns {{}} in the whole list and {{}} where the list ends after position {j}"
         wrong = list(_compare("causal", whole[:, :j], reward(slates[:, :j], context), slates, text))
+        if wrong:
+            yield wrong[0]
+            return
+
+
+def _undeclared(reward: Reward, slates: Slates, context: Context, whole: Floats) -> Iterator[Finding]:
+    """A fact that is read but not declared: a training may leave it out."""
+    histories = context.of_histories
+    unknown = {
+        "targets": replace(context, of_targets=np.zeros_like(context.of_targets), derived={}),
+        "times": replace(context, of_histories=replace(histories, times=None), derived={}),
+    }
+    for fact in sorted(unknown.keys() - reward.needs):
+        text = f"earns {{}}, and {{}} where {fact} are unknown: declare needs={{{{{fact!r}}}}}"
+        try:
+            wrong = list(_compare("needs", whole, reward(slates, unknown[fact]), slates, text))
+        except RewardError as error:
+            wrong = [Finding("needs", False, f"it reads {fact}: declare needs={{{fact!r}}}; without them, {error}")]
         if wrong:
             yield wrong[0]
             return

@@ -34,6 +34,7 @@ def world(count: int = 40) -> tuple[np.ndarray, Context]:
     features = {name: [f"genre {int(name) % 3}"] for name in names}
     catalogue = replace(make_catalogue(names, features=features), counts=np.arange(V + 1))
     found = cases([[1], [2, 3], [], [4, 5, 6, 7]], [8, 9, 10, 11])
+    found = replace(found, histories=replace(found.histories, times=60 * np.arange(7)))
     return sample_lists(found, catalogue, K, count, lambda histories: np.full((len(histories), V + 1), 1 / V))
 
 
@@ -48,6 +49,7 @@ GOOD: list[Reward] = [
     WeightedSum(((resolve("diversity"), 2.0), (resolve("ndcg"), -1.0))),
     function(lambda slates, context: slates % 2 == 0),
     function(lambda slates, context: slates * context.progress),
+    function(lambda slates, context: [[1.0] * len(row) for row in slates]),
 ]
 
 
@@ -76,6 +78,25 @@ def writes_into_the_lists(slates, context):
     return slates * 1.0
 
 
+def writes_into_the_probabilities(slates, context):
+    context.of_probabilities[:] = 0.5
+    return slates * 1.0
+
+
+def divides_the_popularity_in_place(slates, context):
+    popularity = context.catalogue.popularity
+    popularity /= popularity.max()
+    return popularity[slates]
+
+
+def forgets_that_there_may_be_one_list(slates, context):
+    return slates[0] * 1.0 if len(slates) == 1 else slates * 1.0
+
+
+def looks_back(slates, context):
+    return np.full(slates.shape, context.histories.times.max() * 1.0)
+
+
 class Mistaken(Reward):
     def __call__(self, slates, context):
         return slates * 1.0
@@ -99,6 +120,25 @@ BAD = [
     (function(lambda slates, context: slates / slates.shape[1]), "causal", "where the list ends after position 1"),
     (function(lambda slates, context: slates * (context.k == slates.shape[1])), "causal", "ends after position 1"),
     (function(lambda slates, context: slates - slates.mean(axis=0)), "independent", "among these lists and .* others"),
+    (function(writes_into_the_probabilities), "inputs", "writes into the catalogue, .* or the probabilities"),
+    (function(divides_the_popularity_in_place), "inputs", "writes into the catalogue"),
+    (function(forgets_that_there_may_be_one_list), "shape", r"returned shape \(4,\), not .*\(1, 4\)"),
+    (
+        function(lambda slates, context: slates * (1 + (1 - context.progress) * DICE.random())),
+        "deterministic",
+        "earns .* the first time",
+    ),
+    (
+        function(lambda slates, context: slates / slates.max(axis=1, keepdims=True) ** (1 - context.progress)),
+        "causal",
+        "ends after position 1, half way through a training",
+    ),
+    (
+        function(lambda slates, context: slates == context.targets[:, None]),
+        "needs",
+        r"earns 1, and 0 where targets are unknown: declare needs=\{'targets'\}",
+    ),
+    (function(looks_back), "needs", r"it reads times: declare needs=\{'times'\}; without them, reward 'mine' raised"),
     (Mistaken(), "marginal", r"position 3 earns (\d+) as item 3 of the list and marginal\(\) says"),
 ]
 
@@ -113,7 +153,7 @@ def test_what_breaks_it_is_found_and_shown(reward, check, message):
     assert wrong.check == check
     assert np.any([finding.passed for finding in found.findings[: list(MEANING).index(check)]] or [True])
     assert re.search(message, wrong.message)
-    if check not in ("shape", "dtype") and "catalogue" not in message:
+    if check not in ("shape", "dtype") and "catalogue" not in message and "without them" not in message:
         assert list(wrong.slate) in slates.tolist()
         if "7" in message:
             assert 7 in wrong.slate
