@@ -152,6 +152,15 @@ def loss_and_measures(actor: Actor, batch: Minibatch, settings: AlignSettings) -
     return loss, measures
 
 
+def require_expressible(settings: AlignSettings) -> None:
+    """Raise ValueError for settings that leave a list nothing to be compared with."""
+    if settings.baseline == "group" and settings.group_size < 2:
+        raise ValueError(
+            "the group baseline needs at least 2 lists a history: raise align.group_size, or use the critic"
+            " (align.baseline=critic)"
+        )
+
+
 def train(
     policy: GPTRec,
     env: VectorEnv[Any, Any, Any],
@@ -181,10 +190,12 @@ def train(
         The validation of the kept weights and the update they come from.
 
     Raises:
+        ValueError: for a group baseline with groups of one list.
         FloatingPointError: when the loss is no longer finite.
         Interrupted: after Ctrl-C, once the checkpoint is saved.
         RewardError: when a reward raises or gives something else than finite gains; the last checkpoint stays.
     """
+    require_expressible(settings)
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # the critic's start
         actor = Actor(policy)

@@ -19,6 +19,15 @@ from genrec.config import AlignSettings
 from genrec.rewards.check import located
 
 
+def require_expressible(settings: AlignSettings) -> None:
+    """Raise ValueError for a KL penalty, which stable-baselines3 does not know."""
+    if settings.kl > 0:
+        raise ValueError(
+            f"align.kl is {settings.kl}, but the loss of stable-baselines3 has no KL penalty towards the student:"
+            " set align.kl=0, or use --agent ppo"
+        )
+
+
 def maskable_ppo(
     policy: GPTRec, env: ListVecEnv, settings: AlignSettings, k: int, seed: int = 0, folder: Path | None = None
 ) -> MaskablePPO:
@@ -40,11 +49,7 @@ def maskable_ppo(
     Raises:
         ValueError: for a KL penalty, which this algorithm's loss does not have.
     """
-    if settings.kl > 0:
-        raise ValueError(
-            f"align.kl is {settings.kl}, but the loss of stable-baselines3 has no KL penalty towards the student:"
-            " set align.kl=0, or use --agent ppo"
-        )
+    require_expressible(settings)
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # the critic's start
         actor = Actor(policy)

@@ -75,7 +75,7 @@ def train(
         Interrupted: after Ctrl-C, once the checkpoint is saved.
         RewardError: when a reward raises or gives something else than finite gains; the last checkpoint stays.
     """
-    _require_expressible(settings, env.num_envs)
+    require_expressible(settings)
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng())
         log = stack.enter_context(runs.Logbook(folder, "align", quiet))
@@ -94,7 +94,7 @@ def train(
     return dict(watch.progress["best"])
 
 
-def _require_expressible(settings: AlignSettings, lists: int) -> None:
+def require_expressible(settings: AlignSettings) -> None:
     """Say which settings GRPO has no place for.
 
     Raises:
@@ -109,6 +109,7 @@ def _require_expressible(settings: AlignSettings, lists: int) -> None:
         )
     if settings.group_size < 2:
         raise ValueError("GRPO compares the lists of a history: raise align.group_size to 2 or more")
+    lists = settings.histories * settings.group_size
     if lists % settings.minibatches:
         raise ValueError(
             f"TRL cuts {lists} lists into equal minibatches: align.minibatches={settings.minibatches} does not divide"

@@ -18,6 +18,7 @@ from genrec.agents.inheritance import inherit
 from genrec.agents.language_model import item_tokenizer
 from genrec.bench import Bench, digest, finish, folder_of, is_finished, relative, require_run, start
 from genrec.calibration import Calibrated, fit_temperature
+from genrec.config import AlignSettings
 from genrec.data import Cases, Sequences
 from genrec.data.splits import random_cases
 from genrec.envs import ListGenerationVectorEnv, ListTask
@@ -40,7 +41,7 @@ from genrec.rewards import (
     weighted,
 )
 
-TRAINERS = {  # align.agent -> module with ``train``, and the extra that its libraries come with
+TRAINERS = {  # align.agent -> module with ``train`` and ``require_expressible``, and the extra of its libraries
     "ppo": ("genrec.agents.ppo", ""),
     "sb3": ("genrec.agents.stable_baselines", "sb3"),
     "grpo": ("genrec.agents.trl", "trl"),
@@ -114,7 +115,7 @@ def align(bench: Bench, rewards: Sequence[str], teacher: Path | None, student: P
     require_times(reward, bench.split.train)
     settings = bench.settings.align
     _require_fixed_weights(ranges, settings.agent)
-    train = trainer(settings.agent)
+    train = trainer(settings)
     if teacher is None and student is not None:
         teacher = folder_of(student, "teacher")
     teacher = train_teacher(bench, out / "teacher") if teacher is None else teacher
@@ -160,21 +161,24 @@ def align(bench: Bench, rewards: Sequence[str], teacher: Path | None, student: P
     return out
 
 
-def trainer(agent: str) -> Callable[..., dict[str, float]]:
-    """The ``train`` of an agent; all have the signature of ``genrec.agents.ppo.train``.
+def trainer(settings: AlignSettings) -> Callable[..., dict[str, float]]:
+    """The ``train`` of the agent; all have the signature of ``genrec.agents.ppo.train``.
 
     Raises:
-        ValueError: naming what to install where its library is missing.
+        ValueError: naming what to install where its library is missing, or the setting that it has no place for.
     """
-    module, extra = TRAINERS[agent]
+    agent = settings.agent
+    name, extra = TRAINERS[agent]
     try:
-        found: Callable[..., dict[str, float]] = import_module(module).train
+        module = import_module(name)
     except ModuleNotFoundError as error:
         library = str(error.name).partition(".")[0]
         if not extra or library == "genrec":
             raise
         message = f'--agent {agent} needs {library}, which is not installed: pip install "genrec[{extra}]"'
         raise ValueError(message) from error
+    module.require_expressible(settings)
+    found: Callable[..., dict[str, float]] = module.train
     return found
 
 

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from genrec import experiment
 from genrec.agents.gptrec import GPTRec
 from genrec.cli import app
+from genrec.config import AlignSettings
 
 COMMAND = [sys.executable, "-c", "from genrec.cli import app; app(prog_name='genrec')"]
 TINY = """
@@ -109,7 +110,25 @@ def test_a_missing_library_is_said_before_anything_is_trained(folder, monkeypatc
     assert not (folder / "missing").exists()
 
 
+@pytest.mark.parametrize(
+    ("agent", "change", "message"),
+    [
+        ("ppo", "align.group_size=1", "raise align.group_size, or use the critic (align.baseline=critic)"),
+        ("sb3", "align.kl=0.1", "set align.kl=0, or use --agent ppo"),
+        ("grpo", "align.baseline=critic", "set align.baseline=group, or train with --agent ppo"),
+        ("grpo", "align.minibatches=3", "TRL cuts 8 lists into equal minibatches"),
+    ],
+)
+def test_what_a_trainer_cannot_do_is_said_before_anything_is_trained(folder, monkeypatch, agent, change, message):
+    monkeypatch.chdir(folder)
+    arguments = ["align", "-c", "tiny.yaml", "-r", "diversity", "--agent", agent, "-s", change, "-o", "cannot"]
+    said = CliRunner().invoke(app, arguments)
+    assert said.exit_code == 1, said.output
+    assert message in said.stderr
+    assert not (folder / "cannot").exists()
+
+
 def test_a_module_of_our_own_that_is_missing_is_no_missing_library(monkeypatch):
     monkeypatch.setitem(sys.modules, "genrec.agents.stable_baselines", None)
     with pytest.raises(ModuleNotFoundError):
-        experiment.trainer("sb3")
+        experiment.trainer(AlignSettings(agent="sb3"))
