@@ -333,7 +333,7 @@ def no_such_item(slates: np.ndarray) -> np.ndarray:
 BREAKS = {
     not_a_number: r"update 8: reward 'fickle' is nan for item \d+ at position 3 of list 0: \[\d, \d\]$",
     one_a_list: r"update 8: reward 'fickle' returned shape \(24,\), not .* such as list 0: \[\d, \d, \d\]$",
-    no_such_item: r"update 8: reward 'fickle' raised KeyError: 'no such item' \(test_ppo.py, line \d+\) on position 3 of 24",
+    no_such_item: r"update 8: reward 'fickle' raised KeyError: 'no such item' \(\w+\.py, line \d+\) on position 3 of",
 }
 
 
@@ -388,7 +388,7 @@ def test_a_loss_that_is_no_number_says_what_to_do():
 
 def test_a_single_list_a_history_needs_the_critic():
     env, validate = environment(share_of_even, group_size=1), objective(share_of_even)
-    with pytest.raises(ValueError, match="raise align.group_size, or use the critic"):
+    with pytest.raises(ValueError, match=r"raise align\.group_size, or use the critic"):
         train(tiny(), env, validate, settings(group_size=1), K, quiet=True)
     found = train(tiny(), env, validate, settings(group_size=1, baseline="critic", updates=2), K, quiet=True)
     assert "objective" in found
