@@ -77,7 +77,7 @@ def measure_run(bench: Bench, run: Path, users: int | None = None) -> Measured:
 
 
 def over_seeds(measured: Sequence[Measured]) -> list[dict[str, Any]]:
-    """Runs that differ in nothing but the seed, together: mean and standard deviation of every metric.
+    """Runs that differ in nothing but the seed, also not in rewards: mean and standard deviation of every metric.
 
     Returns:
         A row a group of at least two runs, with ``mean`` and ``sd`` (of a sample) of each metric.
@@ -85,7 +85,8 @@ def over_seeds(measured: Sequence[Measured]) -> list[dict[str, Any]]:
     groups: dict[str, list[Measured]] = {}
     for each in measured:
         settings = {**each.description["settings"], "seed": None}
-        groups.setdefault(json.dumps([each.description["kind"], settings], sort_keys=True), []).append(each)
+        same = [each.description["kind"], each.description.get("rewards"), settings]
+        groups.setdefault(json.dumps(same, sort_keys=True), []).append(each)
     rows = []
     for group in groups.values():
         if len(group) < 2:

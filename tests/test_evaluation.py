@@ -1,5 +1,6 @@
 """Finished runs side by side: means over seeds and paired differences by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,14 @@ def test_runs_that_differ_in_the_seed_alone_are_a_group():
     assert rows[0]["seeds"] == [0, 1]
     assert rows[0]["mean"]["ndcg@10"] == pytest.approx(0.3)
     assert rows[0]["sd"]["ndcg@10"] == pytest.approx(0.1414214)  # of 0.2 and 0.4, n - 1
+
+
+def test_policies_for_other_rewards_are_no_seeds_of_each_other():
+    runs = []
+    for seed, goal in ((0, "novelty=1"), (0, "diversity=1"), (1, "diversity=1")):
+        run = measured("aligned", seed, [0.1, 0.3])
+        runs.append(replace(run, description={**run.description, "kind": "aligned", "rewards": [goal]}))
+    assert [row["seeds"] for row in over_seeds(runs)] == [[0, 1]]
 
 
 def test_differences_are_paired_and_taken_from_the_first():
