@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import redirect_stdout
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -174,7 +175,7 @@ def available() -> list[Entry]:
             found = _from_plugin(point)
             rows.append(Entry(point.name, origin, found.needs, _summary(found)))
         except Exception as error:  # whatever a plugin does wrong stays its own problem
-            rows.append(Entry(point.name, origin, error=str(error)))
+            rows.append(Entry(point.name, origin, error=_one_line(str(error))))
     return rows
 
 
@@ -188,7 +189,8 @@ def _origin(point: EntryPoint) -> str:
 
 def _from_plugin(point: EntryPoint) -> Reward:
     try:
-        found = point.load()
+        with redirect_stdout(sys.stderr):  # what is printed on import is no part of a command's answer
+            found = point.load()
     except (Exception, SystemExit) as error:
         raise ValueError(
             f"reward {point.name!r} of {_origin(point)} cannot be loaded: {type(error).__name__}: {error}"
@@ -208,7 +210,8 @@ def _from_place(target: str) -> Reward:
 
 def _load_module(name: str, target: str) -> ModuleType:
     try:
-        return importlib.import_module(name)
+        with redirect_stdout(sys.stderr):
+            return importlib.import_module(name)
     except (Exception, SystemExit) as error:
         raise ValueError(f"reward {target!r}: cannot import {name!r}: {type(error).__name__}: {error}") from error
 
@@ -224,7 +227,8 @@ def _load_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        with redirect_stdout(sys.stderr):
+            spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise ValueError(f"reward file {path} cannot be run: {type(error).__name__}: {error}") from error
@@ -256,4 +260,8 @@ def _name_of(function: GainFunction) -> str:
 
 def _summary(found: Reward) -> str:
     described = found.function if isinstance(found, FunctionReward) else found
-    return (described.__doc__ or "").strip().partition("\n")[0]
+    return _one_line((described.__doc__ or "").strip().partition("\n")[0])
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -61,6 +61,20 @@ def test_the_list_for_machines(folder):
     assert rows["fresh"]["error"] is None
 
 
+def test_a_plugin_that_prints_and_breaks_over_several_lines_leaves_the_answer_readable(folder):
+    Path("broken_plugin.py").write_text("print('loud')\nraise ValueError('two\\n\\tlines')\n")
+    Path("my_reward.py").write_text("print('loud')\n" + REWARDS.replace("The later", "The\tlater"))
+    sys.modules.pop("my_reward", None)
+    result = run("list")
+    rows = [line.split("\t") for line in result.stdout.splitlines()]
+    assert [len(row) for row in rows] == [4] * 7
+    assert rows[-2][3].endswith("ValueError: two lines")
+    assert rows[-1][3] == "The later half of the catalogue is fresh."
+    assert "loud" in result.stderr
+    sys.modules.pop("my_reward", None)
+    assert json.loads(run("check", "./my_reward.py:fresh", "--lists", "20", "--json").stdout)["passed"]
+
+
 def test_a_reward_that_is_in_order(folder):
     result = run("check", "fresh=0.3", "--lists", "50")
     assert result.exit_code == 0, result.output
