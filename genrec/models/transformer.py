@@ -57,7 +57,8 @@ class Transformer(nn.Module):
         """
         length = vectors.shape[1]
         x = self.dropout(vectors * self.scale + self.position[:length])
-        visible = None if self.causal else mask[:, None, None, :]
+        first = torch.arange(length, device=mask.device) == 0  # seen also in an empty sequence: of nothing comes NaN
+        visible = None if self.causal else (mask | first)[:, None, None, :]
         for block in self.blocks:
             x = block(x, visible, self.causal)
         return self.norm(x)  # type: ignore[no-any-return]

@@ -40,6 +40,15 @@ def test_a_later_item_changes_all_states_of_a_bidirectional_model():
     assert (model(after, mask) - model(before, mask)).abs().amax(dim=2).min() > 1e-5
 
 
+def test_an_empty_sequence_has_a_state():
+    mask = torch.arange(T) < torch.tensor([[0], [1], [T]])
+    model = backbone(causal=False)
+    states = model(vectors(), mask)
+    assert states.isfinite().all()
+    mask[0, 0] = True  # it reads its first position, padding that it is, and the others read what they read
+    assert torch.equal(states, model(vectors(), mask))
+
+
 @pytest.mark.parametrize("causal", [True, False])
 def test_what_lies_under_the_padding_does_not_matter(causal):
     model, before = backbone(causal), vectors()
