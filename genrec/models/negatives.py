@@ -99,7 +99,8 @@ def popular(counts: torch.Tensor, power: float = 1.0) -> Proposal:
     Raises:
         ValueError: if no item occurs.
     """
-    weights = torch.where(counts > 0, counts.double() ** power, 0.0)
+    share = counts.double() / counts.max().clamp(min=1)  # of the largest, which no power makes infinite
+    weights = torch.where(counts > 0, share**power, 0.0)
     weights[0] = 0
     if not weights.any():
         raise ValueError("no item has a count above 0: negatives by popularity need the counts of training events")

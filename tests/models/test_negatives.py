@@ -71,7 +71,9 @@ def test_the_generator_decides(proposal, shared):
     assert not torch.equal(draw(batch, going_on), draw(batch, going_on))
 
 
-@pytest.mark.parametrize(("power", "shares"), [(1.0, [0.1, 0.9]), (0.5, [0.25, 0.75]), (0.0, [0.5, 0.5])])
+@pytest.mark.parametrize(
+    ("power", "shares"), [(1.0, [0.1, 0.9]), (0.5, [0.25, 0.75]), (0.0, [0.5, 0.5]), (400.0, [0.0, 1.0])]
+)
 def test_popular_items_are_drawn_by_a_power_of_their_counts(power, shares):
     proposal = popular(COUNTS, power)
     ids = Sampled(proposal, 2500)(BATCH, generator())
