@@ -119,7 +119,7 @@ class RecencySampled:
         if self.power is None:
             importance = self.decay ** (np.repeat(lengths, lengths) - 1.0 - position)
         else:
-            importance = (position + 1.0) ** self.power
+            importance = ((position + 1.0) / np.repeat(lengths, lengths)) ** self.power
         importance /= np.repeat(np.add.reduceat(importance, starts), lengths)  # each sequence sums to 1
         draws = np.clip((self.share * lengths).astype(np.int64), 1, lengths - 1)
         rows = np.repeat(np.arange(len(lengths)), draws)

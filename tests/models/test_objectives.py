@@ -141,6 +141,7 @@ def test_the_newest_items_that_stay_are_the_input():
         (RecencySampled(decay=1.0), [0.25, 0.25, 0.25, 0.25]),
         (RecencySampled(power=1.0), [0.1, 0.2, 0.3, 0.4]),
         (RecencySampled(power=2.0), [1 / 30, 4 / 30, 9 / 30, 16 / 30]),
+        (RecencySampled(power=900.0), [0, 0, 0, 1]),  # 4^900 is no float
     ],
 )
 def test_positions_are_drawn_by_importance(objective, expected):
