@@ -277,6 +277,7 @@ class ListGenerationEnv(gymnasium.Env[Observation, np.int64]):
         """Start the list of a random case, or of ``options["case"]``, at ``options["progress"]`` of a training."""
         super().reset(seed=seed)
         options = options or {}
+        self._ended = True  # until the new list is there: a reset that fails leaves nothing to go on with
         self._case = self._choose(options)
         self._context = list_context(self.task, np.array([self._case]), progress=options.get("progress", 1.0))
         self._history = self._context.of_histories[0]

@@ -105,6 +105,7 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
         """Start the lists of random cases, or of ``options["cases"]``, at ``options["progress"]`` of a training."""
         super().reset(seed=seed)
         options = options or {}
+        self._position = None  # until the new lists are there: a reset that fails leaves nothing to go on with
         cases = self._choose(options)
         self._context = list_context(self.task, cases, self.group_size, options.get("progress", 1.0))
         histories = self._context.of_histories

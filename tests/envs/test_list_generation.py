@@ -225,3 +225,13 @@ class TestListTask:
     def test_terms_of_one_name(self, task: ListTask):
         with pytest.raises(ValueError, match="more than one reward term is called ndcg"):
             replace(task, reward=WeightedSum(((Ndcg(), 1.0), (Ndcg(), 0.5))))
+
+
+def test_a_reset_that_fails_leaves_no_list_to_go_on_with(task):
+    """Its case and weights are the new ones, its history and list the old ones."""
+    env = ListGenerationEnv(replace(task, k=4))
+    env.reset(options={"case": 0})
+    with pytest.raises(ValueError, match="too few for a list of 4"):
+        env.reset(options={"case": 1})
+    with pytest.raises(ResetNeeded, match="call reset"):
+        env.step(2)

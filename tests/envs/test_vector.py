@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
@@ -231,3 +233,12 @@ def test_probabilities_are_asked_once_a_history(catalogue):
     assert envs.step(np.array([3, 4, 1, 3]))[1] == pytest.approx([0.6, 0.4, 1.0, 0.2])
     assert envs.step(np.array([4, 5, 3, 1]))[1] == pytest.approx([0.25237, 0.126186, 0.126186, 0.63093], abs=1e-5)
     assert asked == [2]
+
+
+def test_a_reset_that_fails_leaves_no_lists_to_go_on_with(task):
+    envs = ListGenerationVectorEnv(replace(task, k=4), num_envs=2)
+    envs.reset(options={"cases": [0, 2]})
+    with pytest.raises(ValueError, match="too few for a list of 4"):
+        envs.reset(options={"cases": [0, 1]})
+    with pytest.raises(ResetNeeded, match="call reset"):
+        envs.step(np.array([2, 3]))
