@@ -53,8 +53,8 @@ def sample(
         if generator is None:
             item = log_probabilities.argmax(dim=2, keepdim=True)
         else:
-            weights = torch.softmax(log_probabilities / temperature, dim=2).flatten(0, 1).to(generator.device)
-            item = torch.multinomial(weights, 1, generator=generator).to(policy.device).view(*slates.shape[:2], 1)
+            chances = torch.softmax(log_probabilities / temperature, dim=2).flatten(0, 1).to(generator.device)
+            item = torch.multinomial(chances, 1, generator=generator).to(policy.device).view(*slates.shape[:2], 1)
         chosen.append(log_probabilities.gather(2, item))
         slates = torch.cat([slates, item], dim=2)
         if t + 1 < k:
