@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from genrec.models.scorer import NeuralScorer
 from genrec.recipes import axes_of, load_scorer
 from genrec.recommender import batches, rows_at_once
 from genrec.rewards import Diversity, Novelty
-from genrec.significance import paired_t
+from genrec.significance import holm, paired_t
 
 KINDS = ("teacher", "student", "start", "aligned")
 INDEPENDENT = ("bce", "gbce")  # losses under which σ(score) is the probability of one item by itself
@@ -35,7 +36,7 @@ class Measured:
         description: its ``run.json``.
         means: metric name -> mean over the cases.
         per_user: metric name -> value of each case.
-        minutes: that its training took, as its log says; None where it keeps none.
+        minutes: that its training took, as its log says, interruptions left out; None where it keeps none.
     """
 
     run: Path
@@ -61,6 +62,15 @@ class Measured:
         return {"run": str(self.run), "name": self.name, "seed": self.seed, **self.means, "minutes": self.minutes}
 
 
+def kinds_of(bench: Bench, runs: Sequence[Path]) -> list[str]:
+    """The kind of each run, before any is measured.
+
+    Raises:
+        RunError: where a folder holds no finished run on the same data and split.
+    """
+    return [str(require_run(run, KINDS, bench)["kind"]) for run in runs]
+
+
 def measure_run(bench: Bench, run: Path, users: int | None = None) -> Measured:
     """The lists of a finished run for the test cases, and what they are worth.
 
@@ -80,7 +90,7 @@ def over_seeds(measured: Sequence[Measured]) -> list[dict[str, Any]]:
     """Runs that differ in nothing but the seed, also not in rewards: mean and standard deviation of every metric.
 
     Returns:
-        A row a group of at least two runs, with ``mean`` and ``sd`` (of a sample) of each metric.
+        A row a group of at least two seeds, with ``mean`` and ``sd`` (of a sample) of each metric.
     """
     groups: dict[str, list[Measured]] = {}
     for each in measured:
@@ -89,7 +99,7 @@ def over_seeds(measured: Sequence[Measured]) -> list[dict[str, Any]]:
         groups.setdefault(json.dumps(same, sort_keys=True), []).append(each)
     rows = []
     for group in groups.values():
-        if len(group) < 2:
+        if len({each.seed for each in group}) < 2:
             continue
         values = {name: np.array([each.means[name] for each in group]) for name in group[0].means}
         mean = {name: float(value.mean()) for name, value in values.items()}
@@ -102,15 +112,18 @@ def against(measured: Sequence[Measured], k: int) -> list[dict[str, Any]]:
     """NDCG@K of each run minus that of the first, user by user.
 
     Returns:
-        A row a run but the first: difference, its standard error, the p-value of a paired t-test.
+        A row a run but the first: difference, its standard error, the p-value of a paired t-test, corrected for the
+        number of runs [Holm 1979].
     """
     first, *others = (each.per_user[f"ndcg@{k}"] for each in measured)
-    rows = []
-    for each, values in zip(measured[1:], others, strict=True):
-        error = float((values - first).std(ddof=1)) / np.sqrt(len(first))
-        test = paired_t(values, first)
-        rows.append({"run": str(each.run), "difference": test.difference, "error": error, "p": test.p_value})
-    return rows
+    tests = [paired_t(values, first) for values in others]
+    errors = [float((values - first).std(ddof=1)) / np.sqrt(len(first)) for values in others]
+    return [
+        {"run": str(each.run), "difference": test.difference, "error": error, "p": float(p_value)}
+        for each, test, error, p_value in zip(
+            measured[1:], tests, errors, holm([test.p_value for test in tests]), strict=True
+        )
+    ]
 
 
 def reliability(bench: Bench, run: Path, users: int | None = None) -> dict[str, tuple[Reliability, float]]:
@@ -139,8 +152,10 @@ def reliability(bench: Bench, run: Path, users: int | None = None) -> dict[str, 
 
 
 def _minutes(run: Path) -> float | None:
-    """Of the run's own training, from the last line of its log."""
+    """Of the run's own training; each time that it starts or goes on, its log's clock begins at 0."""
     log = run / "metrics.jsonl"
     if not log.exists():
         return None
-    return float(json.loads(log.read_text().splitlines()[-1])["seconds"]) / 60
+    seconds = [float(json.loads(line)["seconds"]) for line in log.read_text().splitlines()]
+    last = [now for now, following in pairwise([*seconds, 0.0]) if following < now]
+    return sum(last) / 60

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genrec.evaluation import Measured, against, over_seeds
+from genrec.evaluation import Measured, _minutes, against, over_seeds
 
 
 def measured(recipe: str, seed: int, ndcg: list[float], dropout: float = 0.1) -> Measured:
@@ -43,6 +43,30 @@ def test_policies_for_other_rewards_are_no_seeds_of_each_other():
         run = measured("aligned", seed, [0.1, 0.3])
         runs.append(replace(run, description={**run.description, "kind": "aligned", "rewards": [goal]}))
     assert [row["seeds"] for row in over_seeds(runs)] == [[0, 1]]
+
+
+def test_the_same_seed_again_is_no_other_seed():
+    assert over_seeds([measured("gsasrec", 0, [0.1, 0.3]), measured("gsasrec", 0, [0.1, 0.3])]) == []
+
+
+def test_minutes_are_those_of_all_parts_of_a_training(tmp_path: Path):
+    assert _minutes(tmp_path) is None
+    log = tmp_path / "metrics.jsonl"
+    log.write_text("")
+    assert _minutes(tmp_path) == 0
+    log.write_text("".join(f'{{"stage": "teacher", "seconds": {at}}}\n' for at in (10, 50, 90, 5, 30)))
+    assert _minutes(tmp_path) == pytest.approx(2.0)  # 90 before an interruption, 30 after it
+
+
+def test_p_values_are_corrected_for_the_number_of_runs():
+    others = [measured("b", 0, [0.1, 0.7, 1.3]), measured("c", 0, [0.1, 0.7, 1.3])]
+    rows = against([measured("a", 0, [0.0, 0.5, 1.0]), *others], k=10)
+    assert [row["p"] for row in rows] == pytest.approx([2 * 0.0742] * 2, abs=2e-4)
+
+
+def test_one_user_is_no_sample():
+    with pytest.raises(ValueError, match="at least two cases, got 1"):
+        against([measured("a", 0, [0.5]), measured("b", 0, [0.1])], k=10)
 
 
 def test_differences_are_paired_and_taken_from_the_first():

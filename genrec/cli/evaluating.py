@@ -43,6 +43,10 @@ def evaluate(
     from genrec import evaluation
 
     bench = open_bench(None, [], dataset, None, device, quiet, origin=folders[0])
+    kinds = evaluation.kinds_of(bench, folders)
+    teachers = [folder for folder, kind in zip(folders, kinds, strict=True) if kind == "teacher"]
+    if calibration and not teachers:
+        raise ValueError("--calibration draws the probabilities of teachers, and none of these runs is one")
     measured = [evaluation.measure_run(bench, folder, users) for folder in folders]
     content: dict[str, Any] = {
         "dataset": bench.settings.dataset,
@@ -54,7 +58,6 @@ def evaluate(
         "against_first": evaluation.against(measured, bench.settings.k),
     }
     if calibration:
-        teachers = [each.run for each in measured if each.description["kind"] == "teacher"]
         content["calibration"] = _calibrations(bench, teachers, users, calibration)
     if as_json:
         typer.echo(json.dumps(content, indent=2))
@@ -72,7 +75,7 @@ def _calibrations(bench: "Bench", folders: Sequence[Path], users: int | None, pi
     curves, rows = {}, []
     for folder in folders:
         for link, (curve, total) in evaluation.reliability(bench, folder, users).items():
-            curves[f"{folder.name}, {link}"] = curve
+            curves[f"{folder}, {link}"] = curve
             lengths = [k for k in (1, bench.settings.k, 100) if k <= len(curve.k)]
             at = {f"{what}@{k}": float(getattr(curve, what)[k - 1]) for what in PROMISES for k in lengths}
             rows.append({"run": str(folder), "link": link, "sum_of_probabilities": total, **at})
@@ -97,12 +100,12 @@ def _table(content: Mapping[str, Any]) -> "Table":
     for row in rows:
         minutes = "–" if row["minutes"] is None else f"{row['minutes']:.1f}"
         values = [f"{row[name]:.4f}" for name in names]
-        table.add_row(Path(row["run"]).name, row["name"], str(row["seed"]), *values, minutes)
+        table.add_row(row["run"], row["name"], str(row["seed"]), *values, minutes)
     return table
 
 
 def _sentences(content: Mapping[str, Any]) -> list[str]:
-    k, first = content["k"], Path(content["runs"][0]["run"]).name
+    k, first = content["k"], content["runs"][0]["run"]
     metrics = (f"ndcg@{k}", "recall@1", f"recall@{k}")
     lines = []
     for group in content["over_seeds"]:
@@ -110,9 +113,9 @@ def _sentences(content: Mapping[str, Any]) -> list[str]:
         lines.append(f"{group['name']} over seeds {', '.join(map(str, group['seeds']))}: {values} (mean ± sd)")
     for row in content["against_first"]:
         gap = f"{row['difference']:+.4f} ± {row['error']:.4f} NDCG@{k}"
-        lines.append(f"{Path(row['run']).name} against {first}: {gap}, p = {row['p']:.2g}")
+        lines.append(f"{row['run']} against {first}: {gap}, p = {row['p']:.2g}")
     lines += [
-        f"{Path(row['run']).name}, {row['link']} probabilities sum to {row['sum_of_probabilities']:.3g}; the first {k}"
+        f"{row['run']}, {row['link']} probabilities sum to {row['sum_of_probabilities']:.3g}; the first {k}"
         f" items promise {row[f'probability@{k}']:.4f} and keep {row[f'precision@{k}']:.4f}"
         for row in content.get("calibration", [])
     ]

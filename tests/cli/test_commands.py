@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -275,6 +276,17 @@ def test_evaluate_prints_a_table_and_refuses_what_is_no_run(runs):
     refused = run("evaluate", "teacher", "nothing", "-q")
     assert refused.exit_code != 0
     assert "nothing/run.json does not exist" in refused.stderr
+    assert "draws the probabilities of teachers" in mistake("evaluate", "student", "--calibration", "none.png", "-q")
+    assert not Path("none.png").exists()
+
+
+def test_evaluate_tells_runs_of_the_same_name_apart(runs):
+    shutil.copytree("teacher", "copies/teacher", dirs_exist_ok=True)
+    shown = run("evaluate", "teacher", "copies/teacher", "--users", "20", "-q", "--calibration", "two.png").stdout
+    assert re.search(r"^ copies/teacher +sasrec_softmax", shown, re.MULTILINE)
+    assert "copies/teacher against teacher: +0.0000" in shown
+    assert "\ncopies/teacher, calibrated probabilities sum to 1;" in shown
+    assert "over seeds" not in shown
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(folder):
