@@ -98,7 +98,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--teacher", type=Path, required=True)
     parser.add_argument("--student", type=Path, required=True)
-    parser.add_argument("--reward", default="diversity=0.1", help="one reward and its weight")
+    parser.add_argument("--reward", default="diversity=0.1", help="diversity=WEIGHT or novelty=WEIGHT")
     parser.add_argument("--folder", type=Path, required=True, help="of the runs; finished ones are kept")
     parser.add_argument("--updates", type=int, default=100)
     parser.add_argument("--seeds", default="0", help="such as 0,1,2")

@@ -181,7 +181,7 @@ def test_sentences_name_the_hardest_variant_and_the_largest_area(comparison):
     content["gaps"] = [content["gaps"][0], hard, content["gaps"][1]]
     assert report.sentences(content) == [
         "aligned against MMR (calibrated) at equal diversity: -0.5000 ± 0.0021 NDCG@10, corrected p = 0.5",
-        "SOG: no weight of its grid reaches the diversity of the aligned policy",
+        "SOG: no weight of its grid has the diversity of the aligned policy",
         "hypervolume: aligned 0.500 with 1 point(s); MMR, the best re-ranker, 0.250 with 9; difference +0.250"
         " [+0.150, +0.350], corrected p = 0.002",
     ]
@@ -192,6 +192,6 @@ def test_sentences_say_how_far_the_policy_is_from_each_curve():
     far = {"method": "sog", "gap": None, "error": None, "p": None}
     assert report.sentences({"reward": "diversity", "k": 10, "gaps": [gap, far]}) == [
         "aligned against MMR at equal diversity: +0.0123 ± 0.0021 NDCG@10, corrected p = 3e-05",
-        "SOG: no weight of its grid reaches the diversity of the aligned policy",
+        "SOG: no weight of its grid has the diversity of the aligned policy",
     ]
     assert report.sentences({"reward": "diversity", "k": 10}) == []

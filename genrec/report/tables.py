@@ -72,7 +72,7 @@ def sentences(comparison: Comparison) -> list[str]:
 def _gap(comparison: Comparison, kind: str, gap: Row | None) -> str:
     goal = comparison["reward"]
     if gap is None:
-        return f"{name_of(kind)}: no weight of its grid reaches the {goal} of the aligned policy"
+        return f"{name_of(kind)}: no weight of its grid has the {goal} of the aligned policy"
     return (
         f"aligned against {name_of(gap['method'])} at equal {goal}: {gap['gap']:+.4f} ± {gap['error']:.4f}"
         f" NDCG@{comparison['k']}, corrected p = {gap['p']:.2g}"
