@@ -44,15 +44,27 @@ class Contrast:
     def step(self, scorer: NeuralScorer, rows: NDArray[np.int64], generator: np.random.Generator) -> float:
         """The loss of the training sequences at ``rows``, with gradients accumulated in the scorer's weights."""
         views, labels = self.views(rows, generator)
-        first, *others = (scorer.read(view).split(GROUP) for view in views)
-        classes = [None] * len(first) if labels is None else torch.from_numpy(labels).to(scorer.device).split(GROUP)
-        total = torch.zeros((), device=scorer.device)
-        for other in others:
-            for one, two, label in zip(first, other, classes, strict=True):
-                total = total + info_nce(one, two, self.temperature, label) * (len(one) / len(rows))
-        loss = self.weight * total
-        torch.autograd.backward(loss)
-        return float(loss.detach())
+        total = 0.0
+        for start in range(0, len(rows), GROUP):
+            part = np.arange(start, min(start + GROUP, len(rows)))
+            first, *others = (states_of(scorer, view.take(part)) for view in views)
+            label = None if labels is None else torch.from_numpy(labels[part]).to(scorer.device)
+            each = [info_nce(first, other, self.temperature, label) for other in others]
+            loss = self.weight * torch.stack(each).sum() * (len(part) / len(rows))
+            torch.autograd.backward(loss)
+            total += float(loss.detach())
+        return total
+
+
+def states_of(scorer: NeuralScorer, histories: Sequences) -> torch.Tensor:
+    """(B, D) the state of each history that scores the next item; histories of like length are read together.
+
+    Other histories before the same item can be any length, also in a batch of short sequences.
+    """
+    size = np.ceil(np.log2(np.clip(histories.lengths, 1, scorer.max_length)) / 2)  # 1, to 4, to 16, to 64 items ...
+    alike = [np.flatnonzero(size == n) for n in np.unique(size)]
+    states = torch.cat([scorer.read(histories.take(rows)) for rows in alike])
+    return states[torch.from_numpy(np.argsort(np.concatenate(alike))).to(states.device)]
 
 
 def contrast_of(settings: TeacherSettings, train: Sequences, mask_id: int) -> Contrast | None:

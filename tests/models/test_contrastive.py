@@ -8,7 +8,17 @@ import torch
 from genrec.config import TeacherSettings
 from genrec.data import Sequences, leave_one_out, synthetic
 from genrec.metrics import evaluate
-from genrec.models.contrastive import Augmented, Contrast, SameTarget, contrast_of, crop, info_nce, mask, reorder
+from genrec.models.contrastive import (
+    Augmented,
+    Contrast,
+    SameTarget,
+    contrast_of,
+    crop,
+    info_nce,
+    mask,
+    reorder,
+    states_of,
+)
 from genrec.models.scorer import NeuralScorer
 from genrec.recipes import build, train_scorer
 from genrec.recommender import TopK
@@ -248,8 +258,10 @@ def test_a_step_weighs_its_gradients_and_adds_them_to_those_that_are_there():
 
 def test_duorec_compares_three_readings(monkeypatch: pytest.MonkeyPatch):
     scorer = build(36, settings("sasrec_softmax", "duorec", dropout=0.5), seed=0).scorer.train()
-    read, states = scorer.read, []
-    monkeypatch.setattr(scorer, "read", lambda view: states.append(read(view)) or states[-1])
+    states = []
+    monkeypatch.setattr(
+        "genrec.models.contrastive.states_of", lambda *given: states.append(states_of(*given)) or states[-1]
+    )
     torch.manual_seed(0)
     value = contrast("duorec", scorer, weight=2.0).step(scorer, np.arange(7), rng())
     _, targets = SameTarget.of(SPLIT.train)(np.arange(7), rng())
@@ -257,6 +269,15 @@ def test_duorec_compares_three_readings(monkeypatch: pytest.MonkeyPatch):
     assert not np.allclose(first, again), "dropout tells them apart"
     expected = reference(first, again, 0.5, targets.tolist()) + reference(first, other, 0.5, targets.tolist())
     assert value == pytest.approx(2 * expected, rel=1e-5)
+
+
+def test_a_long_history_among_short_ones_pads_none_of_them(monkeypatch: pytest.MonkeyPatch):
+    scorer = build(36, settings("sasrec_softmax", "duorec"), seed=0).scorer.eval()
+    histories = Sequences.from_lists([[1, 2], [3], list(range(1, 31)), [4, 5], [6, 7, 8, 9, 1], [2]])
+    expected, read, shapes = scorer.read(histories), scorer.read, []
+    monkeypatch.setattr(scorer, "read", lambda view: shapes.append(view.padded().shape) or read(view))
+    torch.testing.assert_close(states_of(scorer, histories), expected)
+    assert shapes == [(2, 1), (2, 2), (2, 30)]  # one item, up to four, up to sixteen of the eleven that are read
 
 
 def test_large_batches_are_told_apart_in_groups(monkeypatch: pytest.MonkeyPatch):
