@@ -152,8 +152,8 @@ def length_buckets(
     batches, start = [], 0
     while start < len(order):
         # the largest stop with (stop - start) * widest[stop - 1] <= tokens; the left side grows with stop
-        sizes = np.arange(1, len(order) - start + 1)
-        fits = int(np.searchsorted(sizes * widest[start:], tokens, side="right"))
+        sizes = np.arange(1, min(len(order) - start, tokens) + 1)
+        fits = int(np.searchsorted(sizes * widest[start : start + tokens], tokens, side="right"))
         batches.append(order[start : start + max(1, fits)])
         start += max(1, fits)
     return [batches[i] for i in generator.permutation(len(batches))]
