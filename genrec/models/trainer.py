@@ -68,7 +68,7 @@ def fit(
     progress: dict[str, Any] = {"epoch": 0, "best": {}, "since_best": 0, "risen": False, "validations": 0}
     if folder and (found := runs.load_checkpoint(folder, scorer, optimizer)):
         progress, best = progress | found[0], found[1]
-        _restore_generators(progress, numbers, generator)
+        _restore_generators(progress, numbers, generator, device)
 
     with (
         runs.Logbook(folder, "teacher", quiet) as log,
@@ -76,6 +76,9 @@ def fit(
         runs.interruptible() as stop,
     ):
         for epoch in range(progress["epoch"] + 1, settings.epochs + 1):
+            if progress["since_best"] >= settings.patience:
+                log.say(f"no better validation for {settings.patience} evaluations: stopped at epoch {epoch - 1}")
+                break
             _set_learning_rate(optimizer, settings, epoch)
             scorer.train()
             losses = []
@@ -108,17 +111,14 @@ def fit(
             log.record(epoch, values)
             bar(epoch, f"loss {values['loss']:.3f}  best valid NDCG@{k} {progress['best'].get(ndcg, 0):.4f}")
             if folder and (f"valid {ndcg}" in values or stop.requested):
-                state = progress | _generator_states(numbers, generator)
+                state = progress | _generator_states(numbers, generator, device)
                 runs.save_checkpoint(folder, scorer, best, optimizer, state)
             if stop.requested:
                 raise runs.Interrupted(f"stopped after epoch {epoch}; the same command goes on from there")
-            if progress["since_best"] >= settings.patience:
-                log.say(f"no better validation for {settings.patience} evaluations: stopped at epoch {epoch}")
-                break
         if not progress["risen"]:
             log.warn(
-                f"this teacher is no better than popularity on the {len(popular)} validation users: best {ndcg}"
-                f" {progress['best'][ndcg]:.4f} against {popular.mean():.4f}. {ADVICE}"
+                f"this teacher is not clearly better than popularity on the {len(popular)} validation users: best"
+                f" {ndcg} {progress['best'][ndcg]:.4f} against {popular.mean():.4f}. {ADVICE}"
             )
     scorer.load_state_dict(best)
     scorer.eval()
@@ -179,15 +179,20 @@ def _set_learning_rate(optimizer: torch.optim.Optimizer, settings: TeacherSettin
         group["lr"] = settings.learning_rate * (1 - 0.95 * done)
 
 
-def _generator_states(numbers: np.random.Generator, generator: torch.Generator) -> dict[str, Any]:
-    return {
+def _generator_states(numbers: np.random.Generator, generator: torch.Generator, device: torch.device) -> dict[str, Any]:
+    states = {
         "numpy": numbers.bit_generator.state,
         "torch": generator.get_state().tolist(),
         "dropout": torch.get_rng_state().tolist(),
     }
+    return states | ({"cuda": torch.cuda.get_rng_state(device).tolist()} if device.type == "cuda" else {})
 
 
-def _restore_generators(progress: dict[str, Any], numbers: np.random.Generator, generator: torch.Generator) -> None:
+def _restore_generators(
+    progress: dict[str, Any], numbers: np.random.Generator, generator: torch.Generator, device: torch.device
+) -> None:
     numbers.bit_generator.state = progress.pop("numpy")
     generator.set_state(torch.tensor(progress.pop("torch"), dtype=torch.uint8))
     torch.set_rng_state(torch.tensor(progress.pop("dropout"), dtype=torch.uint8))
+    if (state := progress.pop("cuda", None)) and device.type == "cuda":
+        torch.cuda.set_rng_state(torch.tensor(state, dtype=torch.uint8), device)
