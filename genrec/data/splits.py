@@ -11,6 +11,7 @@ from genrec.data.dataset import Catalogue, Dataset, unit_rows
 from genrec.data.sequences import PAD, Sequences
 
 NUM_ANCHORS = 256
+ITEMS_AT_ONCE = 2**14  # whose vectors are made
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,9 +229,14 @@ def with_training_counts(catalogue: Catalogue, train: Sequences) -> Catalogue:
 def _co_occurrence_vectors(once: sparse.csr_matrix, audience: NDArray[np.int64]) -> NDArray[np.float32]:
     """Positive pointwise mutual information of each item with the most popular items, as unit rows (V+1, <=256)."""
     anchors = np.argsort(-audience, kind="stable")[: min(NUM_ANCHORS, len(audience) - 1)]
-    together = np.asarray((once.T @ once[:, anchors]).todense(), dtype=np.float64)
-    together[anchors, np.arange(len(anchors))] = 0
-    expected = audience[:, None] * audience[anchors][None, :] / max(1, once.shape[0])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        information = np.log(together / expected)
-    return unit_rows(np.where(together > 0, np.maximum(information, 0), 0).astype(np.float32))
+    pairs = (once.T @ once[:, anchors]).tocsr()
+    items = np.arange(len(audience))[:, None]
+    vectors = np.zeros(pairs.shape, np.float32)
+    for start in range(0, len(audience), ITEMS_AT_ONCE):
+        rows = slice(start, start + ITEMS_AT_ONCE)
+        together = np.where(items[rows] == anchors, 0.0, pairs[rows].toarray())
+        expected = audience[rows, None] * audience[anchors][None, :] / max(1, once.shape[0])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            information = np.log(together / expected)
+        vectors[rows] = unit_rows(np.where(together > 0, np.maximum(information, 0), 0).astype(np.float32))
+    return vectors

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from genrec.data import Dataset, Sequences, global_time, leave_one_out, load, make_catalogue, split, synthetic
-from genrec.data.splits import random_cases
+from genrec.data.splits import random_cases, with_training_counts
 
 
 def dataset(rows, times=None, num_items=6):
@@ -170,3 +170,15 @@ def test_random_cases_have_the_times_of_their_history_alone():
     assert cases.histories.times.tolist() == (10 * cases.histories.items).tolist()
     assert len(cases.histories.times) == cases.histories.lengths.sum()
     assert random_cases(Sequences.from_lists(TRAIN), 5, np.random.default_rng(0)).histories.times is None
+
+
+@pytest.mark.parametrize("at_once", [2, 100])
+def test_items_without_features_are_known_by_their_company(at_once: int, monkeypatch: pytest.MonkeyPatch):
+    """Positive pointwise mutual information with items 1, 2, 4, 3, the most popular first, of six users."""
+    monkeypatch.setattr("genrec.data.splits.ITEMS_AT_ONCE", at_once)
+    train = Sequences.from_lists([[1, 2], [2, 1], [1, 3], [4], [4], [4, 2]])
+    vectors = with_training_counts(make_catalogue(list("abcd")), train).vectors
+    # 1 with 2: log(2 * 6 / (3 * 3)) = 0.2877; 1 with 3: log(1 * 6 / (3 * 1)) = 0.6931; 2 with 4: log(6 / 9) < 0
+    expected = [[0, 0, 0, 0], [0, 0.38333, 0, 0.92361], [1, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
+    np.testing.assert_allclose(vectors, expected, atol=1e-5)
+    assert vectors.dtype == np.float32
