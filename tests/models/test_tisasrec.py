@@ -199,6 +199,10 @@ def hits(scorer: NeuralScorer, split: Split) -> float:
     return float((best == split.test.targets).mean())
 
 
+def test_settings_reach_the_backbone():
+    assert build(ITEMS, SETTINGS, seed=0).scorer.backbone.key_interval.shape == (8 + 1, 32)
+
+
 def test_what_depends_on_the_gap_is_learnt_and_a_folder_keeps_it(tmp_path):
     scorer = train_scorer(log(), SETTINGS, 0, CPU, tmp_path, quiet=True)
     assert hits(scorer, log()) > 0.85

@@ -14,6 +14,7 @@ from genrec.config import TeacherSettings
 from genrec.data import Split, leave_one_out, synthetic
 from genrec.data.sequences import Sequences, length_buckets
 from genrec.metrics import evaluate
+from genrec.models.objectives import Batch
 from genrec.models.scorer import Recipe
 from genrec.models.trainer import _generator_states, _restore_generators, fit, states_at_once, windows
 from genrec.recipes import build
@@ -290,6 +291,22 @@ def test_windows_leave_their_share_alone():
     cut = windows(sequences, length=2, share=0.25, numbers=np.random.default_rng(1))
     assert 0.15 < (cut.lengths < 1001).mean() < 0.35
     assert (windows(sequences, 2, 0.0, np.random.default_rng(1)).lengths == 1001).all()
+
+
+@pytest.mark.parametrize(("share", "first"), [(0.0, 18), (1.0, 2)])
+def test_training_reads_windows(split: Split, share: float, first: int):
+    """Of sequences of twenty events, four at a time: the newest alone, or each of them."""
+    settings = SETTINGS.model_copy(update={"max_length": 3, "windows": share, "epochs": 12})
+    recipe, targets = fresh(settings), set()
+
+    def draw(batch: Batch, generator: torch.Generator) -> torch.Tensor | None:
+        assert (batch.inputs > 0).all(), "a window is as long as what is read"
+        targets.update(batch.targets.tolist())
+        return recipe.negatives(batch, generator)
+
+    train = Sequences.from_lists([range(1, 21)] * 10)
+    fit(replace(recipe, negatives=draw), replace(split, train=train), settings, quiet=True)
+    assert targets == set(range(first, 21))
 
 
 # 2²¹ scores at a time on a CPU, and 2²⁶ numbers in vectors of items that are scored one by one.
