@@ -280,6 +280,15 @@ def test_evaluate_prints_a_table_and_refuses_what_is_no_run(runs):
     assert not Path("none.png").exists()
 
 
+def test_what_negatives_make_a_teacher_promise_is_shown(runs):
+    small = ["-s", "teacher.num_negatives=1", "-s", "teacher.epochs=1"]
+    assert run("train-teacher", "-c", "tiny.yaml", "--recipe", "sasrec", *small, "-o", "sampled", "-q").exit_code == 0
+    found = json.loads(run("evaluate", "sampled", "--calibration", "own.png", "--json", "-q").stdout)
+    sums = {row["link"]: row["sum_of_probabilities"] for row in found["calibration"]}
+    assert sums["own"] > 10  # near 1/2 for each of more than 30 unseen items
+    assert sums["calibrated"] == pytest.approx(1, abs=1e-4)
+
+
 def test_evaluate_tells_runs_of_the_same_name_apart(runs):
     shutil.copytree("teacher", "copies/teacher", dirs_exist_ok=True)
     shown = run("evaluate", "teacher", "copies/teacher", "--users", "20", "-q", "--calibration", "two.png").stdout

@@ -172,6 +172,15 @@ def test_random_cases_have_the_times_of_their_history_alone():
     assert random_cases(Sequences.from_lists(TRAIN), 5, np.random.default_rng(0)).histories.times is None
 
 
+def test_a_sample_is_drawn_by_its_seed_and_keeps_the_order():
+    cases = leave_one_out(dataset([[1, 2]] * 60), num_validation=0).test
+    drawn = [cases.sample(10, seed).users.tolist() for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert all(users == sorted(set(users)) and len(users) == 10 for users in drawn)
+    assert cases.sample(None, 0) is cases
+    assert len(cases.sample(99, 0)) == 60
+
+
 @pytest.mark.parametrize("at_once", [2, 100])
 def test_items_without_features_are_known_by_their_company(at_once: int, monkeypatch: pytest.MonkeyPatch):
     """Positive pointwise mutual information with items 1, 2, 4, 3, the most popular first, of six users."""
