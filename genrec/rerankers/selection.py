@@ -1,5 +1,6 @@
 """Greedy selection on any reward, by what an item adds or by what the list it begins is worth."""
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -59,16 +60,22 @@ def greedy(pool: Pool, k: int, reward: Reward) -> NDArray[np.int64]:
     [[2, 1]]
     """
     require_times(reward, pool.context.of_histories)
-    return in_parts(pool, k, lambda part: _greedy(part, k, reward))
+
+    def lists(part: Pool) -> NDArray[np.int64]:
+        return _one_by_one(part, k, lambda placed, free: reward.marginal(placed, part.items, part.context))
+
+    return in_parts(pool, k, lists)
 
 
-def _greedy(pool: Pool, k: int, reward: Reward) -> NDArray[np.int64]:
+def _one_by_one(
+    pool: Pool, k: int, worth: Callable[[NDArray[np.int64], NDArray[np.bool_]], Floats]
+) -> NDArray[np.int64]:
+    """(B, k) lists: at each position the free candidate of the largest worth(placed (B, j), free (B, C)) -> (B, C)."""
     rows = np.arange(len(pool.items))
     slates = np.empty((len(rows), k), np.int64)
     free = pool.allowed
     for position in range(k):
-        gains = reward.marginal(slates[:, :position], pool.items, pool.context)
-        best = np.where(free, gains, -np.inf).argmax(axis=1)
+        best = np.where(free, worth(slates[:, :position], free), -np.inf).argmax(axis=1)
         slates[:, position] = pool.items[rows, best]
         free[rows, best] = False
     return slates
@@ -102,19 +109,11 @@ def greedy_ahead(pool: Pool, k: int, reward: Reward) -> NDArray[np.int64]:
     [[3, 1]]
     """
     require_times(reward, pool.context.of_histories)
-    return in_parts(pool, k, lambda part: _greedy_ahead(part, k, reward), items_each=k)
 
+    def lists(part: Pool) -> NDArray[np.int64]:
+        return _one_by_one(part, k, lambda placed, free: _worth(part, placed, free, k, reward))
 
-def _greedy_ahead(pool: Pool, k: int, reward: Reward) -> NDArray[np.int64]:
-    rows = np.arange(len(pool.items))
-    slates = np.empty((len(rows), k), np.int64)
-    free = pool.allowed
-    for position in range(k):
-        worth = _worth(pool, slates[:, :position], free, k, reward)
-        best = np.where(free, worth, -np.inf).argmax(axis=1)
-        slates[:, position] = pool.items[rows, best]
-        free[rows, best] = False
-    return slates
+    return in_parts(pool, k, lists, items_each=k)
 
 
 def _worth(pool: Pool, placed: NDArray[np.int64], free: NDArray[np.bool_], k: int, reward: Reward) -> Floats:
