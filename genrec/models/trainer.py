@@ -125,7 +125,7 @@ def fit(
     return dict(progress["best"]) | floor
 
 
-CHUNK = {True: 2**21, False: 2**26}  # scores at a time: on a CPU (True) they stay in its cache
+IN_CACHE, IN_MEMORY = 2**21, 2**26  # scores at a time: on a CPU they stay in its cache
 GATHERED = 2**26  # numbers in the vectors of items that are scored one by one
 
 
@@ -140,7 +140,7 @@ def states_at_once(recipe: Recipe, hidden_size: int) -> int:
         hidden_size: D.
     """
     scorer, drawn = recipe.scorer, recipe.negatives
-    scores, columns = CHUNK[scorer.device.type == "cpu"], scorer.num_items
+    scores, columns = IN_CACHE if scorer.device.type == "cpu" else IN_MEMORY, scorer.num_items
     if isinstance(drawn, Sampled):
         columns = drawn.num_negatives + 1
         if drawn.shared != "batch":
