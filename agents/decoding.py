@@ -6,18 +6,28 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from genrec.agents.gptrec import NEVER, GPTRec, Prefix
+from genrec.agents.gptrec import NEVER, GPTRec, Prefix, require_room
 from genrec.data.sequences import Sequences
 from genrec.recommender import batches
 
 
 def _next_log_probabilities(policy: GPTRec, prefix: Prefix, states: torch.Tensor, placed: torch.Tensor) -> torch.Tensor:
     """(H, G, V+2) log-probabilities of the next item of lists whose items so far are placed (H, G, t)."""
-    logits = policy.lm.lm_head(states).float().masked_fill(prefix.blocked[:, None], NEVER)
-    logits = logits.scatter(2, placed, NEVER)
-    if int((logits > NEVER).sum(dim=2).min()) == 0:
-        raise ValueError("a history leaves fewer items than the list has positions: ask for a shorter list")
-    return torch.log_softmax(logits, dim=2)
+    logits = policy.lm.lm_head(states).float().masked_fill_(prefix.blocked[:, None], NEVER)
+    return torch.log_softmax(logits.scatter_(2, placed, NEVER), dim=2)
+
+
+def draw(chances: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """(N, 1) columns drawn from chances (N, V) by inverting their cumulative sums: one random number a row, not V.
+
+    A column of chance 0 is never drawn.
+
+    >>> draw(torch.tensor([[0.0, 0.0, 1.0, 0.0]]), torch.Generator()).tolist()
+    [[2]]
+    """
+    ladder = chances.cumsum(dim=1)
+    above_zero = 1 - torch.rand(len(chances), 1, generator=generator, device=generator.device)
+    return torch.searchsorted(ladder, above_zero.to(ladder.device) * ladder[:, -1:])
 
 
 @torch.no_grad()
@@ -43,8 +53,12 @@ def sample(
 
     Returns:
         slates (H, G, k) and their log-probabilities (H, G, k).
+
+    Raises:
+        ValueError: where a history leaves fewer than k items.
     """
     prefix = policy.encode(histories, weights)
+    require_room(prefix.blocked, k)
     states = prefix.state[:, None].expand(-1, group_size, -1)
     slates = torch.zeros(len(histories), group_size, 0, dtype=torch.long, device=policy.device)
     chosen = []
@@ -53,8 +67,8 @@ def sample(
         if generator is None:
             item = log_probabilities.argmax(dim=2, keepdim=True)
         else:
-            chances = torch.softmax(log_probabilities / temperature, dim=2).flatten(0, 1).to(generator.device)
-            item = torch.multinomial(chances, 1, generator=generator).to(policy.device).view(*slates.shape[:2], 1)
+            chances = torch.softmax(log_probabilities / temperature, dim=2)
+            item = draw(chances.flatten(0, 1), generator).view(*slates.shape[:2], 1)
         chosen.append(log_probabilities.gather(2, item))
         slates = torch.cat([slates, item], dim=2)
         if t + 1 < k:
@@ -67,6 +81,7 @@ def beam(policy: GPTRec, histories: Sequences, k: int, width: int, weights: torc
     """(H, k) the most probable list that a beam search of that width finds; weights as in ``sample``."""
     size = len(histories)
     prefix = policy.encode(histories, weights)
+    require_room(prefix.blocked, k)
     slates = torch.zeros(size, 1, 0, dtype=torch.long, device=policy.device)
     total = torch.zeros(size, 1, device=policy.device)
     states = prefix.state[:, None]

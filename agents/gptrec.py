@@ -295,7 +295,7 @@ class GPTRec(nn.Module):
         """
         logits: torch.Tensor = self.lm.lm_head(states).float()
         k = slates.shape[2]
-        _require_room(prefix.blocked, k)
+        require_room(prefix.blocked, k)
         earlier = torch.ones(k, k, dtype=torch.bool, device=slates.device).tril(-1)
         placed = torch.where(earlier, slates[:, :, None, :], 0)  # PAD is blocked already
         logits = logits.masked_fill(prefix.blocked[:, None, None], NEVER)
@@ -325,7 +325,7 @@ class GPTRec(nn.Module):
             (H, G, K, C) log-probabilities, and (H, G, K) entropies of the whole distributions, or zeros.
         """
         histories, lists, k = slates.shape
-        _require_room(prefix.blocked, k)
+        require_room(prefix.blocked, k)
         earlier = torch.ones(k, k, dtype=torch.bool, device=slates.device).tril(-1)
         placed = torch.where(earlier, slates[:, :, None, :], 0).reshape(-1, k)  # PAD is blocked already
         row = torch.arange(histories, device=slates.device).repeat_interleave(lists * k)
@@ -388,7 +388,8 @@ class GPTRec(nn.Module):
         return policy.eval(), vocabulary["items"], vocabulary["fingerprint"]
 
 
-def _require_room(blocked: torch.Tensor, k: int) -> None:
+def require_room(blocked: torch.Tensor, k: int) -> None:
+    """Raise ValueError where what is blocked (H, V+2) leaves a history fewer than k items."""
     left = (~blocked).sum(dim=1)
     if int(left.min()) < k:
         row = int(left.argmin())

@@ -77,8 +77,7 @@ class _Choice(torch.autograd.Function):
                 logits = allowed.apply((narrow[rows] @ table.T).float(), rows)
                 log_p = torch.log_softmax(logits, dim=1)
                 chosen[rows] = log_p.gather(1, columns[rows])
-                best = logits.argmax(dim=1, keepdim=True)
-                log_sum[rows] = logits.gather(1, best) - log_p.gather(1, best)
+                log_sum[rows] = logits.amax(dim=1, keepdim=True) - log_p.amax(dim=1, keepdim=True)
                 if with_entropy:
                     entropies[rows] = -(log_p.exp() * log_p).sum(dim=1)
         ctx.save_for_backward(narrow, table, columns, log_sum, entropies)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from genrec.agents.decoding import NextK, beam, sample
+from genrec.agents.decoding import NextK, beam, draw, sample
 from genrec.agents.gptrec import GPTRec
 from genrec.data import Sequences
 
@@ -128,7 +128,7 @@ def test_a_wide_beam_over_the_longest_list_is_exact():
 @pytest.mark.parametrize("write", [lambda p, h: sample(p, h, 4, None), lambda p, h: beam(p, h, 4, 3)])
 def test_a_history_that_leaves_too_few_items_is_refused(policy, write):
     write(policy, Sequences.from_lists([[1], list(range(1, 9))]))
-    with pytest.raises(ValueError, match="fewer items than the list has positions: ask for a shorter list"):
+    with pytest.raises(ValueError, match="history 1 leaves 3 items for a list of 4: ask for a shorter list"):
         write(policy, Sequences.from_lists([[1], list(range(1, 10))]))
 
 
@@ -156,3 +156,10 @@ def test_decoding_keeps_no_graph(policy):
     slates, logp = sample(policy, HISTORIES, 3, generator())
     assert not logp.requires_grad
     assert slates.dtype == torch.int64
+
+
+def test_columns_are_drawn_as_often_as_their_chances_say() -> None:
+    chances = torch.tensor([0.0, 0.1, 0.0, 0.6, 0.3, 0.0]).expand(20_000, -1)
+    found = torch.bincount(draw(chances, torch.Generator().manual_seed(0)).flatten(), minlength=6) / len(chances)
+    assert found[[0, 2, 5]].tolist() == [0, 0, 0]
+    assert found[[1, 3, 4]].tolist() == pytest.approx([0.1, 0.6, 0.3], abs=0.015)  # four standard errors
