@@ -24,6 +24,10 @@ Weights = Mapping[str, float | Floats]
 class ListTask:
     """Whose lists to write, from which items, and what a list earns.
 
+    A scorer promises too much of events that it was trained on, and a task cannot tell whether its targets are such
+    events: take cases that the scorer has not seen, for instance the ``held_back`` ones of the split that it was fitted
+    on. The stages of a run (``genrec.experiment``) refuse what they know to be a leak.
+
     Attributes:
         histories: N histories, one a case, whole, oldest item first, with times where the log has them.
         targets: (N,) the item that came next, 0 where it is unknown.

@@ -32,12 +32,23 @@ class Bench:
         split: of its dataset.
         device: where models live.
         quiet: say nothing, show no progress.
+
+    Raises:
+        ValueError: if the split holds back another number of events than the settings say.
     """
 
     settings: Settings
     split: Split
     device: torch.device
     quiet: bool
+
+    def __post_init__(self) -> None:
+        wanted, found = self.settings.hold_back, self.split.hold_back
+        if wanted != found:
+            raise ValueError(
+                f"hold_back is {wanted} in the settings, but this split holds back {found} event(s) of a sequence:"
+                f" make it with split(dataset, hold_back={wanted})"
+            )
 
     def say(self, message: str) -> None:
         """A line for the person who watches, on standard error."""
@@ -49,7 +60,7 @@ def prepare(settings: Settings, quiet: bool = False) -> Bench:
     if settings.dataset not in (*BUILT_IN, *KNOWN) and Path(settings.dataset).exists():
         settings = settings.model_copy(update={"dataset": str(Path(settings.dataset).resolve())})
     loaded = load(settings.dataset, ReadOptions(**settings.read.model_dump()))
-    parts = split(loaded.dataset, settings.split)
+    parts = split(loaded.dataset, settings.split, settings.hold_back)
     bench = Bench(settings, parts, runs.choose_device(settings.device), quiet)
     for sentence in (*loaded.report.sentences(), *parts.notes):
         bench.say(sentence)
@@ -89,6 +100,7 @@ def finish(out: Path, kind: str, bench: Bench, results: Mapping[str, Any]) -> No
         "kind": kind,
         "settings": bench.settings.model_dump(),
         "fingerprint": bench.split.fingerprint,
+        "trained_on": bench.split.trained_on,
         "versions": runs.versions(),
         **results,
     }
@@ -98,8 +110,9 @@ def finish(out: Path, kind: str, bench: Bench, results: Mapping[str, Any]) -> No
 def _plan(kind: str, bench: Bench, **origin: Any) -> dict[str, Any]:
     """What a stage depends on: two runs with the same plan are the same run."""
     settings = bench.settings.model_dump()
-    chosen = {key: settings[key] for key in (*SECTIONS[kind], "k", "seed", "split")}
-    return {"kind": kind, "fingerprint": bench.split.fingerprint, **chosen, **origin}
+    chosen = {key: settings[key] for key in (*SECTIONS[kind], "k", "seed", "split", "hold_back")}
+    parts = {"fingerprint": bench.split.fingerprint, "trained_on": bench.split.trained_on}
+    return {"kind": kind, **parts, **chosen, **origin}
 
 
 def start(out: Path, kind: str, bench: Bench, **origin: Any) -> None:
@@ -130,7 +143,11 @@ def is_finished(out: Path, kind: str, bench: Bench, **origin: Any) -> bool:
 
 
 def _require_same_plan(found: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> None:
-    """Compare plans; settings that an older version did not have count as their defaults."""
+    """Compare plans; settings that an older version did not have count as their defaults.
+
+    Nor did an older version note what was trained on: its plans agree on that where all else does.
+    """
+    found = {"trained_on": wanted["trained_on"], **found}
     known = Settings.model_validate({key: found[key] for key in Settings.model_fields if key in found}).model_dump()
     differs = [key for key in wanted if (known if key in known else found).get(key) != wanted[key]]
     if differs:
@@ -138,10 +155,13 @@ def _require_same_plan(found: Mapping[str, Any], wanted: Mapping[str, Any], wher
 
 
 def require_run(run: Path, kinds: Sequence[str], bench: Bench) -> dict[str, Any]:
-    """The description of a finished run of one of these kinds on the same data.
+    """The description of a finished run of one of these kinds that has seen the training events of this data only.
+
+    A run says which events it was trained on (``trained_on``). One that an older version made does not: there the
+    dataset, the split and the number of events held back must do.
 
     Raises:
-        RunError: if it is of another kind, or was made on other data.
+        RunError: if it is of another kind, or was made on other data, another split or other training events of it.
     """
     content = runs.read_json(run / "run.json")
     if content["kind"] not in kinds:
@@ -153,4 +173,21 @@ def require_run(run: Path, kinds: Sequence[str], bench: Bench) -> dict[str, Any]
         )
     if content["settings"]["split"] != bench.settings.split:
         raise runs.RunError(f"{run} was made on the {content['settings']['split']} split, not {bench.settings.split}")
+    _require_unseen(run, content, bench)
     return content
+
+
+def _require_unseen(run: Path, content: Mapping[str, Any], bench: Bench) -> None:
+    """Raise RunError where a run was trained on other events than those of the bench, so perhaps on held-out ones."""
+    theirs, ours = content["settings"].get("hold_back", 0), bench.settings.hold_back
+    danger = "it may have seen events that this run is paid or evaluated on"
+    if theirs != ours:
+        raise runs.RunError(
+            f"{run} was made with hold_back={theirs}, not {ours}: {danger}. Set hold_back={theirs}, or make teacher and"
+            f" student anew with hold_back={ours}"
+        )
+    if content.get("trained_on", bench.split.trained_on) != bench.split.trained_on:
+        raise runs.RunError(
+            f"{run} was trained on other events (trained_on {content['trained_on']}) than this split has for training"
+            f" ({bench.split.trained_on}): {danger}. Split the log as for that run, or make teacher and student anew"
+        )

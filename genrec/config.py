@@ -168,9 +168,9 @@ class AlignSettings(_Model):
 
     agent: Literal["ppo", "sb3", "grpo"] = "ppo"
     """Who trains: our PPO, MaskablePPO of stable-baselines3's contrib package, or GRPO of TRL."""
-    accuracy: Literal["relevance", "ndcg", "none"] = "relevance"
+    accuracy: Literal["relevance", "ndcg", "mixed", "none"] = "relevance"
     """The accuracy reward that is added with weight 1 unless one is named: the calibrated teacher's expected NDCG, the
-    NDCG of the event that came next, or none."""
+    NDCG of the event that came next, half of each, or none."""
     weight: float = 0.3
     """Of a reward that is named without one."""
     warm_start: Annotated[int, Field(ge=0)] = 20_000
@@ -231,6 +231,8 @@ class Settings(_Model):
     read: ReadSettings = ReadSettings()
     split: Literal["leave-one-out", "global-time"] = "leave-one-out"
     """How events are held out."""
+    hold_back: Annotated[int, Field(ge=0)] = 0
+    """Newest events of every training sequence that teacher and student never see; alignment is paid on them."""
     k: Count = 10
     """Length of a list."""
     seed: int = 0

@@ -243,12 +243,17 @@ def _require_fixed_weights(ranges: Ranges, agent: str) -> None:
 def list_task(bench: Bench, reward: WeightedSum, chances: Callable[[Sequences], Floats], max_length: int) -> ListTask:
     """Lists for training users.
 
-    A reward that reads targets gets random beginnings of training sequences, the event that followed as the target. Any
-    other gets whole training sequences: what came next was never shown to the teacher, so its probabilities are as
-    calibrated there as on validation users, while on beginnings it promises what it has memorised.
+    Where events are held back, which teacher and student have never seen, lists are written for exactly those: the
+    history is what came before one of them, the target is the event.
+
+    Where none are, a reward that reads targets gets random beginnings of training sequences, the event that followed as
+    the target. Any other gets whole training sequences: what came next was never shown to the teacher, so its
+    probabilities are as calibrated there as on validation users, while on beginnings it promises what it has memorised.
     """
     settings, train = bench.settings, bench.split.train
-    if "targets" in reward.needs:
+    if settings.hold_back:
+        cases = bench.split.held_back
+    elif "targets" in reward.needs:
         count = min(settings.align.updates * settings.align.histories, 100_000)
         cases = random_cases(train, count, np.random.default_rng(settings.seed))
     else:

@@ -29,10 +29,11 @@ TINY = {
 }
 
 
-def bench_of(seed: int = 1, **changes: dict[str, object]) -> Bench:
+def bench_of(seed: int = 1, hold_back: int = 0, **changes: dict[str, object]) -> Bench:
     content = {key: value | changes.get(key, {}) if isinstance(value, dict) else value for key, value in TINY.items()}
-    split = leave_one_out(demo(num_users=100, num_items=60, seed=seed))
-    return Bench(Settings.model_validate(content), split, torch.device("cpu"), quiet=True)
+    settings = Settings.model_validate({**content, "hold_back": hold_back})
+    split = leave_one_out(demo(num_users=100, num_items=60, seed=seed), hold_back=hold_back)
+    return Bench(settings, split, torch.device("cpu"), quiet=True)
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,9 @@ def folder(bench, tmp_path_factory) -> Path:
         (["diversity=0.123456789"], "none", ["diversity=0.123456789"]),
         (["genrec.rewards:Novelty"], "none", ["genrec.rewards:Novelty=0.25"]),
         ([], "relevance", ["relevance=1"]),
+        (["diversity"], "mixed", ["relevance=0.5", "ndcg=0.5", "diversity=0.25"]),
+        (["ndcg=2", "diversity"], "mixed", ["ndcg=2", "diversity=0.25"]),
+        ([], "mixed", ["relevance=0.5", "ndcg=0.5"]),
     ],
 )
 def test_complete_specs(specs, accuracy, complete):
@@ -245,6 +249,44 @@ def test_a_reward_with_targets_writes_lists_for_beginnings_and_the_event_that_fo
     known = [(tuple(history.tolist()), target) for history, target in pairs if target]
     assert len(known) > 5
     assert set(known) <= followed
+
+
+@pytest.mark.parametrize("rewards", [["diversity"], ["ndcg"], ["relevance=0.5", "ndcg=0.5"]])
+def test_lists_are_written_for_the_events_that_are_held_back(rewards):
+    """Whatever the reward reads: the last two of each training sequence, once each, after all that came before."""
+    whole, bench = bench_of().split.train, bench_of(hold_back=2)
+    task = experiment.list_task(bench, weighted(rewards), lambda histories: np.zeros(0), max_length=8)
+    expected = [
+        (sequence[:place], sequence[place])
+        for sequence in (whole[n].tolist() for n in range(len(whole)))
+        for place in (len(sequence) - 2, len(sequence) - 1)
+        if len(sequence) >= 4
+    ]
+    histories = [history.tolist() for history in task.histories]
+    assert list(zip(histories, task.targets.tolist(), strict=True)) == expected
+
+
+def test_a_whole_run_on_held_back_events_is_paid_by_both_signals(folder, tmp_path, monkeypatch):
+    bench, lessons = bench_of(hold_back=1, align={"accuracy": "mixed"}), []
+    real = experiment.greedy_lessons
+
+    def spied(bench, scorer, histories, reward, ranges):
+        lessons.append(histories)
+        return real(bench, scorer, histories, reward, ranges)
+
+    monkeypatch.setattr(experiment, "greedy_lessons", spied)
+    out = experiment.align(bench, ["diversity"], None, None, tmp_path / "all")
+    content = runs.read_json(out / "run.json")
+    assert content["rewards"] == ["relevance=0.5", "ndcg=0.5", "diversity=0.3"]
+    parts = [
+        runs.read_json(run / "run.json")["trained_on"] for run in (out, out / "teacher", out / "student", out / "start")
+    ]
+    assert set(parts) == {bench.split.trained_on} != {bench_of().split.trained_on}
+    train = bench.split.train
+    seen = {tuple(train[n][:stop].tolist()) for n in range(len(train)) for stop in range(1, len(train[n]) + 1)}
+    assert {tuple(history.tolist()) for history in lessons[0]} <= seen  # the warm start keeps to what is trained on
+    with pytest.raises(runs.RunError, match="all was made with hold_back=1, not 0: it may have seen events"):
+        experiment.align(bench_of(), ["diversity"], folder / "teacher", out, tmp_path / "more")
 
 
 def test_the_warm_start_learns_the_greedy_lists(bench, folder, tmp_path):

@@ -1,6 +1,8 @@
-"""Train / validation / test: leave-one-out and global time."""
+"""Train / held back / validation / test: leave-one-out and global time."""
 
+import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -45,18 +47,26 @@ class Cases:
         return self.take(np.sort(np.random.default_rng(seed).choice(len(self), count, replace=False)))
 
 
+NO_CASES = Cases(Sequences.from_lists([]), np.zeros(0, np.int32), np.zeros(0, np.int64))
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """What may be learnt from, tuned on and reported.
 
+    Validation and test cases are the same whatever is held back: their histories contain the held-back events. That is
+    right, for nobody is trained on them there, and in use a recommender reads all that a user did.
+
     Attributes:
         name: "leave-one-out" or "global-time".
         fingerprint: of the dataset that was split.
-        train: one sequence a training user; the only source of counts, teachers and rewards.
+        train: one sequence a training user; the only source of counts, teachers and students.
         valid: cases for early stopping, calibration and tuning.
         test: cases for reporting only.
         catalogue: the dataset's items with counts and vectors of the training events.
         notes: what a reader must know, for instance users left out of the test and why.
+        held_back: a case for each of the newest events of a training sequence that ``train`` is without: what came
+            before it, and the event. Alignment is paid on them; no case where nothing is held back.
     """
 
     name: str
@@ -66,9 +76,23 @@ class Split:
     test: Cases
     catalogue: Catalogue
     notes: tuple[str, ...]
+    held_back: Cases = NO_CASES
+
+    @property
+    def hold_back(self) -> int:
+        """How many events of a training sequence are held back, 0 where none are."""
+        return int(np.bincount(self.held_back.users, minlength=1).max())
+
+    @cached_property
+    def trained_on(self) -> str:
+        """16 hex digits over the training sequences: what was trained on others may have seen other events."""
+        digest = hashlib.sha256()
+        for array in (self.train.offsets, self.train.items):
+            digest.update(np.ascontiguousarray(array, "<i8").tobytes())
+        return digest.hexdigest()[:16]
 
 
-def leave_one_out(dataset: Dataset, num_validation: int = 512, seed: int = 42) -> Split:
+def leave_one_out(dataset: Dataset, num_validation: int = 512, seed: int = 42, hold_back: int = 0) -> Split:
     """The last event of every user is the test target; validation users also lose the one before it.
 
     This is the protocol of the gSASRec paper's code [Petrov & Macdonald 2023, §5]: ``num_validation`` users drawn with
@@ -82,9 +106,10 @@ def leave_one_out(dataset: Dataset, num_validation: int = 512, seed: int = 42) -
         dataset: the log; users with a single event train and are not tested.
         num_validation: validation users, 0 for none.
         seed: of the draw.
+        hold_back: newest events that training sequences of at least two more lose to ``Split.held_back``.
 
     Raises:
-        ValueError: if no user has two events.
+        ValueError: if no user has two events, or events are to be held back and no sequence is long enough.
     """
     sequences = dataset.sequences
     lengths = sequences.lengths
@@ -108,10 +133,13 @@ def leave_one_out(dataset: Dataset, num_validation: int = 512, seed: int = 42) -
         valid=_last_event(before_test, validation),
         test=_last_event(sequences, np.flatnonzero(tested)),
         notes=notes,
+        hold_back=hold_back,
     )
 
 
-def global_time(dataset: Dataset, valid_share: float = 0.05, test_share: float = 0.1, max_valid: int = 512) -> Split:
+def global_time(
+    dataset: Dataset, valid_share: float = 0.05, test_share: float = 0.1, max_valid: int = 512, hold_back: int = 0
+) -> Split:
     """Everything before one moment trains; the first event of each user after it is the target.
 
     Two moments cut the log: training events are older than the first; validation targets lie between them, test targets
@@ -123,9 +151,11 @@ def global_time(dataset: Dataset, valid_share: float = 0.05, test_share: float =
         valid_share: share of all events that lie between the two moments.
         test_share: share of all events after the second moment.
         max_valid: keep at most this many validation cases, drawn with a fixed seed.
+        hold_back: newest events that training sequences of at least two more lose to ``Split.held_back``.
 
     Raises:
-        ValueError: without timestamps, or where a share leaves no case.
+        ValueError: without timestamps, where a share leaves no case, or if events are to be held back and no sequence
+            is long enough.
     """
     if dataset.timestamps is None:
         raise ValueError(f"{dataset.name} has no timestamps; split it with leave-one-out")
@@ -158,6 +188,7 @@ def global_time(dataset: Dataset, valid_share: float = 0.05, test_share: float =
         valid=_last_event(_first_events(dataset.sequences, before_first + 1), valid_users),
         test=_last_event(_first_events(dataset.sequences, before_second + 1), test_users),
         notes=notes,
+        hold_back=hold_back,
     )
 
 
@@ -179,9 +210,13 @@ def random_cases(train: Sequences, count: int, generator: np.random.Generator) -
     return Cases(train.slices(starts, stops), targets, users)
 
 
-def split(dataset: Dataset, method: Literal["leave-one-out", "global-time"] = "leave-one-out") -> Split:
-    """Split by name with the defaults of that split."""
-    return leave_one_out(dataset) if method == "leave-one-out" else global_time(dataset)
+def split(
+    dataset: Dataset, method: Literal["leave-one-out", "global-time"] = "leave-one-out", hold_back: int = 0
+) -> Split:
+    """Split by name with the defaults of that split; training sequences lose ``hold_back`` events to ``held_back``."""
+    if method == "leave-one-out":
+        return leave_one_out(dataset, hold_back=hold_back)
+    return global_time(dataset, hold_back=hold_back)
 
 
 def _events_before(dataset: Dataset, moment: np.int64) -> NDArray[np.int64]:
@@ -200,12 +235,33 @@ def _last_event(sequences: Sequences, users: NDArray[np.int64]) -> Cases:
     return Cases(histories, sequences.items[sequences.offsets[1:][users] - 1], users)
 
 
-def _split(dataset: Dataset, name: str, train: Sequences, valid: Cases, test: Cases, notes: tuple[str, ...]) -> Split:
+def _hold_back(train: Sequences, count: int) -> tuple[Sequences, Cases]:
+    """Sequences without their newest ``count`` events, where two are left, and a case for each of those events."""
+    enough = train.lengths >= count + 2
+    users = np.repeat(np.flatnonzero(enough), count)
+    places = train.offsets[users + 1] - count + np.tile(np.arange(count), int(enough.sum()))
+    cases = Cases(train.slices(train.offsets[users], places), train.items[places], users)
+    return train.drop_last(np.where(enough, count, 0)), cases
+
+
+def _split(
+    dataset: Dataset, name: str, train: Sequences, valid: Cases, test: Cases, notes: tuple[str, ...], hold_back: int
+) -> Split:
+    if hold_back < 0:
+        raise ValueError(f"hold_back {hold_back} is no number of events: give 0 or more")
+    short = int(((train.lengths > 0) & (train.lengths < hold_back + 2)).sum())
+    train, held_back = _hold_back(train, hold_back)
+    if hold_back and not len(held_back):
+        raise ValueError(
+            f"{dataset.name}: no training sequence has {hold_back + 2} events, lower hold_back {hold_back}"
+        )
+    if hold_back and short:
+        notes = (*notes, f"nothing is held back of {short} training sequence(s) of fewer than {hold_back + 2} events")
     train = train.take(train.lengths > 0)
     if repeats := _repeats(test):
         notes = (*notes, f"{repeats} test target(s) are in their history already: the seen filter makes them misses")
     catalogue = with_training_counts(dataset.catalogue, train)
-    return Split(name, dataset.fingerprint, train, valid, test, catalogue, notes)
+    return Split(name, dataset.fingerprint, train, valid, test, catalogue, notes, held_back)
 
 
 def _repeats(cases: Cases) -> int:

@@ -7,6 +7,7 @@ from genrec.rewards.ranges import read_weight, split_spec
 from genrec.rewards.registry import parse
 
 ACCURACY = ("relevance", "ndcg")
+MIXED = ("relevance=0.5", "ndcg=0.5")
 
 
 def complete_specs(specs: Sequence[str], accuracy: str = "none", weight: float = 1.0) -> list[str]:
@@ -16,7 +17,7 @@ def complete_specs(specs: Sequence[str], accuracy: str = "none", weight: float =
 
     Args:
         specs: such as ``["diversity=0.5"]`` or ``["diversity=0:2"]``.
-        accuracy: "relevance", "ndcg" or "none".
+        accuracy: "relevance", "ndcg", "mixed", which is half of each, or "none".
         weight: of a reward that is named without one; an accuracy reward then has 1.
 
     Raises:
@@ -27,7 +28,7 @@ def complete_specs(specs: Sequence[str], accuracy: str = "none", weight: float =
     full = [_complete(spec, weight) for spec in specs]
     if accuracy == "none" or any(term.name in ACCURACY for term, _ in map(parse, full)):
         return full
-    return [f"{accuracy}=1", *full]
+    return [*(MIXED if accuracy == "mixed" else [f"{accuracy}=1"]), *full]
 
 
 def _complete(spec: str, weight: float) -> str:

@@ -193,6 +193,12 @@ def test_recommend(runs):
         ("train-teacher -c tiny.yaml -o new -s teacher.learning_rate=1e30", "the loss is .* lower the learning rate"),
         ("pretrain --teacher nowhere -o new", "nowhere/run.json does not exist"),
         ("pretrain --teacher teacher -d demo -o new", r"teacher was made on .*log.csv \(fingerprint .* but demo has"),
+        (
+            "align -r diversity --student student -o new -s hold_back=1",
+            "teacher was made with hold_back=0, not 1: it may",
+        ),
+        ("pretrain --teacher teacher -o new -s hold_back=-1", "hold_back is -1: input should be greater than or equal"),
+        ("train-teacher -c tiny.yaml -o teacher -s hold_back=1", "differs in trained_on, hold_back: choose another"),
         ("compare student", "student is a student run; a run of `genrec align` is needed here"),
         ("compare aligned -d demo", "made on .*log.csv .*: give the dataset it was made on"),
         ("compare aligned -s k=5", "only compare.* can be changed here"),

@@ -1,5 +1,11 @@
+import hashlib
+import struct
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from genrec.data import Dataset, Sequences, global_time, leave_one_out, load, make_catalogue, split, synthetic
 from genrec.data.splits import random_cases, with_training_counts
@@ -191,3 +197,97 @@ def test_items_without_features_are_known_by_their_company(at_once: int, monkeyp
     expected = [[0, 0, 0, 0], [0, 0.38333, 0, 0.92361], [1, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
     np.testing.assert_allclose(vectors, expected, atol=1e-5)
     assert vectors.dtype == np.float32
+
+
+LOG = [[1, 2, 3, 4, 5], [5], [2, 6], [3, 1, 2], [4, 5, 6]]  # trains on 1 2 3 4, 5, 2, 3 1 and 4 5
+
+
+def test_the_newest_events_are_held_back_by_hand():
+    result = leave_one_out(dataset(LOG), num_validation=0, hold_back=1)
+    assert lists(result.train) == [[1, 2, 3], [5], [2], [3, 1], [4, 5]]  # two events are too few to give one away
+    assert lists(result.held_back.histories) == [[1, 2, 3]]
+    assert (result.held_back.targets.tolist(), result.held_back.users.tolist()) == ([4], [0])
+    assert result.catalogue.counts.tolist() == [0, 2, 2, 2, 1, 2, 0]
+    assert result.catalogue.audience.tolist() == [0, 2, 2, 2, 1, 2, 0]
+    assert result.hold_back == 1
+    assert "nothing is held back of 4 training sequence(s) of fewer than 3 events" in result.notes
+
+
+def test_every_held_back_event_is_a_case_after_all_that_came_before_it():
+    result = leave_one_out(dataset(LOG), num_validation=0, hold_back=2)
+    assert lists(result.train) == [[1, 2], [5], [2], [3, 1], [4, 5]]
+    assert lists(result.held_back.histories) == [[1, 2], [1, 2, 3]]
+    assert (result.held_back.targets.tolist(), result.held_back.users.tolist()) == ([3, 4], [0, 0])
+    assert result.catalogue.counts.tolist() == [0, 2, 2, 1, 1, 2, 0]
+    assert result.hold_back == 2
+
+
+def test_vectors_are_without_the_events_that_are_held_back():
+    """Items 2 and 3 are known by their common user alone; without his last event 3 is in nobody's company."""
+    log = dataset([[1, 2, 3, 4], [1, 5], [5, 6]])
+    assert leave_one_out(log, num_validation=0).catalogue.vectors[3].any()
+    assert not leave_one_out(log, num_validation=0, hold_back=1).catalogue.vectors[3].any()
+
+
+def test_events_before_a_moment_are_held_back_with_their_times_and_users():
+    # training before time 7, validation from 7, test from 9; the first user has no training event
+    log = dataset([[1, 2], [3, 4, 5, 6, 1], [2, 3, 4]], [[7, 9], [1, 2, 3, 4, 8], [5, 6, 10]])
+    result = global_time(log, valid_share=0.2, test_share=0.2, hold_back=2)
+    assert lists(result.train) == [[3, 4], [2, 3]]
+    assert result.train.times.tolist() == [1, 2, 5, 6]
+    assert lists(result.held_back.histories) == [[3, 4], [3, 4, 5]]
+    assert result.held_back.histories.times.tolist() == [1, 2, 1, 2, 3]
+    assert (result.held_back.targets.tolist(), result.held_back.users.tolist()) == ([5, 6], [1, 1])
+    assert lists(result.valid.histories) == [[3, 4, 5, 6]]
+    assert "nothing is held back of 1 training sequence(s) of fewer than 4 events" in result.notes
+
+
+def test_nothing_is_held_back_by_default():
+    result = leave_one_out(dataset(LOG), num_validation=0)
+    assert (result.hold_back, len(result.held_back), len(result.held_back.histories)) == (0, 0, 0)
+    assert not [note for note in result.notes if "held back" in note]
+
+
+def test_what_cannot_be_held_back():
+    with pytest.raises(ValueError, match="toy: no training sequence has 5 events, lower hold_back 3"):
+        leave_one_out(dataset(LOG), num_validation=0, hold_back=3)
+    with pytest.raises(ValueError, match="hold_back -1 is no number of events: give 0 or more"):
+        leave_one_out(dataset(LOG), hold_back=-1)
+
+
+@pytest.mark.parametrize("method", ["leave-one-out", "global-time"])
+def test_validation_and_test_are_the_same_whatever_is_held_back(demo, method):
+    plain, reduced = split(demo, method), split(demo, method, hold_back=2)
+    for ours, theirs in ((plain.valid, reduced.valid), (plain.test, reduced.test)):
+        assert len(ours) > 0
+        assert lists(ours.histories) == lists(theirs.histories)
+        assert ours.histories.times.tolist() == theirs.histories.times.tolist()
+        assert (ours.targets.tolist(), ours.users.tolist()) == (theirs.targets.tolist(), theirs.users.tolist())
+    assert len(reduced.train.items) + len(reduced.held_back) == len(plain.train.items)
+    assert reduced.catalogue.counts.sum() == len(reduced.train.items) < len(plain.train.items)
+
+
+@given(
+    st.lists(st.lists(st.integers(1, 6), min_size=2, max_size=8), min_size=1, max_size=6).filter(
+        lambda rows: max(map(len, rows)) >= 6
+    ),
+    st.integers(1, 3),
+)
+def test_a_user_trains_on_what_came_before_the_held_back_events_and_on_nothing_else(rows, count):
+    result = leave_one_out(dataset(rows), num_validation=0, hold_back=count)
+    expected = []
+    for user, (whole, kept) in enumerate(zip([row[:-1] for row in rows], lists(result.train), strict=True)):
+        cut = len(whole) - count if len(whole) - count >= 2 else len(whole)
+        assert kept == whole[:cut]
+        expected += [(user, whole[:place], whole[place]) for place in range(cut, len(whole))]
+    found = result.held_back
+    assert list(zip(found.users.tolist(), lists(found.histories), found.targets.tolist(), strict=True)) == expected
+
+
+def test_what_was_trained_on_is_told_by_every_event_and_whose_it_is():
+    result = leave_one_out(dataset([[1, 2, 6], [3, 4]]), num_validation=0)
+    packed = struct.pack("<3q", 0, 2, 3) + struct.pack("<3q", 1, 2, 3)
+    assert result.trained_on == hashlib.sha256(packed).hexdigest()[:16]
+    others = ([[1], [2, 3]], [[1, 3], [2]], [[1, 2], [4]], [[1, 2]])
+    digests = {replace(result, train=Sequences.from_lists(rows)).trained_on for rows in others}
+    assert len(digests | {result.trained_on}) == 5
