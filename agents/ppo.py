@@ -50,6 +50,40 @@ def kl_estimate(logp: torch.Tensor, logp_other: torch.Tensor) -> torch.Tensor:
     return (ratio.exp() - 1 - ratio).mean()
 
 
+GAIN, LARGEST_ERROR = 0.1, 0.2  # of the controller, the authors' values
+
+
+def steered(weight: float, kl: float, target: float) -> float:
+    """Weight of a KL penalty for the next update: w·(1 + 0.1·clip(KL/target − 1, −0.2, 0.2)).
+
+    A proportional controller in log space [Ziegler et al. 2019, sec. 2.2]: at most 2 % an update, up or down.
+
+    Args:
+        weight: w > 0, of the update that was made.
+        kl: measured in it, in nats a position.
+        target: where the penalty should keep it, in nats a position.
+
+    >>> round(steered(1.0, kl=0.11, target=0.1), 4)  # 10 % too far: 1 % more
+    1.01
+    """
+    error = min(max(kl / target - 1, -LARGEST_ERROR), LARGEST_ERROR)
+    return weight * (1 + GAIN * error)
+
+
+def distinct_share(slates: torch.Tensor) -> float:
+    """How many different lists there are in a group, as a share of its G; the mean over groups.
+
+    Args:
+        slates: (H, G, K).
+
+    >>> distinct_share(torch.tensor([[[1, 2], [2, 1]], [[3, 4], [3, 4]]]))  # both of the first two, one of the others
+    0.75
+    """
+    groups = np.repeat(np.arange(len(slates)), slates.shape[1])
+    lists = np.column_stack([groups, slates.flatten(0, 1).cpu().numpy()])
+    return len(np.unique(lists, axis=0)) / len(lists)
+
+
 class ValueHead(nn.Module):
     """v_t from the policy's state before item t. Its gradient stops there: a poor value cannot harm the policy."""
 
@@ -148,16 +182,21 @@ def loss_and_measures(actor: Actor, batch: Minibatch, settings: AlignSettings) -
     if batch.logp_student is not None:
         from_student = kl_estimate(logp, batch.logp_student)
         loss = loss + settings.kl * from_student
-        measures["kl from student"] = float(from_student.detach())
+        measures |= {"kl from student": float(from_student.detach()), "kl weight": settings.kl}
     return loss, measures
 
 
 def require_expressible(settings: AlignSettings) -> None:
-    """Raise ValueError for settings that leave a list nothing to be compared with."""
+    """Raise ValueError for settings that leave a list nothing to be compared with, or a KL target nothing to steer."""
     if settings.baseline == "group" and settings.group_size < 2:
         raise ValueError(
             "the group baseline needs at least 2 lists a history: raise align.group_size, or use the critic"
             " (align.baseline=critic)"
+        )
+    if settings.kl_target and not settings.kl:
+        raise ValueError(
+            f"align.kl_target is {settings.kl_target:g}, but there is no penalty to steer: set align.kl, where its"
+            " weight starts, above 0, for instance to 0.1"
         )
 
 
@@ -190,7 +229,7 @@ def train(
         The validation of the kept weights and the update they come from.
 
     Raises:
-        ValueError: for a group baseline with groups of one list.
+        ValueError: for a group baseline with groups of one list, or a KL target without a penalty.
         FloatingPointError: when the loss is no longer finite.
         Interrupted: after Ctrl-C, once the checkpoint is saved.
         RewardError: when a reward raises or gives something else than finite gains; the last checkpoint stays.
@@ -202,9 +241,9 @@ def train(
     student = copy.deepcopy(policy).eval().requires_grad_(False) if settings.kl else None
     optimizer = torch.optim.AdamW(actor.parameters(), lr=settings.learning_rate, weight_decay=0.0)
     best: runs.Tensors = {}
-    progress: dict[str, Any] = {"update": 0, "best": {}}
+    progress: dict[str, Any] = {"update": 0, "best": {}, "kl weight": settings.kl}
     if folder and (found := runs.load_checkpoint(folder, actor, optimizer)):
-        progress, best = found
+        progress, best = progress | found[0], found[1]
 
     with (
         runs.Logbook(folder, "align", quiet) as log,
@@ -232,20 +271,26 @@ def train(
             with runs.autocast(policy.device, settings.bf16), located(f"update {update + 1}"):
                 rollout = collect(policy, env, k, generator, seed * 1_000_003 + update, update / settings.updates)
                 batches, surprise = judge(actor, student, rollout, settings)
-            measures: dict[str, float] = {}
+            penalised = settings.model_copy(update={"kl": progress["kl weight"]})
+            steps: list[dict[str, float]] = []
             for _ in range(settings.epochs):
                 for batch in batches:
                     with runs.autocast(policy.device, settings.bf16):
-                        loss, measures = loss_and_measures(actor, batch, settings)
+                        loss, measures = loss_and_measures(actor, batch, penalised)
                     if not torch.isfinite(loss):
                         raise FloatingPointError(f"the loss is {loss} in update {update + 1}: lower the learning rate")
                     loss.backward()
-                    for part in (actor.policy, actor.critic):  # apart: a poor critic must not shorten the policy's step
-                        torch.nn.utils.clip_grad_norm_(part.parameters(), 1.0)
+                    norm = nn.utils.clip_grad_norm_(actor.policy.parameters(), 1.0)
+                    nn.utils.clip_grad_norm_(actor.critic.parameters(), 1.0)  # must not shorten the policy's step
+                    steps.append(measures | {"gradient norm": float(norm)})
                     optimizer.step()
                     optimizer.zero_grad(set_to_none=True)
+            measures = {name: float(np.mean([step[name] for step in steps])) for name in steps[0]}
+            if settings.kl_target:
+                progress["kl weight"] = steered(progress["kl weight"], measures["kl from student"], settings.kl_target)
             reward = float(rollout.r_t.sum(dim=-1).mean())
-            log.record(update + 1, {"reward": reward, "entropy": surprise, **rollout.terms, **measures})
+            written = {"reward": reward, "entropy": surprise, "distinct lists": distinct_share(rollout.slates)}
+            log.record(update + 1, {**written, **rollout.terms, **measures})
             bar(update + 1, f"reward {reward:.4f}  best valid objective {progress['best']['objective']:.4f}")
     actor.load_state_dict(best)
     policy.eval()

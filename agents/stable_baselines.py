@@ -20,11 +20,16 @@ from genrec.rewards.check import located
 
 
 def require_expressible(settings: AlignSettings) -> None:
-    """Raise ValueError for a KL penalty, which stable-baselines3 does not know."""
+    """Raise ValueError for a KL penalty or target, which stable-baselines3 does not know."""
     if settings.kl > 0:
         raise ValueError(
             f"align.kl is {settings.kl}, but the loss of stable-baselines3 has no KL penalty towards the student:"
             " set align.kl=0, or use --agent ppo"
+        )
+    if settings.kl_target:
+        raise ValueError(
+            f"align.kl_target is {settings.kl_target:g}, but stable-baselines3 has no KL penalty to steer: set"
+            " align.kl_target=null, or use --agent ppo"
         )
 
 

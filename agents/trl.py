@@ -107,6 +107,11 @@ def require_expressible(settings: AlignSettings) -> None:
             f"TRL pays a list at its end, where a discount of {settings.discount:g} has no place: set align.discount=1,"
             " or train with --agent ppo"
         )
+    if settings.kl_target:
+        raise ValueError(
+            f"align.kl_target is {settings.kl_target:g}, but the weight of TRL's KL penalty is fixed: set"
+            " align.kl_target=null, or train with --agent ppo"
+        )
     if settings.group_size < 2:
         raise ValueError("GRPO compares the lists of a history: raise align.group_size to 2 or more")
     lists = settings.histories * settings.group_size

@@ -199,6 +199,8 @@ class AlignSettings(_Model):
     """What an action is compared with: the mean return of the history's other lists, or a learnt value (GAE)."""
     kl: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the KL divergence from the student, a position."""
+    kl_target: Positive | None = None
+    """KL divergence from the student, a position, that the penalty steers to; its weight, kl at first, is adapted."""
     entropy: Annotated[float, Field(ge=0)] = 0.0
     """Weight of an entropy bonus, a position."""
     evaluate_every: Count = 25

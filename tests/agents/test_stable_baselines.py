@@ -309,6 +309,10 @@ def test_ctrl_c_and_the_same_again_is_as_if_nothing_had_happened(tmp_path):
 def test_a_kl_penalty_is_refused():
     with pytest.raises(ValueError, match=r"align.kl is 0.1, but .* set align.kl=0, or use --agent ppo"):
         train(tiny(), environment(), objective, settings(kl=0.1), K, quiet=True)
+    with pytest.raises(
+        ValueError, match=r"align.kl_target is 0.05, but .* set align.kl_target=null, or use --agent ppo"
+    ):
+        train(tiny(), environment(), objective, settings(kl_target=0.05), K, quiet=True)
 
 
 def test_what_the_group_baseline_is_replaced_by_is_said(capsys):

@@ -262,6 +262,7 @@ def test_a_gradient_that_is_no_number_says_what_to_do():
         ({"baseline": "critic"}, "GRPO has no critic: set align.baseline=group"),
         ({"discount": 0.9}, "a discount of 0.9 has no place: set align.discount=1"),
         ({"group_size": 1}, "raise align.group_size to 2 or more"),
+        ({"kl": 0.1, "kl_target": 0.05}, "align.kl_target is 0.05, .* is fixed: set align.kl_target=null"),
         ({"minibatches": 5}, "24 lists into equal minibatches: align.minibatches=5 does not divide"),
     ],
 )
