@@ -36,7 +36,7 @@ def test_the_quick_run_writes_what_it_prints(script, tmp_path, capsys):
 def test_the_multiply_adds_are_those_counted_by_hand(script):
     """3 histories of 20 items and SEP, 2 lists of 4, width 16, 2 blocks, 60 items and 2 tokens, a head of attention.
 
-    A token costs a block 12·16² = 3,072. Encoding: 63 tokens · 2 blocks · 3,072 and 2 · 21² · 16 in each of 6 attentions,
+    A token costs a block 12·16² = 3,072. Encoding: 63 tokens · 2 blocks · 3,072 and 2 · 21² · 16 in 6 attentions,
     471,744. Going on: 18 list items, 110,592, and attention, 28,800 item by item, 31,104 at once. Output: 24 · 16 · 62
     = 23,808. Critic: 24 · (16² + 16) = 6,528. Rollout 634,944; a pass 643,776; its gradient 2 · 613,440 of the blocks
     and 3 · 23,808 of the output, which is computed again. A rollout, a pass that judges, two that learn: 5,162,880.
