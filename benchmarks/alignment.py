@@ -124,7 +124,7 @@ def write_apart(policy: GPTRec, histories: Sequences, k: int, generator: torch.G
     for _ in range(k):
         logits = policy.lm.lm_head(states_apart(policy, histories, slates)[:, :, -1]).float()
         logp = torch.log_softmax(logits.masked_fill(blocked, NEVER).scatter(2, slates, NEVER), dim=2)
-        item = torch.multinomial(logp.exp().flatten(0, 1), 1, generator=generator).view(*slates.shape[:2], 1)
+        item = decoding.draw(torch.softmax(logp, dim=2).flatten(0, 1), generator).view(*slates.shape[:2], 1)
         chosen.append(logp.gather(2, item))
         slates = torch.cat([slates, item], dim=2)
     return slates, torch.cat(chosen, dim=2)
