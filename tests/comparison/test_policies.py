@@ -21,7 +21,7 @@ TINY = {
     "k": K,
     "teacher": {"recipe": "markov"},
     "student": {"hidden_size": 16, "blocks": 1, "heads": 2, "max_length": 8, "lessons": 200, "pool": 12, "epochs": 2},
-    "align": {"warm_start": 400, "updates": 2, "histories": 4, "group_size": 2, "evaluate_every": 2},
+    "align": {"warm_start": 800, "updates": 2, "histories": 4, "group_size": 2, "evaluate_every": 2},
     "compare": {"weights": 3, "policy_weights": 3, "candidates": 40, "resamples": 50},
 }
 
