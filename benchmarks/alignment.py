@@ -11,8 +11,8 @@ step for every minibatch of every epoch. Three ways, of the same policy, environ
 - ``generate``: ``GPT2LMHeadModel.generate`` writes the lists with its cache of keys and values, each behind a copy of
   its history; the update is that of ``apart``.
 
-Before anything is timed the three must, in float32, give the same log-probabilities to the lists of each other and the
-same losses along one update. Then rounds of the three alternate, after one that is not counted, and medians count: of
+Before anything is timed the three must, in float32, give the same log-probabilities to the lists of each other and have
+the same losses before and after a gradient step. Then rounds of the three alternate, after one that is not counted, and medians count: of
 the seconds of processor time with one thread, so that other work on the machine matters little, of the clock with more.
 "Of a product" is the multiply-adds a second of an iteration's matrix products, repeated ones included, over those of a
 large square product in the same rounds. Histories are at random, with as many items as the policy reads. The JSON holds
@@ -261,8 +261,12 @@ def make_ways(policy: GPTRec, settings: AlignSettings) -> dict[str, Way]:
 
 
 def differences(ways: dict[str, Way], task: ListTask, sizes: Sizes, settings: AlignSettings) -> dict[str, float]:
-    """The largest differences between the ways, in float32: of the log-probabilities of all lists, and of losses."""
-    exact = settings.model_copy(update={"bf16": False})
+    """The largest differences between the ways, in float32: of the log-probabilities of all lists, and of losses.
+
+    The losses are those before and after one step. Later steps are not compared: where a ratio of probabilities is at
+    the edge of the clipping, rounding decides whether it has a gradient.
+    """
+    exact = settings.model_copy(update={"bf16": False, "minibatches": 1, "epochs": 2})
     env = ListGenerationVectorEnv(task, min(CHECKED, sizes.histories) * sizes.lists, sizes.lists)
     written = ways["shared"].collect(env, seed=1)
     largest = 0.0

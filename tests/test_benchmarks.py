@@ -80,7 +80,7 @@ def test_other_mathematics_is_not_timed(script, name, wrong):
 
 
 def test_other_losses_are_not_timed(script):
-    """A way whose steps are longer ends an update elsewhere."""
+    """A way whose steps are longer has another loss after the first."""
     ways = script["make_ways"]
 
     def longer(policy, settings):
