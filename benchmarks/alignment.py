@@ -12,11 +12,11 @@ step for every minibatch of every epoch. Three ways, of the same policy, environ
   its history; the update is that of ``apart``.
 
 Before anything is timed the three must, in float32, give the same log-probabilities to the lists of each other and have
-the same losses before and after a gradient step. Then rounds of the three alternate, after one that is not counted, and medians count: of
-the seconds of processor time with one thread, so that other work on the machine matters little, of the clock with more.
-"Of a product" is the multiply-adds a second of an iteration's matrix products, repeated ones included, over those of a
-large square product in the same rounds. Histories are at random, with as many items as the policy reads. The JSON holds
-all medians. ``--quick`` takes small sizes: it checks the script only.
+the same losses before and after a gradient step. Then rounds of the three alternate, after one that is not counted, and
+medians count: of the seconds of processor time with one thread, so that other work on the machine matters little, of
+the clock with more. "Of a product" is the multiply-adds a second of an iteration's matrix products, repeated ones
+included, over those of a large square product in the same rounds. Histories are at random, with as many items as the
+policy reads. The JSON holds all medians. ``--quick`` takes small sizes: it checks the script only.
 """
 
 import argparse
