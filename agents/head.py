@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
-ROWS = 512  # scored at a time: (512, V) logits stay in the processor's cache for catalogues of thousands
+ROWS = 128  # scored at a time: (128, V) logits stay in the processor's cache for catalogues of thousands
 MOST_LOGITS = 2**27  # and at most so many for catalogues of millions: 512 MB
 NEVER = -1e9  # finite, so that p log p is 0 where p is 0
 
@@ -69,7 +69,6 @@ class _Choice(torch.autograd.Function):
         with_entropy: bool,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         narrow, table = states.to(dtype), weight.to(dtype)
-        log_sum = torch.empty(len(states), 1, device=states.device)
         entropies = torch.zeros(len(states), device=states.device)
         chosen = torch.empty(columns.shape, device=states.device)
         with torch.autocast(states.device.type, enabled=False):
@@ -77,28 +76,26 @@ class _Choice(torch.autograd.Function):
                 logits = allowed.apply((narrow[rows] @ table.T).float(), rows)
                 log_p = torch.log_softmax(logits, dim=1)
                 chosen[rows] = log_p.gather(1, columns[rows])
-                log_sum[rows] = logits.amax(dim=1, keepdim=True) - log_p.amax(dim=1, keepdim=True)
                 if with_entropy:
-                    entropies[rows] = -(log_p.exp() * log_p).sum(dim=1)
-        ctx.save_for_backward(narrow, table, columns, log_sum, entropies)
+                    entropies[rows] = -torch.softmax(logits, dim=1).mul_(log_p).sum(dim=1)
+        ctx.save_for_backward(narrow, table, columns, entropies)
         ctx.allowed, ctx.types = allowed, (states.dtype, weight.dtype)
         return chosen, entropies
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, to_chosen: torch.Tensor, to_entropy: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        narrow, table, columns, log_sum, entropies = ctx.saved_tensors
+        narrow, table, columns, entropies = ctx.saved_tensors
         to_states = torch.empty_like(narrow)
         to_weight = torch.zeros(table.shape, device=table.device)
         wants_entropy = bool(to_entropy.any())
         for rows in _pieces(len(narrow), len(table)):
-            log_p = ctx.allowed.apply((narrow[rows] @ table.T).float(), rows).sub_(log_sum[rows])
+            logits = ctx.allowed.apply((narrow[rows] @ table.T).float(), rows)
+            grad = torch.softmax(logits, dim=1)  # times what follows is the gradient of the logits
+            bend = -to_chosen[rows].sum(dim=1, keepdim=True)
             if wants_entropy:  # dH/dlogit = -p (log p + H)
-                scale = to_chosen[rows].sum(dim=1, keepdim=True)
-                bend = (log_p + entropies[rows, None]).mul_(to_entropy[rows, None]).add_(scale)
-                grad = log_p.exp_().mul_(bend).neg_()
-            else:
-                grad = log_p.exp_().mul_(-to_chosen[rows].sum(dim=1, keepdim=True))
+                bend = bend - (torch.log_softmax(logits, dim=1) + entropies[rows, None]).mul_(to_entropy[rows, None])
+            grad.mul_(bend)
             grad = grad.scatter_add_(1, columns[rows], to_chosen[rows]).to(narrow.dtype)
             to_states[rows] = grad @ table
             to_weight += (grad.T @ narrow[rows]).float()
