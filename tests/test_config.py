@@ -56,7 +56,9 @@ def test_an_unknown_key_lists_the_valid_ones_and_the_close_match():
 
 
 def test_an_unknown_key_that_resembles_nothing():
-    with pytest.raises(ConfigError, match=r"^unknown setting zzz\. Valid here: align, compare, dataset, device, hold_back, "):
+    with pytest.raises(
+        ConfigError, match=r"^unknown setting zzz\. Valid here: align, compare, dataset, device, hold_back, "
+    ):
         read_settings(None, ["zzz=1"])
 
 
