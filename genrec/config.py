@@ -174,7 +174,8 @@ class AlignSettings(_Model):
     weight: float = 0.3
     """Of a reward that is named without one."""
     warm_start: Annotated[int, Field(ge=0)] = 20_000
-    """Lists of the greedy re-ranker on the same rewards that the student learns before it explores; 0 for none."""
+    """Lists of the greedy re-ranker on the same rewards, for whole training sequences over and over, that the student
+    learns before it explores; 0 for none."""
     updates: Count = 400
     """Rollouts, each followed by one PPO update."""
     histories: Count = 32

@@ -20,9 +20,9 @@ from genrec.bench import Bench, digest, finish, folder_of, is_finished, relative
 from genrec.calibration import Calibrated, fit_temperature
 from genrec.config import AlignSettings
 from genrec.data import Cases, Sequences
-from genrec.data.splits import random_cases
+from genrec.data.splits import random_cases, whole_cases
 from genrec.envs import ListGenerationVectorEnv, ListTask
-from genrec.lessons import greedy_lessons, pool_size, teacher_lessons, with_room
+from genrec.lessons import greedy_lessons, pool_size, practice, teacher_lessons, with_room
 from genrec.metrics import Context, Floats, evaluate, measure
 from genrec.models.collapse import is_above, popularity_ndcg
 from genrec.models.scorer import NeuralScorer
@@ -193,9 +193,9 @@ def warm_start(
 ) -> Path:
     """Teach a student the greedy re-ranker's lists for the same rewards, in ``out``, so that PPO has the rest to find.
 
-    The lists are written for random beginnings of training sequences, from the teacher's best items and with its
-    calibrated probabilities; see ``greedy_lessons``. Where weights have ranges the policy is told which ones a list was
-    written for.
+    The lists are written for whole training sequences, over and over, from the teacher's best items and with its
+    calibrated probabilities; see ``practice`` and ``greedy_lessons``. Where weights have ranges the policy is told
+    which ones a list was written for.
 
     Returns:
         The folder.
@@ -205,14 +205,12 @@ def warm_start(
     start(out, "start", bench, **origin)
     settings, parts, k = bench.settings, bench.split, bench.settings.k
     bench.say(f"start: {student} learns {settings.align.warm_start} lists of the greedy re-ranker, in {out}")
-    scorer, candidates = calibrated(teacher, bench), pool_size(bench)
-    cases = random_cases(parts.train, settings.align.warm_start, np.random.default_rng(settings.seed))
-    histories = with_room(cases, candidates, bench).histories
-    policy = _told_policy(student, ranges, bench)
+    scorer, policy = calibrated(teacher, bench), _told_policy(student, ranges, bench)
+    histories, passes = practice(bench, settings.align.warm_start, ranges)
     lessons, check = (
         greedy_lessons(bench, scorer, each, reward, ranges) for each in (histories, parts.valid.histories)
     )
-    teaching = settings.student.model_copy(update={"hard": 1.0, "epochs": 1})
+    teaching = settings.student.model_copy(update={"hard": 1.0, "epochs": passes})
     found = pretrain(policy, lessons, parts, check, teaching, k, settings.seed, out, bench.quiet)
     policy.save_pretrained(out, parts.catalogue.item_ids[1:].tolist(), parts.fingerprint)
     runs.drop_checkpoint(out)
@@ -257,7 +255,7 @@ def list_task(bench: Bench, reward: WeightedSum, chances: Callable[[Sequences], 
         count = min(settings.align.updates * settings.align.histories, 100_000)
         cases = random_cases(train, count, np.random.default_rng(settings.seed))
     else:
-        cases = Cases(train, np.zeros(len(train), np.int32), np.arange(len(train)))
+        cases = whole_cases(train)
     cases = with_room(cases, settings.k, bench)
     return ListTask(
         cases.histories, cases.targets, bench.split.catalogue, reward, settings.k, max_length, probabilities=chances

@@ -9,7 +9,7 @@ from genrec.agents.distillation import Lessons, make_lessons
 from genrec.bench import Bench, digest
 from genrec.calibration import Calibrated
 from genrec.data import Cases, Sequences
-from genrec.data.splits import random_cases
+from genrec.data.splits import random_cases, whole_cases
 from genrec.recommender import Scorer
 from genrec.rerankers import Reranked, greedy
 from genrec.rewards import ACCURACY, Ranges, Relevance, WeightedSum, checked, located, weight_grid
@@ -30,6 +30,32 @@ def teacher_lessons(bench: Bench, scorer: Scorer, teacher: Path, pool: int) -> L
     lessons = make_lessons(scorer, with_room(cases, pool, bench).histories, pool)
     lessons.save(cached)
     return lessons
+
+
+def practice(bench: Bench, count: int, ranges: Ranges) -> tuple[Sequences, int]:
+    """Histories that greedy lists are written for, and how often each list is learnt: ``count`` lists in all.
+
+    The histories are whole training sequences: what came next was never shown to the teacher. At beginnings of them it
+    promises what it has memorised, which leaves a greedy list little reason for anything but relevance. Where weights
+    have ranges, a history comes again for other weights; where they are fixed, its list is learnt again.
+
+    Args:
+        bench: settings and data.
+        count: lists to learn.
+        ranges: of the weights.
+
+    Raises:
+        ValueError: if no training user leaves enough items.
+    """
+    room, generator = pool_size(bench), np.random.default_rng(bench.settings.seed)
+    whole = with_room(whole_cases(bench.split.train), room, bench).histories
+    if not len(whole):
+        raise ValueError(f"no training user leaves {room} unseen items to make lists of: lower k or student.pool")
+    passes = -(-count // len(whole))
+    if not ranges:
+        return whole.take(generator.permutation(len(whole))[:count]), passes
+    rows = np.concatenate([generator.permutation(len(whole)) for _ in range(passes)])
+    return whole.take(rows[:count]), 1
 
 
 def greedy_lessons(

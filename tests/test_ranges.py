@@ -14,7 +14,7 @@ from genrec.bench import Bench
 from genrec.config import Settings
 from genrec.data.splits import leave_one_out
 from genrec.data.synthetic import demo
-from genrec.lessons import greedy_lessons
+from genrec.lessons import greedy_lessons, practice
 from genrec.metrics import Context
 from genrec.rerankers import Reranked, greedy
 from genrec.rewards import complete_specs, span_specs, weighted
@@ -84,6 +84,23 @@ def test_the_warm_start_already_knows_the_weights(bench, folder):
         told = experiment.open_recommender(run, bench.device, weights={"diversity": 1})
         np.testing.assert_array_equal(told.recommend(bench.split.valid.histories, 4), middle)
     assert GPTRec.from_pretrained(folder / "student")[0].ranges == {}
+
+
+def test_practice_is_on_whole_sequences_over_and_over(bench):
+    """What follows a whole sequence was never shown to the teacher."""
+    train = bench.split.train
+    whole = [tuple(train[n].tolist()) for n in range(len(train))]
+    histories, passes = practice(bench, 2 * len(train) + 1, {"diversity": (0.0, 1.0)})
+    found = [tuple(history.tolist()) for history in histories]
+    assert passes == 1
+    assert len(found) == 2 * len(train) + 1
+    assert sorted(found[: len(train)]) == sorted(found[len(train) : -1]) == sorted(whole)
+    assert found[: len(train)] != found[len(train) : -1]  # so that a history meets other weights
+    assert found[-1] in whole
+    once, passes = practice(bench, 2 * len(train) + 1, {})
+    assert passes == 3
+    assert sorted(tuple(history.tolist()) for history in once) == sorted(whole)
+    assert len(practice(bench, 5, {})[0]) == 5
 
 
 def test_lessons_for_a_grid_of_weights(bench, folder):

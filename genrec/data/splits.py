@@ -210,6 +210,11 @@ def random_cases(train: Sequences, count: int, generator: np.random.Generator) -
     return Cases(train.slices(starts, stops), targets, users)
 
 
+def whole_cases(train: Sequences) -> Cases:
+    """Every training sequence whole; the target is 0 (unknown)."""
+    return Cases(train, np.full(len(train), PAD, np.int32), np.arange(len(train)))
+
+
 def split(
     dataset: Dataset, method: Literal["leave-one-out", "global-time"] = "leave-one-out", hold_back: int = 0
 ) -> Split:
