@@ -25,16 +25,21 @@ class Lessons:
     """What a teacher would list after N histories.
 
     Attributes:
-        histories: N prefixes of training sequences.
-        items: (N, C) the teacher's best unseen items, best first; the first K are its list.
-        scores: (N, C) their scores.
+        histories: N of them.
+        items: (N, C) the teacher's best unseen items, best first, of which the first K are its list; or (N, K, C) the
+            best for each position of the list, the one that it has there first.
+        scores: of the items, in the same shape.
         weights: (N, R) the R weights that each list was written for, told to a conditioned policy; None for any other.
     """
 
     histories: Sequences
-    items: NDArray[np.int64]
+    items: NDArray[np.integer[Any]]
     scores: NDArray[np.float32]
     weights: NDArray[np.float32] | None = None
+
+    def lists(self, k: int) -> NDArray[np.integer[Any]]:
+        """(N, k) the lists themselves."""
+        return self.items[:, :k] if self.items.ndim == 2 else self.items[:, :k, 0]
 
     def save(self, path: Path) -> None:
         """Write as safetensors."""
@@ -68,26 +73,36 @@ def targets(scores: torch.Tensor, k: int, hard: float, temperature: float) -> to
     """(N, k, C) what each list position should be: the teacher's choice among items it has not placed yet.
 
     Position t mixes, with weight ``hard``, the teacher's t-th item and its softmax over the pool without its first
-    t - 1 items (Plackett-Luce): q_t(c) = hard·1[c = t] + (1 − hard)·exp(s_c/τ) / Σ_{c' ≥ t} exp(s_{c'}/τ).
+    t - 1 items (Plackett-Luce): q_t(c) = hard·1[c = t] + (1 − hard)·exp(s_c/τ) / Σ_{c' ≥ t} exp(s_{c'}/τ). Where each
+    position has scores of its own, they say what is left to choose from, and the t-th item is the first of its row.
 
     Args:
-        scores: (N, C) the teacher's scores, best first.
+        scores: (N, C) the teacher's scores, best first, or (N, k, C) those of each position.
         k: list length.
         hard: 1 gives the cross-entropy on the teacher's list alone [Petrov 2025, eq. 8.9].
         temperature: τ.
     """
-    width = scores.shape[1]
-    placed = torch.ones(k, width, dtype=torch.bool, device=scores.device).tril(-1)
-    soft = torch.softmax((scores[:, None] / temperature).masked_fill(placed, NEVER), dim=2)
-    return hard * torch.eye(k, width, device=scores.device) + (1 - hard) * soft
+    width = scores.shape[-1]
+    own = torch.zeros(k, width, device=scores.device)
+    if scores.dim() == 3:
+        own[:, 0] = 1
+        soft = torch.softmax(scores[:, :k] / temperature, dim=2)
+    else:
+        own.fill_diagonal_(1)
+        placed = torch.ones(k, width, dtype=torch.bool, device=scores.device).tril(-1)
+        soft = torch.softmax((scores[:, None] / temperature).masked_fill(placed, NEVER), dim=2)
+    return hard * own + (1 - hard) * soft
 
 
 def lesson_loss(
     policy: GPTRec, lessons: Lessons, rows: NDArray[np.integer[Any]], k: int, target: torch.Tensor
 ) -> torch.Tensor:
     """Mean cross-entropy of the policy, teacher forced along the teacher's lists, with ``target`` (N, k, C)."""
-    items = torch.from_numpy(lessons.items[rows]).to(policy.device)
-    slates, pool = items[:, None, :k], items[:, None, None, :].expand(-1, 1, k, -1)
+    items = torch.from_numpy(lessons.items[rows].astype(np.int64)).to(policy.device)[:, None]
+    if items.dim() == 3:
+        slates, pool = items[:, :, :k], items[:, :, None].expand(-1, 1, k, -1)
+    else:
+        slates, pool = items[:, :, :k, 0], items[:, :, :k]
     weights = None if lessons.weights is None else torch.from_numpy(lessons.weights[rows]).to(policy.device)
     prefix = policy.encode(lessons.histories.take(rows), weights)
     at_pool, _ = policy.choices(prefix, policy.slate_states(prefix, slates), slates, pool)
@@ -202,5 +217,5 @@ def _check(policy: GPTRec, check: Lessons, split: Split, settings: StudentSettin
         losses += [float(lesson_loss(policy, check, rows, k, target))] * len(rows)
     weights = None if check.weights is None else torch.from_numpy(check.weights)
     measured = evaluate(NextK(policy, weights=weights), split.valid, split.catalogue, k)
-    same = (measured.slates[:, :, None] == check.items[:, None, :k]).any(axis=2).mean()
+    same = (measured.slates[:, :, None] == check.lists(k)[:, None]).any(axis=2).mean()
     return {"check loss": float(np.mean(losses)), "overlap": float(same), **measured.means}

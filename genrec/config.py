@@ -176,6 +176,8 @@ class AlignSettings(_Model):
     warm_start: Annotated[int, Field(ge=0)] = 20_000
     """Lists of the greedy re-ranker on the same rewards, for whole training sequences over and over, that the student
     learns before it explores; 0 for none."""
+    candidates: Count = 200
+    """Items such a list may be chosen from: the teacher's best."""
     updates: Count = 400
     """Rollouts, each followed by one PPO update."""
     histories: Count = 32

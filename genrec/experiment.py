@@ -210,7 +210,7 @@ def warm_start(
     lessons, check = (
         greedy_lessons(bench, scorer, each, reward, ranges) for each in (histories, parts.valid.histories)
     )
-    teaching = settings.student.model_copy(update={"hard": 1.0, "epochs": passes})
+    teaching = settings.student.model_copy(update={"hard": 0.0, "temperature": 1.0, "epochs": passes})
     found = pretrain(policy, lessons, parts, check, teaching, k, settings.seed, out, bench.quiet)
     policy.save_pretrained(out, parts.catalogue.item_ids[1:].tolist(), parts.fingerprint)
     runs.drop_checkpoint(out)

@@ -1,6 +1,5 @@
 """What a student is taught: lists of its teacher, and of the greedy re-ranker for its rewards."""
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,13 @@ from genrec.calibration import Calibrated
 from genrec.data import Cases, Sequences
 from genrec.data.splits import random_cases, whole_cases
 from genrec.recommender import Scorer
-from genrec.rerankers import Reranked, greedy
+from genrec.rerankers import draw_pool, followed, greedy_choices
 from genrec.rewards import ACCURACY, Ranges, Relevance, WeightedSum, checked, located, weight_grid
 
 WEIGHTS = 33  # points of the grid that ranges of weights are cut into
+CHOICES = 50  # candidates for each position of a greedy list that a lesson keeps
+NEARNESS = 0.3  # standard deviations of gains: a candidate so far below the best is wanted 1/e times as much
+AT_ONCE = 512  # histories
 
 
 def teacher_lessons(bench: Bench, scorer: Scorer, teacher: Path, pool: int) -> Lessons:
@@ -47,10 +49,10 @@ def practice(bench: Bench, count: int, ranges: Ranges) -> tuple[Sequences, int]:
     Raises:
         ValueError: if no training user leaves enough items.
     """
-    room, generator = pool_size(bench), np.random.default_rng(bench.settings.seed)
+    room, generator = choices_of(bench), np.random.default_rng(bench.settings.seed)
     whole = with_room(whole_cases(bench.split.train), room, bench).histories
     if not len(whole):
-        raise ValueError(f"no training user leaves {room} unseen items to make lists of: lower k or student.pool")
+        raise ValueError(f"no training user leaves {room} unseen items to make lists of: lower k or align.candidates")
     passes = -(-count // len(whole))
     if not ranges:
         return whole.take(generator.permutation(len(whole))[:count]), passes
@@ -63,8 +65,10 @@ def greedy_lessons(
 ) -> Lessons:
     """The greedy re-ranker's lists, from the teacher's best items and with its calibrated probabilities.
 
-    ``ndcg``, which reads the target, is replaced by its expectation under them. Where weights have ranges, histories
-    take the points of a grid of weights in turn, and the lessons say which.
+    A lesson is not the list alone: for each position it keeps the best candidates and how much less each would have
+    added, so that a student learns which other items would have done nearly as well. ``ndcg``, which reads the target,
+    is replaced by its expectation under the probabilities, and a reward that is paid for whole lists by its guide.
+    Where weights have ranges, histories take the points of a grid of weights in turn, and the lessons say which.
 
     Args:
         bench: settings and data.
@@ -76,27 +80,40 @@ def greedy_lessons(
     Raises:
         RewardError: when a reward raises or gives something else than finite gains.
     """
-    k = bench.settings.k
-    lists = np.zeros((len(histories), k), np.int64)
+    k, candidates = bench.settings.k, choices_of(bench)
+    width = min(CHOICES, candidates - k + 1)
+    items = np.zeros((len(histories), k, width), np.int32)
+    below = np.zeros(items.shape, np.float32)
     grid = weight_grid(ranges, WEIGHTS) if ranges else np.zeros((1, 0))
     point = np.arange(len(histories)) % len(grid)
     for number, weights in enumerate(grid.tolist()):
         chosen = dict(zip(ranges, weights, strict=True))
         terms = [(Relevance() if t.name in ACCURACY else t, chosen.get(t.name, weight)) for t, weight in reward.terms]
-        rerank = partial(greedy, reward=checked(WeightedSum(tuple(terms))))
-        writer = Reranked(scorer, rerank, bench.split.catalogue, pool_size(bench), scorer.probabilities)
+        wanted = checked(followed(WeightedSum(tuple(terms))))
         rows = np.flatnonzero(point == number)
-        with located("warm start"):
-            lists[rows] = writer.recommend(histories.take(rows), k)
+        for part in np.array_split(rows, -(-len(rows) // AT_ONCE)) if len(rows) else []:
+            drawn = histories.take(part)
+            pool = draw_pool(scorer, drawn, bench.split.catalogue, k, candidates, scorer.probabilities)
+            with located("warm start"):
+                items[part], below[part] = greedy_choices(pool, k, wanted, width)
     told = grid[point].astype(np.float32) if ranges else None
-    return Lessons(histories, lists, np.zeros(lists.shape, np.float32), told)
+    return Lessons(histories, items, below / NEARNESS, told)
 
 
 def pool_size(bench: Bench) -> int:
-    """How many of a teacher's best items a list is chosen from: fewer than asked where a validation user saw most."""
-    parts, settings = bench.split, bench.settings
+    """How many of a teacher's best items are in a lesson: fewer than asked where a validation user saw most."""
+    return _available(bench, bench.settings.student.pool)
+
+
+def choices_of(bench: Bench) -> int:
+    """How many of a teacher's best items a greedy list is chosen from, likewise."""
+    return _available(bench, bench.settings.align.candidates)
+
+
+def _available(bench: Bench, wanted: int) -> int:
+    parts = bench.split
     unseen = parts.catalogue.num_items - int(parts.valid.histories.distinct().max())
-    return max(settings.k, min(settings.student.pool, unseen))
+    return max(bench.settings.k, min(wanted, unseen))
 
 
 def with_room(cases: Cases, room: int, bench: Bench) -> Cases:

@@ -33,7 +33,7 @@ TINY = {
         "lists_per_step": 8,
         "learning_rate": 0.01,
     },
-    "align": {"warm_start": 1800, "updates": 2, "histories": 4, "group_size": 2, "evaluate_every": 1},
+    "align": {"warm_start": 1800, "candidates": 12, "updates": 2, "histories": 4, "group_size": 2, "evaluate_every": 1},
 }
 
 
@@ -117,7 +117,7 @@ def test_lessons_for_a_grid_of_weights(bench, folder):
             12,
             teacher.probabilities,
         )
-        assert writer.recommend(histories.take([row]), 4)[0].tolist() == lessons.items[row].tolist()
+        assert writer.recommend(histories.take([row]), 4)[0].tolist() == lessons.lists(4)[row].tolist()
     plain = greedy_lessons(bench, teacher, histories, weighted(["relevance", "diversity=0.5"]), {})
     assert plain.weights is None
 

@@ -62,12 +62,44 @@ def greedy(pool: Pool, k: int, reward: Reward) -> NDArray[np.int64]:
     require_times(reward, pool.context.of_histories)
 
     def lists(part: Pool) -> NDArray[np.int64]:
-        return _one_by_one(part, k, lambda placed, free: reward.marginal(placed, part.items, part.context))
+        return one_by_one(part, k, lambda placed, free: reward.marginal(placed, part.items, part.context))
 
     return in_parts(pool, k, lists)
 
 
-def _one_by_one(
+def greedy_choices(pool: Pool, k: int, reward: Reward, width: int) -> tuple[NDArray[np.int64], Floats]:
+    """What ``greedy`` chooses from at each position of its lists: the best free candidates and their marginal gains.
+
+    Args:
+        pool: B pools of C candidates.
+        k: length of the lists, also the K of the reward.
+        reward: what lists should earn.
+        width: c, the candidates wanted for each position; at most C - k + 1, so that there are as many.
+
+    Returns:
+        items (B, k, c), the one that greedy takes first; and how far below its gain theirs are, (B, k, c), in standard
+        deviations of the gains of all free candidates, 0 where those are all equal.
+    """
+    items, below = [], []
+
+    def worth(placed: NDArray[np.int64], free: NDArray[np.bool_]) -> Floats:
+        gains = reward.marginal(placed, pool.items, pool.context)
+        masked = np.where(free, gains, -np.inf)
+        best = np.argpartition(-masked, width - 1, axis=1)[:, :width]
+        first = masked.argmax(axis=1)[:, None]
+        best = np.where(best == first, best[:, :1], best)
+        best[:, :1] = first
+        spread = np.sqrt(np.var(gains, axis=1, where=free))[:, None]
+        distance = np.take_along_axis(masked, best, axis=1) - np.take_along_axis(masked, first, axis=1)
+        items.append(np.take_along_axis(pool.items, best, axis=1))
+        below.append(np.where(spread > 0, distance / np.where(spread > 0, spread, 1), 0))
+        return gains
+
+    one_by_one(pool, k, worth)
+    return np.stack(items, axis=1), np.stack(below, axis=1)
+
+
+def one_by_one(
     pool: Pool, k: int, worth: Callable[[NDArray[np.int64], NDArray[np.bool_]], Floats]
 ) -> NDArray[np.int64]:
     """(B, k) lists: at each position the free candidate of the largest worth(placed (B, j), free (B, C)) -> (B, C)."""
@@ -111,7 +143,7 @@ def greedy_ahead(pool: Pool, k: int, reward: Reward) -> NDArray[np.int64]:
     require_times(reward, pool.context.of_histories)
 
     def lists(part: Pool) -> NDArray[np.int64]:
-        return _one_by_one(part, k, lambda placed, free: _worth(part, placed, free, k, reward))
+        return one_by_one(part, k, lambda placed, free: _worth(part, placed, free, k, reward))
 
     return in_parts(pool, k, lists, items_each=k)
 
