@@ -60,6 +60,13 @@ def test_temperature_raises_or_lowers_the_odds():
     torch.testing.assert_close(flat, torch.full((3,), 1 / 3))
 
 
+def test_targets_where_each_position_has_scores_of_its_own():
+    # odds 4 : 1 and 1 : 1; a quarter goes to the first of each row
+    scores = torch.tensor([[[0.0, -math.log(4)], [2.0, 2.0]]])
+    expected = torch.tensor([[[0.25 + 0.75 * 0.8, 0.75 * 0.2], [0.25 + 0.75 * 0.5, 0.75 * 0.5]]])
+    torch.testing.assert_close(targets(scores, 2, hard=0.25, temperature=1.0), expected)
+
+
 @pytest.mark.parametrize("hard", [0.0, 0.5, 1.0])
 def test_targets_are_distributions_without_placed_items(hard):
     scores = torch.randn(7, 9, generator=torch.Generator().manual_seed(0)).mul(30).sort(dim=1, descending=True).values
@@ -125,6 +132,18 @@ def test_hard_loss_is_the_mean_surprise_at_the_teachers_items():
     logp = policy.logp(Sequences.from_lists([[1, 2, 3, 4, 5], [2, 3]]), torch.tensor([[[6, 7, 8]], [[4, 5, 1]]]))
     loss = lesson_loss(policy, lessons, rows, 3, target)
     torch.testing.assert_close(loss, -logp.mean())
+
+
+def test_a_lesson_with_choices_of_each_position():
+    """The list is the first of each row; the loss weighs the log-probabilities of all choices after it."""
+    policy, history = tiny(), Sequences.from_lists([[2, 3]])
+    choices = np.array([[[4, 5], [6, 1]]])
+    lessons = Lessons(history, choices, np.zeros((1, 2, 2), np.float32))
+    assert lessons.lists(2).tolist() == [[4, 6]]
+    target = torch.tensor([[[0.75, 0.25], [0.5, 0.5]]])
+    first, second = policy.log_distribution(history, torch.tensor([[[4, 6]]]))[0, 0]
+    wanted = -(0.75 * first[4] + 0.25 * first[5] + 0.5 * second[6] + 0.5 * second[1]) / 2
+    torch.testing.assert_close(lesson_loss(policy, lessons, np.array([0]), 2, target), wanted)
 
 
 def test_soft_loss_step_by_step():

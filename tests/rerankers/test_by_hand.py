@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from genrec.data import Sequences, make_catalogue
 from genrec.metrics import Context, Slates
-from genrec.rerankers import Pool, dpp, greedy, greedy_ahead, mmr
+from genrec.rerankers import Pool, dpp, greedy, greedy_ahead, greedy_choices, mmr
 from genrec.rewards import Relevance, WeightedSum, terminal
+from genrec.rewards.reward import FunctionReward
 
 
 def test_dpp_is_the_most_probable_list_where_no_two_items_are_alike() -> None:
@@ -88,3 +89,21 @@ def test_looking_ahead_completes_with_the_best_free_candidates() -> None:
     assert asked[0][:3] == [[7, 8, 9], [8, 7, 9], [9, 7, 8]]
     assert asked[1][1:3] == [[7, 8, 9], [7, 9, 8]]
     assert asked[2][1] == [7, 9, 8]
+
+
+def test_what_greedy_chooses_from_position_by_position() -> None:
+    """Gains 1, 2, 0, 1 of items 1 to 4: variance 1/2. Without item 2 they are 1, 0, 1: variance 2/9."""
+    worth = FunctionReward(lambda slates, context: np.array([0.0, 1, 2, 0, 1])[slates], "worth")
+    context = Context(Sequences.from_lists([[]]), np.array([0]), make_catalogue(list("abcd")), k=2)
+    pool = Pool(np.array([[1, 2, 3, 4]]), np.array([[4.0, 3.0, 2.0, 1.0]]), context)
+    items, below = greedy_choices(pool, 2, worth, width=3)
+    assert items[0, :, 0].tolist() == greedy(pool, 2, worth)[0].tolist() == [2, 1]
+    assert {1, 4} == set(items[0, 0, 1:].tolist())
+    assert {3, 4} == set(items[0, 1, 1:].tolist())
+    np.testing.assert_allclose(below[0, 0], [0, -(2**0.5), -(2**0.5)])
+    np.testing.assert_allclose(np.sort(below[0, 1]), [-(4.5**0.5), 0, 0])
+    nothing = FunctionReward(lambda slates, context: np.zeros(slates.shape), "nothing")
+    items, below = greedy_choices(pool, 2, nothing, width=2)
+    assert items[0, :, 0].tolist() == [1, 2]
+    assert below.tolist() == np.zeros((1, 2, 2)).tolist()
+    assert all(len(set(row)) == 2 for row in items[0].tolist())
