@@ -206,10 +206,9 @@ def warm_start(
     settings, parts, k = bench.settings, bench.split, bench.settings.k
     bench.say(f"start: {student} learns {settings.align.warm_start} lists of the greedy re-ranker, in {out}")
     scorer, policy = calibrated(teacher, bench), _told_policy(student, ranges, bench)
-    histories, passes = practice(bench, settings.align.warm_start, ranges)
-    lessons, check = (
-        greedy_lessons(bench, scorer, each, reward, ranges) for each in (histories, parts.valid.histories)
-    )
+    histories, rows, passes = practice(bench, settings.align.warm_start, ranges)
+    lessons = greedy_lessons(bench, scorer, histories, rows, reward, ranges)
+    check = greedy_lessons(bench, scorer, parts.valid.histories, np.arange(len(parts.valid)), reward, ranges)
     teaching = settings.student.model_copy(update={"hard": 0.0, "temperature": 1.0, "epochs": passes})
     found = pretrain(policy, lessons, parts, check, teaching, k, settings.seed, out, bench.quiet)
     policy.save_pretrained(out, parts.catalogue.item_ids[1:].tolist(), parts.fingerprint)

@@ -1,8 +1,10 @@
 """What a student is taught: lists of its teacher, and of the greedy re-ranker for its rewards."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genrec.agents.distillation import Lessons, make_lessons
 from genrec.bench import Bench, digest
@@ -11,7 +13,7 @@ from genrec.data import Cases, Sequences
 from genrec.data.splits import random_cases, whole_cases
 from genrec.recommender import Scorer
 from genrec.rerankers import draw_pool, followed, greedy_choices
-from genrec.rewards import ACCURACY, Ranges, Relevance, WeightedSum, checked, located, weight_grid
+from genrec.rewards import ACCURACY, Ranges, Relevance, Reward, WeightedSum, checked, located, weight_grid
 
 WEIGHTS = 33  # points of the grid that ranges of weights are cut into
 CHOICES = 50  # candidates for each position of a greedy list that a lesson keeps
@@ -34,8 +36,8 @@ def teacher_lessons(bench: Bench, scorer: Scorer, teacher: Path, pool: int) -> L
     return lessons
 
 
-def practice(bench: Bench, count: int, ranges: Ranges) -> tuple[Sequences, int]:
-    """Histories that greedy lists are written for, and how often each list is learnt: ``count`` lists in all.
+def practice(bench: Bench, count: int, ranges: Ranges) -> tuple[Sequences, NDArray[np.int64], int]:
+    """Histories, those of them that greedy lists are written for, and how often a list is learnt: ``count`` in all.
 
     The histories are whole training sequences: what came next was never shown to the teacher. At beginnings of them it
     promises what it has memorised, which leaves a greedy list little reason for anything but relevance. Where weights
@@ -54,26 +56,30 @@ def practice(bench: Bench, count: int, ranges: Ranges) -> tuple[Sequences, int]:
     if not len(whole):
         raise ValueError(f"no training user leaves {room} unseen items to make lists of: lower k or align.candidates")
     passes = -(-count // len(whole))
-    if not ranges:
-        return whole.take(generator.permutation(len(whole))[:count]), passes
-    rows = np.concatenate([generator.permutation(len(whole)) for _ in range(passes)])
-    return whole.take(rows[:count]), 1
+    rounds = [generator.permutation(len(whole)) for _ in range(passes if ranges else 1)]
+    return whole, np.concatenate(rounds)[:count], 1 if ranges else passes
 
 
 def greedy_lessons(
-    bench: Bench, scorer: Calibrated, histories: Sequences, reward: WeightedSum, ranges: Ranges
+    bench: Bench,
+    scorer: Calibrated,
+    histories: Sequences,
+    rows: NDArray[np.int64],
+    reward: WeightedSum,
+    ranges: Ranges,
 ) -> Lessons:
     """The greedy re-ranker's lists, from the teacher's best items and with its calibrated probabilities.
 
     A lesson is not the list alone: for each position it keeps the best candidates and how much less each would have
     added, so that a student learns which other items would have done nearly as well. ``ndcg``, which reads the target,
     is replaced by its expectation under the probabilities, and a reward that is paid for whole lists by its guide.
-    Where weights have ranges, histories take the points of a grid of weights in turn, and the lessons say which.
+    Where weights have ranges, lessons take the points of a grid of weights in turn, and say which.
 
     Args:
         bench: settings and data.
         scorer: the teacher.
-        histories: N of them.
+        histories: H of them, each asked about once.
+        rows: (N,) the history of each lesson.
         reward: what lists should earn.
         ranges: of the weights that are not those of the reward.
 
@@ -82,22 +88,29 @@ def greedy_lessons(
     """
     k, candidates = bench.settings.k, choices_of(bench)
     width = min(CHOICES, candidates - k + 1)
-    items = np.zeros((len(histories), k, width), np.int32)
+    items = np.zeros((len(rows), k, width), np.int32)
     below = np.zeros(items.shape, np.float32)
     grid = weight_grid(ranges, WEIGHTS) if ranges else np.zeros((1, 0))
-    point = np.arange(len(histories)) % len(grid)
-    for number, weights in enumerate(grid.tolist()):
-        chosen = dict(zip(ranges, weights, strict=True))
-        terms = [(Relevance() if t.name in ACCURACY else t, chosen.get(t.name, weight)) for t, weight in reward.terms]
-        wanted = checked(followed(WeightedSum(tuple(terms))))
-        rows = np.flatnonzero(point == number)
-        for part in np.array_split(rows, -(-len(rows) // AT_ONCE)) if len(rows) else []:
-            drawn = histories.take(part)
-            pool = draw_pool(scorer, drawn, bench.split.catalogue, k, candidates, scorer.probabilities)
+    point = np.arange(len(rows)) % len(grid)
+    for start in range(0, len(histories), AT_ONCE):
+        block = histories.take(np.arange(start, min(start + AT_ONCE, len(histories))))
+        pool = draw_pool(scorer, block, bench.split.catalogue, k, candidates, scorer.probabilities)
+        here = (start <= rows) & (rows < start + AT_ONCE)
+        for number in np.unique(point[here]):
+            chosen = dict(zip(ranges, grid[number].tolist(), strict=True))
+            lessons = np.flatnonzero(here & (point == number))
             with located("warm start"):
-                items[part], below[part] = greedy_choices(pool, k, wanted, width)
+                items[lessons], below[lessons] = greedy_choices(
+                    pool.take(rows[lessons] - start), k, _followed(reward, chosen), width
+                )
     told = grid[point].astype(np.float32) if ranges else None
-    return Lessons(histories, items, below / NEARNESS, told)
+    return Lessons(histories.take(rows), items, below / NEARNESS, told)
+
+
+def _followed(reward: WeightedSum, weights: Mapping[str, float]) -> Reward:
+    """What greedy follows for a reward at those weights: expected accuracy, and guides where there are any."""
+    terms = [(Relevance() if t.name in ACCURACY else t, weights.get(t.name, weight)) for t, weight in reward.terms]
+    return checked(followed(WeightedSum(tuple(terms))))
 
 
 def pool_size(bench: Bench) -> int:

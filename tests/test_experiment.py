@@ -270,9 +270,9 @@ def test_a_whole_run_on_held_back_events_is_paid_by_both_signals(folder, tmp_pat
     bench, lessons = bench_of(hold_back=1, align={"accuracy": "mixed"}), []
     real = experiment.greedy_lessons
 
-    def spied(bench, scorer, histories, reward, ranges):
+    def spied(bench, scorer, histories, rows, reward, ranges):
         lessons.append(histories)
-        return real(bench, scorer, histories, reward, ranges)
+        return real(bench, scorer, histories, rows, reward, ranges)
 
     monkeypatch.setattr(experiment, "greedy_lessons", spied)
     out = experiment.align(bench, ["diversity"], None, None, tmp_path / "all")

@@ -90,22 +90,24 @@ def test_practice_is_on_whole_sequences_over_and_over(bench):
     """What follows a whole sequence was never shown to the teacher."""
     train = bench.split.train
     whole = [tuple(train[n].tolist()) for n in range(len(train))]
-    histories, passes = practice(bench, 2 * len(train) + 1, {"diversity": (0.0, 1.0)})
-    found = [tuple(history.tolist()) for history in histories]
+    histories, rows, passes = practice(bench, 2 * len(train) + 1, {"diversity": (0.0, 1.0)})
+    assert [tuple(history.tolist()) for history in histories] == whole
+    first, second, last = rows[: len(train)], rows[len(train) : -1], rows[-1]
+    assert sorted(first) == sorted(second) == list(range(len(train)))
+    assert first.tolist() != second.tolist()  # so that a history meets other weights
+    assert 0 <= last < len(train)
     assert passes == 1
-    assert len(found) == 2 * len(train) + 1
-    assert sorted(found[: len(train)]) == sorted(found[len(train) : -1]) == sorted(whole)
-    assert found[: len(train)] != found[len(train) : -1]  # so that a history meets other weights
-    assert found[-1] in whole
-    once, passes = practice(bench, 2 * len(train) + 1, {})
+    _, rows, passes = practice(bench, 2 * len(train) + 1, {})
+    assert sorted(rows) == list(range(len(train)))
     assert passes == 3
-    assert sorted(tuple(history.tolist()) for history in once) == sorted(whole)
-    assert len(practice(bench, 5, {})[0]) == 5
+    assert len(practice(bench, 5, {})[1]) == 5
 
 
 def test_lessons_for_a_grid_of_weights(bench, folder):
     teacher, histories = experiment.calibrated(folder / "teacher", bench), bench.split.train
-    lessons = greedy_lessons(bench, teacher, histories, weighted(["ndcg", "diversity=0:4"]), {"diversity": (0.0, 4.0)})
+    rows = np.arange(len(histories))[::-1].copy()
+    reward = weighted(["ndcg", "diversity=0:4"])
+    lessons = greedy_lessons(bench, teacher, histories, rows, reward, {"diversity": (0.0, 4.0)})
     assert lessons.weights.shape == (len(histories), 1)
     assert lessons.weights[:34, 0].tolist() == pytest.approx([*(np.arange(33) / 16) ** 2, 0])
     for row in (0, 5, 32):
@@ -117,8 +119,8 @@ def test_lessons_for_a_grid_of_weights(bench, folder):
             12,
             teacher.probabilities,
         )
-        assert writer.recommend(histories.take([row]), 4)[0].tolist() == lessons.lists(4)[row].tolist()
-    plain = greedy_lessons(bench, teacher, histories, weighted(["relevance", "diversity=0.5"]), {})
+        assert writer.recommend(histories.take([rows[row]]), 4)[0].tolist() == lessons.lists(4)[row].tolist()
+    plain = greedy_lessons(bench, teacher, histories, rows, weighted(["relevance", "diversity=0.5"]), {})
     assert plain.weights is None
 
 

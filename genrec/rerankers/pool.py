@@ -43,6 +43,10 @@ class Pool:
         flags: NDArray[np.bool_] = self.relevance > -np.inf
         return flags
 
+    def take(self, rows: NDArray[np.integer]) -> "Pool":
+        """The pools at ``rows``, repeats allowed."""
+        return Pool(self.items[rows], self.relevance[rows], self.context.take(rows))
+
     @property
     def calibrated(self) -> "Pool":
         """The same candidates with their calibrated P(item | history) as relevance.
