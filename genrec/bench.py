@@ -21,6 +21,7 @@ SECTIONS = {
     "start": ("teacher", "student", "align"),
     "aligned": ("teacher", "student", "align"),
 }
+ALL_DEPEND_ON = ("k", "split", "hold_back")
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +111,7 @@ def finish(out: Path, kind: str, bench: Bench, results: Mapping[str, Any]) -> No
 def _plan(kind: str, bench: Bench, **origin: Any) -> dict[str, Any]:
     """What a stage depends on: two runs with the same plan are the same run."""
     settings = bench.settings.model_dump()
-    chosen = {key: settings[key] for key in (*SECTIONS[kind], "k", "seed", "split", "hold_back")}
+    chosen = {key: settings[key] for key in (*SECTIONS[kind], *ALL_DEPEND_ON, "seed")}
     parts = {"fingerprint": bench.split.fingerprint, "trained_on": bench.split.trained_on}
     return {"kind": kind, **parts, **chosen, **origin}
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec.bench import Bench, require_run
+from genrec.bench import ALL_DEPEND_ON, SECTIONS, Bench, require_run
 from genrec.calibration import Calibrated, Reliability, precision_against_probability, sigmoids
-from genrec.config import TeacherSettings
+from genrec.config import Settings, TeacherSettings
 from genrec.data import Sequences
 from genrec.experiment import open_recommender
 from genrec.metrics import Floats, evaluate
@@ -87,15 +87,16 @@ def measure_run(bench: Bench, run: Path, users: int | None = None) -> Measured:
 
 
 def over_seeds(measured: Sequence[Measured]) -> list[dict[str, Any]]:
-    """Runs that differ in nothing but the seed, also not in rewards: mean and standard deviation of every metric.
+    """Runs that differ in nothing that made them but the seed, also not in rewards: mean and deviation of every metric.
 
     Returns:
         A row a group of at least two seeds, with ``mean`` and ``sd`` (of a sample) of each metric.
     """
     groups: dict[str, list[Measured]] = {}
     for each in measured:
-        settings = {**each.description["settings"], "seed": None}
-        same = [each.description["kind"], each.description.get("rewards"), settings]
+        kind = each.description["kind"]
+        settings = Settings.model_validate(each.description["settings"]).model_dump()
+        same = [kind, each.description.get("rewards"), *(settings[key] for key in (*SECTIONS[kind], *ALL_DEPEND_ON))]
         groups.setdefault(json.dumps(same, sort_keys=True), []).append(each)
     rows = []
     for group in groups.values():

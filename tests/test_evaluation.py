@@ -75,3 +75,14 @@ def test_differences_are_paired_and_taken_from_the_first():
     assert rows[0]["difference"] == pytest.approx(0.2)
     assert rows[0]["error"] == pytest.approx(0.1 / 3**0.5)
     assert rows[0]["p"] == pytest.approx(0.0742, abs=1e-4)  # t = 2 sqrt(3), two degrees of freedom
+
+
+def test_what_a_run_does_not_depend_on_makes_no_other_group():
+    """A teacher was made by the teacher's settings; what a configuration says of alignments is no part of it."""
+    runs = [measured("sasrec", seed, [0.1, 0.3]) for seed in (0, 1)]
+    settings = {**runs[1].description["settings"], "align": {"weight": 0.1}, "hold_back": 0}
+    runs[1] = replace(runs[1], description={**runs[1].description, "settings": settings})
+    assert [row["seeds"] for row in over_seeds(runs)] == [[0, 1]]
+    other = {**settings, "hold_back": 1}
+    runs[1] = replace(runs[1], description={**runs[1].description, "settings": other})
+    assert over_seeds(runs) == []
