@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genrec.metrics import Floats
-from genrec.rerankers.pool import Pool, in_parts
+from genrec.rerankers.pool import Pool, in_parts, items_at
 from genrec.rewards.reward import Reward, WeightedSum, require_times
 
 
@@ -78,9 +78,11 @@ def greedy_choices(pool: Pool, k: int, reward: Reward, width: int) -> tuple[NDAr
 
     Returns:
         items (B, k, c), the one that greedy takes first; and how far below its gain theirs are, (B, k, c), in standard
-        deviations of the gains of all free candidates, 0 where those are all equal.
+        deviations of the gains of all free candidates: 0, or less. Where all gains are equal greedy has no other choice
+        than the first in the pool, and those of the others are -inf.
     """
-    items, below = [], []
+    items: list[NDArray[np.int64]] = []
+    below: list[Floats] = []
 
     def worth(placed: NDArray[np.int64], free: NDArray[np.bool_]) -> Floats:
         gains = reward.marginal(placed, pool.items, pool.context)
@@ -91,8 +93,9 @@ def greedy_choices(pool: Pool, k: int, reward: Reward, width: int) -> tuple[NDAr
         best[:, :1] = first
         spread = np.sqrt(np.var(gains, axis=1, where=free))[:, None]
         distance = np.take_along_axis(masked, best, axis=1) - np.take_along_axis(masked, first, axis=1)
-        items.append(np.take_along_axis(pool.items, best, axis=1))
-        below.append(np.where(spread > 0, distance / np.where(spread > 0, spread, 1), 0))
+        items.append(items_at(pool, best))
+        below.append(np.where(spread > 0, distance / np.where(spread > 0, spread, 1), -np.inf))
+        below[-1][:, 0] = 0
         return gains
 
     one_by_one(pool, k, worth)

@@ -105,5 +105,5 @@ def test_what_greedy_chooses_from_position_by_position() -> None:
     nothing = FunctionReward(lambda slates, context: np.zeros(slates.shape), "nothing")
     items, below = greedy_choices(pool, 2, nothing, width=2)
     assert items[0, :, 0].tolist() == [1, 2]
-    assert below.tolist() == np.zeros((1, 2, 2)).tolist()
+    assert below.tolist() == [[[0, -np.inf], [0, -np.inf]]]  # as greedy: the first in the pool
     assert all(len(set(row)) == 2 for row in items[0].tolist())
