@@ -27,7 +27,9 @@ def draw(chances: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """
     ladder = chances.cumsum(dim=1)
     above_zero = 1 - torch.rand(len(chances), 1, generator=generator, device=generator.device)
-    return torch.searchsorted(ladder, above_zero.to(ladder.device) * ladder[:, -1:])
+    column = torch.searchsorted(ladder, above_zero.to(ladder.device) * ladder[:, -1:])
+    missed = chances.gather(1, column) == 0  # where sums that are made in parallel do not quite rise
+    return torch.where(missed, chances.argmax(dim=1, keepdim=True), column) if bool(missed.any()) else column
 
 
 @torch.no_grad()

@@ -237,7 +237,8 @@ class Settings(_Model):
     split: Literal["leave-one-out", "global-time"] = "leave-one-out"
     """How events are held out."""
     hold_back: Annotated[int, Field(ge=0)] = 0
-    """Newest events of every training sequence that teacher and student never see; alignment is paid on them."""
+    """Newest events of training sequences (of two more at least) that teacher and student never see; alignment is paid
+    on them."""
     k: Count = 10
     """Length of a list."""
     seed: int = 0

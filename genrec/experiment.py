@@ -200,13 +200,14 @@ def warm_start(
     Returns:
         The folder.
     """
+    origin = {**origin, "lessons": "whole sequences"}
     if is_finished(out, "start", bench, **origin):
         return out
     start(out, "start", bench, **origin)
     settings, parts, k = bench.settings, bench.split, bench.settings.k
-    bench.say(f"start: {student} learns {settings.align.warm_start} lists of the greedy re-ranker, in {out}")
     scorer, policy = calibrated(teacher, bench), _told_policy(student, ranges, bench)
     histories, rows, passes = practice(bench, settings.align.warm_start, ranges)
+    bench.say(f"start: {student} learns {len(rows)} lists of the greedy re-ranker, {passes} time(s) each, in {out}")
     lessons = greedy_lessons(bench, scorer, histories, rows, reward, ranges)
     check = greedy_lessons(bench, scorer, parts.valid.histories, np.arange(len(parts.valid)), reward, ranges)
     teaching = settings.student.model_copy(update={"hard": 0.0, "temperature": 1.0, "epochs": passes})

@@ -37,7 +37,9 @@ def teacher_lessons(bench: Bench, scorer: Scorer, teacher: Path, pool: int) -> L
 
 
 def practice(bench: Bench, count: int, ranges: Ranges) -> tuple[Sequences, NDArray[np.int64], int]:
-    """Histories, those of them that greedy lists are written for, and how often a list is learnt: ``count`` in all.
+    """Histories, those of them that greedy lists are written for, and how often a list is learnt.
+
+    That is ``count`` lists, and where weights are fixed the least whole number of times for as many.
 
     The histories are whole training sequences: what came next was never shown to the teacher. At beginnings of them it
     promises what it has memorised, which leaves a greedy list little reason for anything but relevance. Where weights
@@ -45,7 +47,7 @@ def practice(bench: Bench, count: int, ranges: Ranges) -> tuple[Sequences, NDArr
 
     Args:
         bench: settings and data.
-        count: lists to learn.
+        count: lists to learn, repeats counted.
         ranges: of the weights.
 
     Raises:

@@ -10,6 +10,8 @@ from genrec.metrics import Floats
 from genrec.rerankers.pool import Pool, in_parts, items_at
 from genrec.rewards.reward import Reward, WeightedSum, require_times
 
+ROUNDING = 1e-9  # gains that differ by no more than this share of them are equal
+
 
 @runtime_checkable
 class Guided(Protocol):
@@ -91,10 +93,12 @@ def greedy_choices(pool: Pool, k: int, reward: Reward, width: int) -> tuple[NDAr
         first = masked.argmax(axis=1)[:, None]
         best = np.where(best == first, best[:, :1], best)
         best[:, :1] = first
-        spread = np.sqrt(np.var(gains, axis=1, where=free))[:, None]
+        high, low = masked.max(axis=1), np.where(free, gains, np.inf).min(axis=1)
+        varied = (high - low > ROUNDING * np.maximum(np.abs(high), np.abs(low)))[:, None]
+        spread = np.where(varied, np.sqrt(np.var(gains, axis=1, where=free))[:, None], 1)
         distance = np.take_along_axis(masked, best, axis=1) - np.take_along_axis(masked, first, axis=1)
         items.append(items_at(pool, best))
-        below.append(np.where(spread > 0, distance / np.where(spread > 0, spread, 1), -np.inf))
+        below.append(np.where(varied, distance / spread, -np.inf))
         below[-1][:, 0] = 0
         return gains
 

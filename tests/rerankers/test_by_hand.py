@@ -102,8 +102,14 @@ def test_what_greedy_chooses_from_position_by_position() -> None:
     assert {3, 4} == set(items[0, 1, 1:].tolist())
     np.testing.assert_allclose(below[0, 0], [0, -(2**0.5), -(2**0.5)])
     np.testing.assert_allclose(np.sort(below[0, 1]), [-(4.5**0.5), 0, 0])
-    nothing = FunctionReward(lambda slates, context: np.zeros(slates.shape), "nothing")
-    items, below = greedy_choices(pool, 2, nothing, width=2)
+
+
+@pytest.mark.parametrize("gain", [0.0, 0.3, 1 / 3])  # whose variance is rounded to something above 0
+def test_where_all_gains_are_equal_greedy_has_one_choice(gain) -> None:
+    context = Context(Sequences.from_lists([[]]), np.array([0]), make_catalogue(list("abcdefghij")), k=2)
+    pool = Pool(np.arange(1, 11)[None], np.arange(10.0, 0, -1)[None], context)
+    alike = FunctionReward(lambda slates, context: np.full(slates.shape, gain), "alike")
+    items, below = greedy_choices(pool, 2, alike, width=2)
     assert items[0, :, 0].tolist() == [1, 2]
-    assert below.tolist() == [[[0, -np.inf], [0, -np.inf]]]  # as greedy: the first in the pool
+    assert below.tolist() == [[[0, -np.inf], [0, -np.inf]]]
     assert all(len(set(row)) == 2 for row in items[0].tolist())
