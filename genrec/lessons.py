@@ -39,7 +39,7 @@ def teacher_lessons(bench: Bench, scorer: Scorer, teacher: Path, pool: int) -> L
 def practice(bench: Bench, count: int, ranges: Ranges) -> tuple[Sequences, NDArray[np.int64], int]:
     """Histories, those of them that greedy lists are written for, and how often a list is learnt.
 
-    That is ``count`` lists, and where weights are fixed the least whole number of times for as many.
+    Repeats counted, that is ``count`` lists; where weights are fixed, each as often as it takes to reach that.
 
     The histories are whole training sequences: what came next was never shown to the teacher. At beginnings of them it
     promises what it has memorised, which leaves a greedy list little reason for anything but relevance. Where weights
