@@ -17,6 +17,7 @@ from genrec.config import Settings, TeacherSettings
 from genrec.data import Sequences
 from genrec.experiment import open_recommender
 from genrec.metrics import Floats, evaluate
+from genrec.models.losses import INDEPENDENT
 from genrec.models.scorer import NeuralScorer
 from genrec.recipes import axes_of, load_scorer
 from genrec.recommender import batches, rows_at_once
@@ -24,7 +25,6 @@ from genrec.rewards import Diversity, Novelty
 from genrec.significance import holm, paired_t
 
 KINDS = ("teacher", "student", "start", "aligned")
-INDEPENDENT = ("bce", "gbce")  # losses under which σ(score) is the probability of one item by itself
 
 
 @dataclass(frozen=True, eq=False)

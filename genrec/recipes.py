@@ -144,14 +144,16 @@ def build(num_items: int, settings: TeacherSettings, seed: int, counts: torch.Te
     )
 
 
-def build_scorer(num_items: int, settings: TeacherSettings, seed: int) -> NeuralScorer:
-    """The untrained scorer of a recipe, initialised from the seed."""
+def build_scorer(num_items: int, settings: TeacherSettings, seed: int, base: float | None = None) -> NeuralScorer:
+    """The untrained scorer of a recipe, initialised from the seed; ``base`` replaces what its loss would start from."""
     axes = axes_of(settings)
+    if base is None:
+        base = _base(axes, settings, num_items)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         embedding = _embedding(num_items, settings)
         backbone, objective = _backbone(axes, settings), _objective(axes, settings)
-        return NeuralScorer(embedding, backbone, objective, settings.max_length, axes.backbone == "tisasrec")
+        return NeuralScorer(embedding, backbone, objective, settings.max_length, axes.backbone == "tisasrec", base)
 
 
 def _embedding(num_items: int, settings: TeacherSettings) -> Embedding:
@@ -202,9 +204,24 @@ def _sampled(
     return negatives.Sampled(proposal, axes.num_negatives, settings.shared_negatives, settings.reject_history)
 
 
-def _loss(axes: Axes, settings: TeacherSettings, num_items: int) -> losses.Loss:
+def _beta(axes: Axes, settings: TeacherSettings, num_items: int) -> float:
+    """Power of the positive's probability: 1 in BCE."""
     if axes.loss == "gbce" and axes.num_negatives:
-        return partial(losses.gbce, beta=losses.gbce_beta(num_items, axes.num_negatives, settings.t))
+        return losses.gbce_beta(num_items, axes.num_negatives, settings.t)
+    return 1.0
+
+
+def _base(axes: Axes, settings: TeacherSettings, num_items: int) -> float:
+    """What scores start from: only losses that judge each item by itself are not content with 0."""
+    if axes.loss not in losses.INDEPENDENT:
+        return 0.0
+    sampled = axes.num_negatives if axes.negatives != "catalogue" else None
+    return losses.uninformed(num_items, sampled, _beta(axes, settings, num_items))
+
+
+def _loss(axes: Axes, settings: TeacherSettings, num_items: int) -> losses.Loss:
+    if axes.loss == "gbce":
+        return partial(losses.gbce, beta=_beta(axes, settings, num_items))
     plain = {"bce": losses.bce, "bpr": losses.bpr, "softmax": losses.softmax, "lambdarank": lambdarank}
     return plain[axes.loss]
 
@@ -234,7 +251,8 @@ def train_scorer(
     recipe.scorer.to(device)
     fit(recipe, split, settings, seed, folder, quiet, k)
     runs.save_tensors(folder / "scorer.safetensors", recipe.scorer.state_dict())
-    content = {"kind": "neural", "num_items": split.catalogue.num_items, "settings": settings.model_dump()}
+    scorer, size = recipe.scorer, split.catalogue.num_items
+    content = {"kind": "neural", "num_items": size, "base": scorer.base, "settings": settings.model_dump()}
     runs.write_json(folder / "scorer.json", content)
     runs.drop_checkpoint(folder)
     return recipe.scorer
@@ -263,6 +281,6 @@ def load_scorer(folder: Path, device: torch.device) -> Scorer:
     if content["kind"] in BASELINES:
         return BASELINES[content["kind"]].load(folder)
     settings = TeacherSettings.model_validate(content["settings"])
-    scorer = build_scorer(content["num_items"], settings, seed=0)
+    scorer = build_scorer(content["num_items"], settings, seed=0, base=content.get("base", 0.0))  # older ones had none
     scorer.load_state_dict(load_file(folder / "scorer.safetensors"))
     return scorer.to(device).eval()

@@ -110,6 +110,34 @@ def test_gsasrec_takes_beta_from_the_catalogue_and_the_negatives(changes: dict, 
     assert recipe.loss.keywords == {"beta": pytest.approx(beta, abs=5e-4)}
 
 
+@pytest.mark.parametrize(
+    ("name", "changes", "base"),
+    [
+        ("sasrec", {}, 0),  # log(1 / 1)
+        ("sasrec", {"num_negatives": 8}, -2.0794),  # log(1 / 8)
+        ("gsasrec", {}, -6.7280),  # log(.3062 / 256)
+        ("gsasrec", {"t": 1}, -8.1359),  # log((256 / 3415) / 256)
+        ("bert4rec", {"loss": "bce"}, -8.1359),  # log(1 / 3415)
+        ("sasrec_softmax", {}, 0),
+        ("sasrec", {"loss": "bpr"}, 0),
+        ("sasrec_rss", {}, 0),
+    ],
+)
+def test_scores_start_where_the_loss_is_content(name: str, changes: dict, base: float):
+    assert made(name, **changes).scorer.base == pytest.approx(base, abs=1e-3)
+
+
+def test_a_scorer_keeps_its_base_and_an_older_one_had_none(tmp_path: Path):
+    parts = leave_one_out(synthetic.chain(30, 20, 6, 0.1, seed=0))
+    settings = TeacherSettings(recipe="gsasrec", hidden_size=8, epochs=1, num_negatives=4, max_length=10)
+    scorer = train_scorer(parts, settings, 0, CPU, tmp_path, quiet=True)
+    assert load_scorer(tmp_path, CPU).base == scorer.base < 0
+    content = runs.read_json(tmp_path / "scorer.json")
+    del content["base"]
+    runs.write_json(tmp_path / "scorer.json", content)
+    assert load_scorer(tmp_path, CPU).base == 0
+
+
 @pytest.mark.parametrize("name", ["sasrec", "gsasrec"])
 def test_negatives_may_be_shared_and_their_number_chosen(name: str):
     assert drawn(made(name, num_negatives=7)).shape == (3, 7)

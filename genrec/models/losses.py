@@ -3,6 +3,7 @@
 A row may have a set of positives: then ``positive`` is (N, M), padded with 0. Column 0 of a catalogue's scores is PAD.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch.nn import functional
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Scores (N, C) and the positive's column (N,), or columns (N, M) padded with 0 -> scalar. -inf is no candidate."""
+INDEPENDENT = ("bce", "gbce")  # losses under which σ(score) is the probability of one item by itself
 
 
 def columns_of(positive: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -102,6 +104,26 @@ def gbce_beta(num_items: int, num_negatives: int, t: float) -> float:
     if not 0 <= t <= 1:
         raise ValueError(f"t must lie in [0, 1], not {t}")
     return 1 - t * (1 - min(1.0, num_negatives / (num_items - 1)))
+
+
+def uninformed(num_items: int, num_negatives: int | None, beta: float) -> float:
+    """log(β / k): the score that gBCE is content with where an item is as likely as any other.
+
+    L is least at s_i = log(β p_i / (k q_i)), with p_i the chance that item i is the target and q_i that it is drawn as
+    a negative; both are 1/V for uniform negatives and a history that says nothing. A training that starts at scores of
+    0 must first push the whole catalogue down, and with hundreds of negatives it takes many epochs to leave that.
+
+    Args:
+        num_items: V.
+        num_negatives: k; None for the whole catalogue, k = V − 1.
+        beta: power of the positive's probability.
+
+    >>> uninformed(3416, 1, beta=1.0)
+    0.0
+    >>> round(uninformed(3416, 256, beta=0.306), 2)
+    -6.73
+    """
+    return math.log(beta / (num_negatives or max(1, num_items - 1)))
 
 
 def bpr(scores: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:

@@ -22,6 +22,7 @@ class NeuralScorer(nn.Module):
         objective: how histories become inputs.
         max_length: T, how much of a history is read.
         reads_times: whether the backbone also takes (B, T) times. MASK has none, so Cloze cannot be the objective.
+        base: is added to every score, see ``losses.uninformed``.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class NeuralScorer(nn.Module):
         objective: Objective,
         max_length: int,
         reads_times: bool = False,
+        base: float = 0.0,
     ) -> None:
         super().__init__()
         if reads_times and isinstance(objective, Masked):
@@ -40,6 +42,7 @@ class NeuralScorer(nn.Module):
         self.objective = objective
         self.max_length = max_length
         self.reads_times = reads_times
+        self.base = base
 
     @property
     def num_items(self) -> int:
@@ -71,14 +74,14 @@ class NeuralScorer(nn.Module):
     @torch.no_grad()
     def score(self, histories: Sequences) -> torch.Tensor:
         """(B, V+1) float32 scores of the item that comes next; PAD is -inf, seen items are not filtered."""
-        return self.embedding.score(self.answers(histories)).float()
+        return self.embedding.score(self.answers(histories)).float() + self.base
 
     @torch.no_grad()
     def best(self, histories: Sequences, k: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Scores and items of the k best unseen items, both (B, k); equal scores keep the order of the items."""
         seen = torch.from_numpy(histories.padded()).to(self.device)
         scores, items = self.embedding.top_k(self.answers(histories), k, seen)
-        return scores.float(), items
+        return scores.float() + self.base, items
 
     @torch.no_grad()
     def answers(self, histories: Sequences) -> torch.Tensor:
@@ -158,9 +161,10 @@ class Recipe:
         Raises:
             ValueError: for sets of targets and sampled negatives.
         """
-        score = self.scorer.embedding.score
+        score, base = self.scorer.embedding.score, self.scorer.base
         if ids is None:
-            return score(hidden), targets
+            scores = score(hidden)
+            return scores.add_(base) if base else scores, targets
         if targets.dim() == 2:
             raise ValueError("sets of targets need negatives.catalogue: there is no set among sampled negatives")
         if ids.dim() == 1:
@@ -169,6 +173,7 @@ class Recipe:
             scores = torch.cat([at_target.to(of_ids.dtype), of_ids], dim=1)
         else:
             scores = score(hidden, torch.cat([targets[:, None], ids], dim=1))
+        scores = scores + base if base else scores
         if self.log_expected is not None:
             shift = self.log_expected.to(ids.device)[ids].expand(len(targets), -1)
             scores = scores.float() - functional.pad(shift, (1, 0))

@@ -12,6 +12,9 @@ BlockName = Literal["pre-norm", "sasrec", "ligr"]
 class Transformer(nn.Module):
     """Learned positions, ``blocks`` blocks, a final layer norm.
 
+    All that a MASK says is where it stands, so that a bidirectional model has to find its neighbours by their positions
+    before it can learn anything else: it starts from sinusoids, under which neighbours are alike everywhere.
+
     Sequences are padded on the right, so a causal model needs no padding mask. Dropout acts on the input and on both
     residual branches, not on attention weights, so that the fused attention kernels can run.
 
@@ -40,7 +43,8 @@ class Transformer(nn.Module):
             raise ValueError(f"hidden_size {hidden_size} is not a multiple of heads {heads}")
         self.scale = hidden_size**0.5
         self.causal = causal
-        self.position = nn.Parameter(torch.empty(max_length, hidden_size).normal_(std=0.02))
+        start = torch.empty(max_length, hidden_size).normal_(std=0.02) if causal else sinusoids(max_length, hidden_size)
+        self.position = nn.Parameter(start)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(BLOCKS[block](hidden_size, heads, dropout) for _ in range(blocks))
         self.norm = nn.LayerNorm(hidden_size)
@@ -62,6 +66,20 @@ class Transformer(nn.Module):
         for block in self.blocks:
             x = block(x, visible, self.causal)
         return self.norm(x)  # type: ignore[no-any-return]
+
+
+AMPLITUDE = 0.6
+
+
+def sinusoids(length: int, hidden_size: int) -> torch.Tensor:
+    """(length, D) sines, then cosines, of t·10000^(−2i/D), i < D/2 [Vaswani et al. 2017, §3.5], scaled to 0.6.
+
+    The scale lies between that of new item vectors, 0.02 √D, and the published 1; on MovieLens-1M a BERT4Rec left the
+    level of popularity sooner with it than with either.
+    """
+    frequency = 10_000 ** (-torch.arange(0, hidden_size, 2) / hidden_size)
+    angle = torch.arange(length)[:, None] * frequency
+    return AMPLITUDE * torch.cat([angle.sin(), angle.cos()], dim=1)[:, :hidden_size]
 
 
 class Block(nn.Module):

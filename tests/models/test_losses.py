@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from genrec.models.losses import bce, bpr, gbce, gbce_beta, softmax
+from genrec.models.losses import bce, bpr, gbce, gbce_beta, softmax, uninformed
 
 
 def scores(rows: int = 6, columns: int = 9, seed: int = 0) -> torch.Tensor:
@@ -187,3 +187,20 @@ def test_a_set_of_one_is_a_positive(loss):
         value_and_gradient(loss, table, positive), value_and_gradient(loss, table, positive[:, None]), strict=True
     ):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("negatives", "t"), [(1, 0.0), (4, 0.0), (4, 0.75), (4, 1.0), (None, 0.0)])
+def test_gbce_is_content_with_the_uninformed_score(negatives, t):
+    """Every item is the target as often as any other, and so are the negatives: no score of an item wants to move."""
+    size = 6
+    k = negatives or size - 1
+    beta = gbce_beta(size, k, t)
+    scores = torch.full((size,), uninformed(size, negatives, beta), requires_grad=True, dtype=torch.float64)
+    chance = 1 / (size - 1)  # a negative is one of the other items
+    expected = sum(
+        beta * functional.softplus(-scores[i]) / size
+        + sum(k * chance * functional.softplus(scores[j]) / size for j in range(size) if j != i)
+        for i in range(size)
+    )
+    expected.backward()
+    assert scores.grad.tolist() == pytest.approx([0] * size, abs=1e-9)

@@ -276,3 +276,19 @@ def test_the_mask_token_is_never_recommended():
 def test_recipes_are_values():
     recipe = Recipe(scorer(Shifted()), negatives.catalogue, losses.softmax)
     assert replace(recipe, loss=losses.bce).scorer is recipe.scorer
+
+
+@pytest.mark.parametrize("ids", [None, torch.tensor([4, 9]), torch.tensor([[4, 9], [8, 4]])], ids=["all", "one", "two"])
+def test_the_base_is_added_to_every_score(ids):
+    plain = scorer(Shifted())
+    raised = NeuralScorer(plain.embedding, plain.backbone, Shifted(), T, base=-3.5)
+    histories = Sequences.from_lists([[3, 5], [7]])
+    assert torch.allclose(raised.score(histories), plain.score(histories) - 3.5)
+    assert torch.allclose(raised.best(histories, 3)[0], plain.best(histories, 3)[0] - 3.5)
+    assert torch.equal(raised.best(histories, 3)[1], plain.best(histories, 3)[1])
+    hidden, targets = torch.randn(2, D), torch.tensor([4, 1])
+    without, with_base = (
+        Recipe(each, negatives.catalogue, losses.bce).compare(hidden, targets, ids) for each in (plain, raised)
+    )
+    assert torch.allclose(with_base[0], without[0] - 3.5)  # what is barred stays -inf
+    assert torch.equal(with_base[1], without[1])

@@ -1,7 +1,9 @@
+import math
+
 import pytest
 import torch
 
-from genrec.models.transformer import Transformer
+from genrec.models.transformer import Transformer, sinusoids
 
 T, D = 7, 8
 CHANGE = torch.linspace(-2, 3, D) ** 2  # not a constant, which the layer norms would take out
@@ -100,3 +102,19 @@ def test_agrees_with_torch_encoder_layers():
 def test_heads_that_do_not_divide_the_width_are_named():
     with pytest.raises(ValueError, match="hidden_size 8 is not a multiple of heads 3"):
         Transformer(D, blocks=1, heads=3, max_length=T, dropout=0.0, causal=True)
+
+
+def test_sinusoids_by_hand():
+    expected = [[0.6 * wave(t * rate) for wave in (math.sin, math.cos) for rate in (1, 0.01)] for t in range(3)]
+    assert torch.allclose(sinusoids(3, 4), torch.tensor(expected))
+    assert sinusoids(3, 5).shape == (3, 5)
+
+
+def test_positions_of_a_bidirectional_model_start_alike_at_every_distance():
+    """So that whoever stands beside an item is found by the same product everywhere."""
+    positions = backbone(causal=False).position.detach()
+    products = positions @ positions.T
+    for distance in range(T):
+        beside = products.diagonal(distance)
+        assert beside.tolist() == pytest.approx([float(beside[0])] * len(beside), abs=1e-5)
+    assert float(backbone(causal=True).position.detach().std()) == pytest.approx(0.02, rel=0.5)
