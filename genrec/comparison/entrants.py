@@ -16,7 +16,17 @@ from genrec.comparison.policies import Aligned, points_of
 from genrec.experiment import calibrated, open_recommender
 from genrec.metrics import Floats, Slates, measure
 from genrec.recommender import Recommender, TopK
-from genrec.rerankers import Pool, dpp, followed, greedy, greedy_ahead, mmr, popularity_penalised, sog
+from genrec.rerankers import (
+    Pool,
+    dpp,
+    followed,
+    greedy,
+    greedy_ahead,
+    in_pool_order,
+    mmr,
+    popularity_penalised,
+    sog,
+)
 from genrec.rewards import Relevance, Reward, Terminal, WeightedSum, checked
 
 Lister = Callable[[Pool], NDArray[np.int64]]
@@ -205,21 +215,33 @@ def _families(goals: Goals, even: NDArray[np.float64]) -> Iterator[tuple[str, Re
 
 
 def _greedy_families(goals: Goals) -> Iterator[tuple[str, Reranker]]:
-    """Greedy on the run's own reward, following guides; where a goal is paid at the end, also looking ahead."""
+    """Greedy on the run's own reward, following guides; its lists sorted; where goals are paid late, looking ahead."""
     if not goals.terms:
         return
-    followed_terms = tuple((followed(term), weight) for term, weight in goals.terms)
-    yield "greedy", partial(_greedy, select=greedy, terms=followed_terms, accuracy=goals.accuracy)
+    yield "greedy", partial(_greedy, goals=goals)
+    yield "greedy-sorted", partial(_greedy_sorted, goals=goals)
     if goals.paid_late:
-        yield "greedy-ahead", partial(_greedy, select=greedy_ahead, terms=goals.terms, accuracy=goals.accuracy)
+        yield "greedy-ahead", partial(_greedy_ahead, goals=goals)
 
 
-def _greedy(
-    pool: Pool, k: int, share: float, select: Reranker, terms: tuple[tuple[Reward, float], ...], accuracy: float
-) -> NDArray[np.int64]:
+def _greedy(pool: Pool, k: int, share: float, goals: Goals) -> NDArray[np.int64]:
     """Lists that maximise (1 − share) · accuracy + share · goals step by step."""
-    heavier = tuple((term, share * weight) for term, weight in terms)
-    return select(pool, k, checked_sum(((Relevance(), (1 - share) * accuracy), *heavier)))
+    guides = replace(goals, terms=tuple((followed(term), weight) for term, weight in goals.terms))
+    return greedy(pool, k, _shared(guides, share))
+
+
+def _greedy_sorted(pool: Pool, k: int, share: float, goals: Goals) -> NDArray[np.int64]:
+    return in_pool_order(pool, _greedy(pool, k, share, goals), _shared(goals, share))
+
+
+def _greedy_ahead(pool: Pool, k: int, share: float, goals: Goals) -> NDArray[np.int64]:
+    return greedy_ahead(pool, k, _shared(goals, share))
+
+
+def _shared(goals: Goals, share: float) -> WeightedSum:
+    """(1 − share) · accuracy + share · goals."""
+    heavier = tuple((term, share * weight) for term, weight in goals.terms)
+    return checked_sum(((Relevance(), (1 - share) * goals.accuracy), *heavier))
 
 
 def _of_probabilities(pool: Pool, k: int, weight: float, rerank: Reranker) -> NDArray[np.int64]:

@@ -38,7 +38,7 @@ STYLES = {
     "popularity": ("#7F7F7F", "v"),
 }
 SPARE_STYLES = (("#56B4E9", "p"), ("#7F7F7F", "<"), ("#56B4E9", ">"))
-LINES = {"": "-", "calibrated": "--", "raw": ":"}
+LINES = {"": "-", "calibrated": "--", "raw": ":", "sorted": "-."}
 BAND = 1.96  # standard errors: the middle 95 % of a normal distribution
 
 

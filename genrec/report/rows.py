@@ -14,7 +14,7 @@ Comparison = Mapping[str, Any]
 Row = Mapping[str, Any]
 
 FAMILIES = {"mmr": "MMR", "sog": "SOG", "dpp": "DPP", "aligned": "aligned policy"}
-VARIANTS = {"raw": "raw scores", "calibrated": "calibrated"}
+VARIANTS = {"raw": "raw scores", "calibrated": "calibrated", "sorted": "sorted"}
 
 
 def read(run: Path) -> Comparison:

@@ -120,6 +120,35 @@ def one_by_one(
     return slates
 
 
+def in_pool_order(pool: Pool, slates: NDArray[np.int64], reward: Reward) -> NDArray[np.int64]:
+    """The lists with their items as the pool orders them, best first, wherever that earns no less.
+
+    A goal that does not care about the order of a list leaves the order to accuracy, and greedy selection, which places
+    items in the order in which the goal wanted them, does not use that.
+
+    Args:
+        pool: B pools that hold the items of the lists.
+        slates: (B, k) lists.
+        reward: what lists should earn.
+
+    Returns:
+        (B, k) the same items.
+
+    >>> from genrec.data import Sequences, make_catalogue
+    >>> from genrec.metrics import Context
+    >>> from genrec.rewards.reward import FunctionReward
+    >>> context = Context(Sequences.from_lists([[], []]), np.array([0, 0]), make_catalogue(["a", "b", "c"]), k=2)
+    >>> pool = Pool(np.array([[1, 2, 3], [3, 2, 1]]), np.array([[3.0, 2.0, 1.0]] * 2), context)
+    >>> falling = FunctionReward(lambda slates, context: np.where(np.arange(slates.shape[1]) == 0, slates, 0), "first")
+    >>> in_pool_order(pool, np.array([[2, 1], [2, 3]]), falling).tolist()
+    [[2, 1], [3, 2]]
+    """
+    place = (slates[:, :, None] == pool.items[:, None]).argmax(axis=2)
+    ordered = np.take_along_axis(slates, np.argsort(place, axis=1, kind="stable"), axis=1)
+    no_less = reward(ordered, pool.context).sum(axis=1) >= reward(slates, pool.context).sum(axis=1) - ROUNDING
+    return np.where(no_less[:, None], ordered, slates)
+
+
 def greedy_ahead(pool: Pool, k: int, reward: Reward) -> NDArray[np.int64]:
     """Repeatedly the candidate that begins the best whole list, the rest being the best free candidates in pool order.
 

@@ -91,6 +91,7 @@ def test_rows_and_columns(content):
         *(("popularity-sort", weight) for weight in (0, 0.5, 1)),
         *(("popularity-sort-calibrated", weight) for weight in (0, 0.5, 1)),
         *(("greedy", share) for share in (0, 0.5, 1)),
+        *(("greedy-sorted", share) for share in (0, 0.5, 1)),
         ("student", None),
         ("aligned", None),
     ]
@@ -113,6 +114,7 @@ def test_the_popularity_row_is_the_unit_of_npcount(content):
 TOP_K = [
     *(("mmr", 1), ("mmr-calibrated", 1), ("mmr-raw", 1), ("sog", 0), ("sog-calibrated", 0), ("sog-raw", 0)),
     *(("dpp", 1), ("dpp-calibrated", 1), ("popularity-sort", 0), ("popularity-sort-calibrated", 0), ("greedy", 0)),
+    ("greedy-sorted", 0),
 ]
 
 
@@ -180,6 +182,13 @@ def test_a_higher_weight_gives_more_of_the_goal(content):
     assert row(content, "greedy", 1)["diversity@5"] > row(content, "greedy", 0)["diversity@5"]
     pure = [row(content, method, 0)["diversity@5"] for method in ("mmr", "mmr-calibrated", "mmr-raw")]
     assert pure == pytest.approx([pure[0]] * 3)  # the goal alone, whatever relevance is
+
+
+def test_sorted_lists_of_greedy_hold_the_same_items(content):
+    for share in (0, 0.5):
+        plain, ordered = (row(content, method, share) for method in ("greedy", "greedy-sorted"))
+        for name in ("diversity@5", "popularity@5", "recall@5", "coverage@5"):
+            assert ordered[name] == pytest.approx(plain[name], abs=1e-6)
 
 
 def test_greedy_at_one_half_maximises_the_reward_of_the_run(bench, folder, content):

@@ -22,12 +22,23 @@ from genrec.rerankers import (
     followed,
     greedy,
     greedy_ahead,
+    in_pool_order,
     mmr,
     popularity_penalised,
     sog,
 )
 from genrec.rerankers import pool as pools
-from genrec.rewards import Diversity, Relevance, Reward, Terminal, WeightedSum, telescoped, terminal, weighted
+from genrec.rewards import (
+    Diversity,
+    FunctionReward,
+    Relevance,
+    Reward,
+    Terminal,
+    WeightedSum,
+    telescoped,
+    terminal,
+    weighted,
+)
 
 V, B, C, K = 40, 12, 15, 5
 
@@ -368,3 +379,23 @@ def test_pool_arrays_must_match() -> None:
     pool = make_pool()
     with pytest.raises(ValueError, match="must describe the same lists"):
         Pool(pool.items, pool.relevance[:, 1:], pool.context)
+
+
+@pytest.mark.parametrize("spec", [["relevance", "diversity=0.3"], ["relevance", "popularity=0.5"]])
+def test_a_sorted_list_is_the_best_order_of_a_goal_that_does_not_care_about_it(spec: list[str]) -> None:
+    reward, pool = weighted(spec), make_pool()
+    order = np.argsort(-pool.context.probability(pool.items), axis=1)
+    pool = replace(pool, items=np.take_along_axis(pool.items, order, axis=1))
+    slates = greedy(pool, 4, reward)
+    found = in_pool_order(pool, slates, reward)
+    best = np.max([reward(slates[:, order], pool.context).sum(axis=1) for order in permutations(range(4))], axis=0)
+    np.testing.assert_allclose(reward(found, pool.context).sum(axis=1), best, atol=1e-12)
+    assert (found != slates).any()
+    np.testing.assert_array_equal(np.sort(found, axis=1), np.sort(slates, axis=1))
+
+
+def test_a_list_whose_order_earns_keeps_it() -> None:
+    pool = make_pool()
+    slates = pool.items[:, :3][:, ::-1]
+    rising = FunctionReward(lambda lists, context: (lists == slates) * 1.0, "this order")
+    np.testing.assert_array_equal(in_pool_order(pool, slates, rising), slates)
