@@ -11,9 +11,10 @@ from genrec.bench import Bench, digest
 from genrec.calibration import Calibrated
 from genrec.data import Cases, Sequences
 from genrec.data.splits import random_cases, whole_cases
+from genrec.metrics import Floats
 from genrec.recommender import Scorer
-from genrec.rerankers import draw_pool, followed, greedy_choices
-from genrec.rewards import ACCURACY, Ranges, Relevance, Reward, WeightedSum, checked, located, weight_grid
+from genrec.rerankers import Pool, draw_pool, followed, greedy_choices, in_pool_order
+from genrec.rewards import ACCURACY, Ranges, Relevance, WeightedSum, checked, located, weight_grid
 
 WEIGHTS = 33  # points of the grid that ranges of weights are cut into
 CHOICES = 50  # candidates for each position of a greedy list that a lesson keeps
@@ -74,7 +75,8 @@ def greedy_lessons(
 
     A lesson is not the list alone: for each position it keeps the best candidates and how much less each would have
     added, so that a student learns which other items would have done nearly as well. ``ndcg``, which reads the target,
-    is replaced by its expectation under the probabilities, and a reward that is paid for whole lists by its guide.
+    is replaced by its expectation under the probabilities, and a reward that is paid for whole lists by its guide. As
+    a guide wants at once what the reward only asks for at the end, such lists are then sorted (``in_pool_order``).
     Where weights have ranges, lessons take the points of a grid of weights in turn, and say which.
 
     Args:
@@ -102,17 +104,32 @@ def greedy_lessons(
             chosen = dict(zip(ranges, grid[number].tolist(), strict=True))
             lessons = np.flatnonzero(here & (point == number))
             with located("warm start"):
-                items[lessons], below[lessons] = greedy_choices(
-                    pool.take(rows[lessons] - start), k, _followed(reward, chosen), width
+                items[lessons], below[lessons] = _choices(
+                    pool.take(rows[lessons] - start), k, _expected(reward, chosen), width
                 )
     told = grid[point].astype(np.float32) if ranges else None
     return Lessons(histories.take(rows), items, below / NEARNESS, told)
 
 
-def _followed(reward: WeightedSum, weights: Mapping[str, float]) -> Reward:
-    """What greedy follows for a reward at those weights: expected accuracy, and guides where there are any."""
+def _expected(reward: WeightedSum, weights: Mapping[str, float]) -> WeightedSum:
+    """The reward at those weights, with expected accuracy in the place of what reads targets."""
     terms = [(Relevance() if t.name in ACCURACY else t, weights.get(t.name, weight)) for t, weight in reward.terms]
-    return checked(followed(WeightedSum(tuple(terms))))
+    return WeightedSum(tuple(terms))
+
+
+def _choices(pool: Pool, k: int, reward: WeightedSum, width: int) -> tuple[NDArray[np.int64], Floats]:
+    """What ``greedy_choices`` gives, in the order of the pool where a reward has a guide."""
+    items, below = greedy_choices(pool, k, checked(followed(reward)), width)
+    if followed(reward) == reward:
+        return items, below
+    slates = items[:, :, 0]
+    ordered = in_pool_order(pool, slates, checked(reward))
+    place = (ordered[:, :, None] == slates[:, None]).argmax(axis=2)[:, :, None]
+    items, below = np.take_along_axis(items, place, axis=1), np.take_along_axis(below, place, axis=1)
+    for position in range(1, k):  # what now comes earlier in the list is no choice any more
+        taken = (items[:, position, :, None] == ordered[:, None, :position]).any(axis=2)
+        below[:, position] = np.where(taken, -np.inf, below[:, position])
+    return items, below
 
 
 def pool_size(bench: Bench) -> int:

@@ -1,6 +1,7 @@
 """genrec align with ranges of weights: one policy for all of them."""
 
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,24 @@ from genrec.data.splits import leave_one_out
 from genrec.data.synthetic import demo
 from genrec.lessons import greedy_lessons, practice
 from genrec.metrics import Context
-from genrec.rerankers import Reranked, greedy
-from genrec.rewards import complete_specs, span_specs, weighted
+from genrec.rerankers import Reranked, followed, greedy
+from genrec.rewards import (
+    Diversity,
+    Relevance,
+    Reward,
+    Terminal,
+    WeightedSum,
+    complete_specs,
+    span_specs,
+    telescoped,
+    weighted,
+)
+
+
+@dataclass(frozen=True)
+class GuidedTerminal(Terminal):
+    guide: Reward = field(kw_only=True)
+
 
 TINY = {
     "k": 4,
@@ -122,6 +139,27 @@ def test_lessons_for_a_grid_of_weights(bench, folder):
         assert writer.recommend(histories.take([rows[row]]), 4)[0].tolist() == lessons.lists(4)[row].tolist()
     plain = greedy_lessons(bench, teacher, histories, rows, weighted(["relevance", "diversity=0.5"]), {})
     assert plain.weights is None
+
+
+def test_lessons_of_what_is_paid_at_the_end_are_sorted_and_ask_for_nothing_twice(bench, folder):
+    """A list is worth its diversity, paid at the end; the guide pays as it grows; neither cares for the order."""
+    teacher, histories = experiment.calibrated(folder / "teacher", bench), bench.split.train.take(np.arange(40))
+    pairs = telescoped(lambda slates, context: Diversity()(slates, context).sum(axis=1), "pairs")
+    late = GuidedTerminal(pairs.value, "late", guide=pairs)
+    reward = WeightedSum(((Relevance(), 1.0), (late, 0.5)))
+    lessons = greedy_lessons(bench, teacher, histories, np.arange(40), reward, {})
+    unsorted = greedy_lessons(bench, teacher, histories, np.arange(40), followed(reward), {})
+    lists, chances = lessons.lists(4), teacher.probabilities(histories)
+    promised = np.take_along_axis(chances, lists, axis=1)
+    assert (np.diff(promised, axis=1) <= 0).all()
+    assert (lists != unsorted.lists(4)).any()
+    assert np.sort(lists, axis=1).tolist() == np.sort(unsorted.lists(4), axis=1).tolist()
+    assert (lessons.scores[:, :, 0] == 0).all()
+    placed = (lessons.items[:, :, :, None] == lists[:, None, None]).argmax(axis=3)
+    in_list = (lessons.items[:, :, :, None] == lists[:, None, None]).any(axis=3)
+    earlier = in_list & (placed < np.arange(4)[:, None])
+    assert earlier.any()
+    assert (lessons.scores[earlier] == -np.inf).all()
 
 
 def test_titles_for_a_weight(bench, folder):
