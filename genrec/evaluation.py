@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from genrec.models.losses import INDEPENDENT
 from genrec.models.scorer import NeuralScorer
 from genrec.recipes import axes_of, load_scorer
 from genrec.recommender import batches, rows_at_once
-from genrec.rewards import Diversity, Novelty
+from genrec.rewards import Diversity, Novelty, ranges_of
 from genrec.significance import holm, paired_t
 
 KINDS = ("teacher", "student", "start", "aligned")
@@ -37,6 +38,7 @@ class Measured:
         means: metric name -> mean over the cases.
         per_user: metric name -> value of each case.
         minutes: that its training took, as its log says, interruptions left out; None where it keeps none.
+        told: name of a reward -> the weight that a policy for ranges was told.
     """
 
     run: Path
@@ -44,12 +46,14 @@ class Measured:
     means: Mapping[str, float]
     per_user: Mapping[str, Floats]
     minutes: float | None
+    told: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
-        """The recipe of a teacher, the kind of any other run."""
+        """The recipe of a teacher, the kind of any other run, with the weights that it was told."""
         kind = str(self.description["kind"])
-        return str(self.description["settings"]["teacher"]["recipe"]) if kind == "teacher" else kind
+        plain = str(self.description["settings"]["teacher"]["recipe"]) if kind == "teacher" else kind
+        return " ".join([plain, *(f"{name}={weight:g}" for name, weight in self.told.items())])
 
     @property
     def seed(self) -> int:
@@ -71,19 +75,27 @@ def kinds_of(bench: Bench, runs: Sequence[Path]) -> list[str]:
     return [str(require_run(run, KINDS, bench)["kind"]) for run in runs]
 
 
-def measure_run(bench: Bench, run: Path, users: int | None = None) -> Measured:
+def measure_run(
+    bench: Bench, run: Path, users: int | None = None, weights: Mapping[str, float] = MappingProxyType({})
+) -> Measured:
     """The lists of a finished run for the test cases, and what they are worth.
 
     Args:
         bench: settings and data.
         run: a teacher, a student or an aligned policy.
         users: only this many test cases, drawn with the seed; None for all.
+        weights: of rewards, told to a policy that was trained for ranges of them; other runs have no use for them.
+
+    Raises:
+        ValueError: for a weight outside what the policy was trained for.
     """
     description = require_run(run, KINDS, bench)
+    told = {name: weights[name] for name in ranges_of(description.get("rewards", [])) if name in weights}
     cases = bench.split.test.sample(users, bench.settings.seed)
     goals = {reward.name: reward for reward in (Diversity(), Novelty())}
-    found = evaluate(open_recommender(run, bench.device), cases, bench.split.catalogue, bench.settings.k, goals)
-    return Measured(run, description, found.means, found.per_user, _minutes(run))
+    recommender = open_recommender(run, bench.device, weights=told)
+    found = evaluate(recommender, cases, bench.split.catalogue, bench.settings.k, goals)
+    return Measured(run, description, found.means, found.per_user, _minutes(run), told)
 
 
 def over_seeds(measured: Sequence[Measured]) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from genrec.bench import Bench
 from genrec.config import Settings
 from genrec.data.splits import leave_one_out
 from genrec.data.synthetic import demo
+from genrec.evaluation import measure_run
 from genrec.lessons import greedy_lessons, practice
 from genrec.metrics import Context
 from genrec.rerankers import Reranked, followed, greedy
@@ -160,6 +161,19 @@ def test_lessons_of_what_is_paid_at_the_end_are_sorted_and_ask_for_nothing_twice
     earlier = in_list & (placed < np.arange(4)[:, None])
     assert earlier.any()
     assert (lessons.scores[earlier] == -np.inf).all()
+
+
+def test_evaluate_tells_a_policy_for_a_range_its_weight_and_nobody_else(bench, folder):
+    policy, test = GPTRec.from_pretrained(folder)[0], bench.split.test
+    for weight in (0.0, 4.0):
+        found = measure_run(bench, folder, weights={"diversity": weight, "novelty": 1.0})
+        slates = NextK(policy.at({"diversity": weight})).recommend(test.histories, 4)
+        context = Context(test.histories, test.targets, bench.split.catalogue, 4)
+        assert found.means["diversity@4"] == pytest.approx(Diversity()(slates, context).sum(axis=1).mean())
+        assert found.name == f"aligned diversity={weight:g}"
+    assert measure_run(bench, folder / "student", weights={"diversity": 4.0}).name == "student"
+    with pytest.raises(ValueError, match="weight 5 of diversity is outside what was trained, 0 to 4"):
+        measure_run(bench, folder, weights={"diversity": 5.0})
 
 
 def test_titles_for_a_weight(bench, folder):

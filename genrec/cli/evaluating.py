@@ -26,6 +26,12 @@ def evaluate(
         Path | None,
         typer.Option(help="Also draw what teachers promise against what they keep, as this PNG."),
     ] = None,
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=WEIGHT, repeatable, for policies that were aligned for a range; the middle of it by default."
+        ),
+    ] = None,
     device: Device = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -39,15 +45,20 @@ def evaluate(
     Examples:
       genrec evaluate runs/sasrec runs/gsasrec
       genrec evaluate runs/teacher --calibration reliability.png --json
+      genrec evaluate runs/single runs/range --weight diversity=0.1
     """  # noqa: D301
     from genrec import evaluation
+    from genrec.rewards import read_weights
 
+    weights = read_weights(weight or [])
     bench = open_bench(None, [], dataset, None, device, quiet, origin=folders[0])
     kinds = evaluation.kinds_of(bench, folders)
     teachers = [folder for folder, kind in zip(folders, kinds, strict=True) if kind == "teacher"]
     if calibration and not teachers:
         raise ValueError("--calibration draws the probabilities of teachers, and none of these runs is one")
-    measured = [evaluation.measure_run(bench, folder, users) for folder in folders]
+    measured = [evaluation.measure_run(bench, folder, users, weights) for folder in folders]
+    if unheard := weights.keys() - {name for each in measured for name in each.told}:
+        raise ValueError(f"--weight {', '.join(sorted(unheard))}: none of these runs was aligned for a range of it")
     content: dict[str, Any] = {
         "dataset": bench.settings.dataset,
         "fingerprint": bench.split.fingerprint,

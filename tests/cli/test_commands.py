@@ -282,6 +282,8 @@ def test_evaluate_prints_a_table_and_refuses_what_is_no_run(runs):
     refused = run("evaluate", "teacher", "nothing", "-q")
     assert refused.exit_code != 0
     assert "nothing/run.json does not exist" in refused.stderr
+    unheard = mistake("evaluate", "aligned", "--weight", "novelty=1", "-q")
+    assert "--weight novelty: none of these runs was aligned for a range of it" in unheard
     assert "draws the probabilities of teachers" in mistake("evaluate", "student", "--calibration", "none.png", "-q")
     assert not Path("none.png").exists()
 
