@@ -11,53 +11,13 @@ teacher can be expected to earn much more; what a policy gains beyond it must co
 import argparse
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from genrec import runs
 from genrec.bench import folder_of, prepare, require_run
 from genrec.config import Settings
 from genrec.experiment import calibrated
 from genrec.metrics import Floats, Slates
-from genrec.rerankers import Pool, draw_pool, followed, greedy, in_pool_order
+from genrec.rerankers import Pool, draw_pool, followed, greedy, improved, in_pool_order
 from genrec.rewards import Relevance, Reward, WeightedSum, weighted
-
-ROUNDS = 50
-LEAST = 1e-9
-
-
-def improved(pool: Pool, slates: NDArray[np.int64], reward: Reward) -> NDArray[np.int64]:
-    """The lists after local search: one exchange a round, the best of all, until none helps."""
-    slates = slates.copy()
-    busy = np.arange(len(slates))
-    for _ in range(ROUNDS):
-        part = pool.take(busy)
-        found, gain = best_exchange(part, slates[busy], reward)
-        slates[busy] = found
-        busy = busy[gain > LEAST]
-        if not len(busy):
-            break
-    return slates
-
-
-def best_exchange(pool: Pool, slates: NDArray[np.int64], reward: Reward) -> tuple[NDArray[np.int64], Floats]:
-    """For each list (B, k) the best list one exchange away, or itself, and what it earns more (B,)."""
-    lists, k = slates.shape
-    start = earned(pool, slates, reward)
-    best, most = slates.copy(), start.copy()
-    for place in range(k):
-        others = np.concatenate([pool.items, slates], axis=1)
-        tried = np.repeat(slates[:, None], others.shape[1], axis=1)
-        same = tried == others[:, :, None]  # an item of the list changes places
-        tried = np.where(same, slates[:, place][:, None, None], tried)
-        tried[:, :, place] = others
-        rows = np.repeat(np.arange(lists), others.shape[1])
-        worth = earned(pool.take(rows), tried.reshape(-1, k), reward).reshape(lists, -1)
-        column = worth.argmax(axis=1)
-        better = worth[np.arange(lists), column] > most
-        best[better] = tried[np.arange(lists), column][better]
-        most = np.maximum(most, worth.max(axis=1))
-    return best, most - start
 
 
 def earned(pool: Pool, slates: Slates, reward: Reward) -> Floats:

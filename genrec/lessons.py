@@ -13,8 +13,8 @@ from genrec.data import Cases, Sequences
 from genrec.data.splits import random_cases, whole_cases
 from genrec.metrics import Floats
 from genrec.recommender import Scorer
-from genrec.rerankers import Pool, draw_pool, followed, greedy_choices, in_pool_order
-from genrec.rewards import ACCURACY, Ranges, Relevance, WeightedSum, checked, located, weight_grid
+from genrec.rerankers import Pool, draw_pool, exchanged, followed, greedy, greedy_choices, improved, in_pool_order
+from genrec.rewards import ACCURACY, Ranges, Relevance, Reward, WeightedSum, checked, located, weight_grid
 
 WEIGHTS = 33  # points of the grid that ranges of weights are cut into
 CHOICES = 50  # candidates for each position of a greedy list that a lesson keeps
@@ -75,8 +75,9 @@ def greedy_lessons(
 
     A lesson is not the list alone: for each position it keeps the best candidates and how much less each would have
     added, so that a student learns which other items would have done nearly as well. ``ndcg``, which reads the target,
-    is replaced by its expectation under the probabilities, and a reward that is paid for whole lists by its guide. As
-    a guide wants at once what the reward only asks for at the end, such lists are then sorted (``in_pool_order``).
+    is replaced by its expectation under the probabilities. Of a reward that is paid for whole lists greedy follows the
+    guide; as a guide wants at once what the reward asks for at the end, such lists are sorted and improved by local
+    search, and what a lesson keeps are the best exchanges for each place.
     Where weights have ranges, lessons take the points of a grid of weights in turn, and say which.
 
     Args:
@@ -118,18 +119,33 @@ def _expected(reward: WeightedSum, weights: Mapping[str, float]) -> WeightedSum:
 
 
 def _choices(pool: Pool, k: int, reward: WeightedSum, width: int) -> tuple[NDArray[np.int64], Floats]:
-    """What ``greedy_choices`` gives, in the order of the pool where a reward has a guide."""
-    items, below = greedy_choices(pool, k, checked(followed(reward)), width)
+    """(B, k, c) what is best for each position of the best lists known, and how far behind the others are."""
     if followed(reward) == reward:
-        return items, below
-    slates = items[:, :, 0]
-    ordered = in_pool_order(pool, slates, checked(reward))
-    place = (ordered[:, :, None] == slates[:, None]).argmax(axis=2)[:, :, None]
-    items, below = np.take_along_axis(items, place, axis=1), np.take_along_axis(below, place, axis=1)
-    for position in range(1, k):  # what now comes earlier in the list is no choice any more
-        taken = (items[:, position, :, None] == ordered[:, None, :position]).any(axis=2)
-        below[:, position] = np.where(taken, -np.inf, below[:, position])
-    return items, below
+        return greedy_choices(pool, k, checked(reward), width)
+    safe = checked(reward)
+    slates = improved(pool, in_pool_order(pool, greedy(pool, k, checked(followed(reward))), safe), safe)
+    items, below = zip(*(_instead(pool, slates, place, safe, width) for place in range(k)), strict=True)
+    return np.stack(items, axis=1), np.stack(below, axis=1)
+
+
+def _instead(
+    pool: Pool, slates: NDArray[np.int64], place: int, reward: Reward, width: int
+) -> tuple[NDArray[np.int64], Floats]:
+    """(B, c) the item in that place of the lists and the best to put there instead; what each would cost, (B, c).
+
+    The cost is in standard deviations over all that may be put there: 0 for the first, or less.
+    """
+    worth = exchanged(pool, slates, place, reward)
+    free = (worth > -np.inf) & ~(pool.items[:, :, None] == slates[:, None, :place]).any(axis=2)
+    own = (pool.items == slates[:, place, None]).argmax(axis=1)[:, None]
+    base = np.take_along_axis(worth, own, axis=1)
+    spread = np.sqrt(np.var(np.where(free, worth, 0), axis=1, where=free))[:, None]
+    cost = np.where(free, np.minimum(worth - base, 0) / np.where(spread > 0, spread, 1), -np.inf)
+    np.put_along_axis(cost, own, np.inf, axis=1)  # comes first
+    best = np.argsort(-cost, axis=1, kind="stable")[:, :width]
+    found = np.take_along_axis(cost, best, axis=1)
+    found[:, 0] = 0
+    return np.take_along_axis(pool.items.astype(np.int64), best, axis=1), found
 
 
 def pool_size(bench: Bench) -> int:

@@ -3,17 +3,10 @@
 import json
 import runpy
 import sys
-from itertools import permutations
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-
-from genrec.data import Sequences, make_catalogue
-from genrec.metrics import Context
-from genrec.rerankers import Pool, greedy
-from genrec.rewards import weighted
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "alignment.py"
 
@@ -98,30 +91,3 @@ def test_other_losses_are_not_timed(script):
     script["make_ways"] = longer
     with pytest.raises(AssertionError, match="do not compute the same"):
         script["main"]()
-
-
-def test_local_search_ends_where_no_exchange_helps():
-    """Against every list one exchange away, on a goal of pairs whose greedy list can be bettered."""
-    found = runpy.run_path(str(SCRIPT.with_name("headroom.py")))
-    generator = np.random.default_rng(0)
-    names = [str(i) for i in range(1, 13)]
-    catalogue = make_catalogue(names, features={name: list(generator.choice(list("abcdef"), 2)) for name in names})
-    chances = np.concatenate([np.zeros((6, 1)), generator.dirichlet(np.ones(12), 6)], axis=1)
-    context = Context(Sequences.from_lists([[]] * 6), np.zeros(6, int), catalogue, 4, chances)
-    items = np.argsort(-chances, axis=1)[:, :12]
-    pool = Pool(items, np.take_along_axis(chances, items, axis=1), context)
-    reward = weighted(["relevance", "diversity"])
-    first = greedy(pool, 4, reward)
-    better = found["improved"](pool, first, reward)
-    earned = found["earned"](pool, better, reward)
-    assert (earned >= found["earned"](pool, first, reward)).all()
-    assert earned.sum() > found["earned"](pool, first, reward).sum() + 1e-3
-    for row, slate in enumerate(better.tolist()):
-        assert len(set(slate)) == 4
-        others = [[*slate[:i], item, *slate[i + 1 :]] for i in range(4) for item in set(items[row]) - set(slate)]
-        for i, j in permutations(range(4), 2):
-            swapped = list(slate)
-            swapped[i], swapped[j] = swapped[j], swapped[i]
-            others.append(swapped)
-        worth = found["earned"](pool.take(np.full(len(others), row)), np.array(others), reward)
-        assert worth.max() <= earned[row] + 1e-9

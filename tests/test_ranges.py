@@ -142,25 +142,30 @@ def test_lessons_for_a_grid_of_weights(bench, folder):
     assert plain.weights is None
 
 
-def test_lessons_of_what_is_paid_at_the_end_are_sorted_and_ask_for_nothing_twice(bench, folder):
+def test_lessons_of_what_is_paid_at_the_end_are_the_best_lists_known_and_ask_for_nothing_twice(bench, folder):
     """A list is worth its diversity, paid at the end; the guide pays as it grows; neither cares for the order."""
     teacher, histories = experiment.calibrated(folder / "teacher", bench), bench.split.train.take(np.arange(40))
     pairs = telescoped(lambda slates, context: Diversity()(slates, context).sum(axis=1), "pairs")
     late = GuidedTerminal(pairs.value, "late", guide=pairs)
     reward = WeightedSum(((Relevance(), 1.0), (late, 0.5)))
     lessons = greedy_lessons(bench, teacher, histories, np.arange(40), reward, {})
-    unsorted = greedy_lessons(bench, teacher, histories, np.arange(40), followed(reward), {})
-    lists, chances = lessons.lists(4), teacher.probabilities(histories)
-    promised = np.take_along_axis(chances, lists, axis=1)
-    assert (np.diff(promised, axis=1) <= 0).all()
-    assert (lists != unsorted.lists(4)).any()
-    assert np.sort(lists, axis=1).tolist() == np.sort(unsorted.lists(4), axis=1).tolist()
+    plain = greedy_lessons(bench, teacher, histories, np.arange(40), followed(reward), {})
+    chances = teacher.probabilities(histories)
+    context = Context(histories, np.zeros(40, int), bench.split.catalogue, 4, chances)
+    earned, before = (reward(each.lists(4), context).sum(axis=1) for each in (lessons, plain))
+    assert (earned >= before).all()
+    assert earned.sum() > before.sum() + 1e-3
+    lists = lessons.lists(4)
+    assert (np.diff(np.take_along_axis(chances, lists, axis=1), axis=1) <= 0).all()
     assert (lessons.scores[:, :, 0] == 0).all()
-    placed = (lessons.items[:, :, :, None] == lists[:, None, None]).argmax(axis=3)
-    in_list = (lessons.items[:, :, :, None] == lists[:, None, None]).any(axis=3)
-    earlier = in_list & (placed < np.arange(4)[:, None])
-    assert earlier.any()
-    assert (lessons.scores[earlier] == -np.inf).all()
+    assert (lessons.scores <= 0).all()
+    for row, place, choice in np.argwhere(lessons.scores[:, :, 1:4] > -np.inf):
+        item, other = lessons.items[row, place, choice + 1], lists[row].tolist()
+        assert item not in other[:place]
+        if item not in other:
+            other[place] = item
+            cost = reward(np.array([other]), context.take(np.array([row]))).sum() - earned[row]
+            assert (cost < -1e-9) == (lessons.scores[row, place, choice + 1] < -1e-6)
 
 
 def test_evaluate_tells_a_policy_for_a_range_its_weight_and_nobody_else(bench, folder):

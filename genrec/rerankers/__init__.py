@@ -9,7 +9,16 @@ from genrec.rerankers.determinants import dpp
 from genrec.rerankers.marginal_relevance import mmr
 from genrec.rerankers.penalty import popularity_penalised
 from genrec.rerankers.pool import Pool, Reranked, draw_pool
-from genrec.rerankers.selection import Guided, followed, greedy, greedy_ahead, greedy_choices, in_pool_order
+from genrec.rerankers.selection import (
+    Guided,
+    exchanged,
+    followed,
+    greedy,
+    greedy_ahead,
+    greedy_choices,
+    improved,
+    in_pool_order,
+)
 from genrec.rerankers.serendipity import sog
 
 __all__ = [
@@ -18,10 +27,12 @@ __all__ = [
     "Reranked",
     "dpp",
     "draw_pool",
+    "exchanged",
     "followed",
     "greedy",
     "greedy_ahead",
     "greedy_choices",
+    "improved",
     "in_pool_order",
     "mmr",
     "popularity_penalised",

@@ -149,6 +149,62 @@ def in_pool_order(pool: Pool, slates: NDArray[np.int64], reward: Reward) -> NDAr
     return np.where(no_less[:, None], ordered, slates)
 
 
+def exchanged(pool: Pool, slates: NDArray[np.int64], place: int, reward: Reward) -> Floats:
+    """What lists would earn with each candidate in one place; one that is in the list already changes places.
+
+    Args:
+        pool: B pools of C candidates.
+        slates: (B, k) whole lists.
+        place: column of the lists.
+        reward: what lists should earn.
+
+    Returns:
+        (B, C); -inf for candidates that may not be chosen.
+    """
+    lists, k = slates.shape
+    width = pool.items.shape[1]
+    tried = np.repeat(slates[:, None], width, axis=1)
+    tried = np.where(tried == pool.items[:, :, None], slates[:, place][:, None, None], tried)
+    tried[:, :, place] = pool.items
+    worth: Floats = reward(tried.reshape(-1, k), pool.context.take(np.repeat(np.arange(lists), width))).sum(axis=1)
+    return np.where(pool.allowed, worth.reshape(lists, width), -np.inf)
+
+
+def improved(pool: Pool, slates: NDArray[np.int64], reward: Reward, rounds: int = 50) -> NDArray[np.int64]:
+    """The lists after local search: the best exchange of all, again and again, until none helps.
+
+    An exchange is one of ``exchanged``. It takes k evaluations of C lists for each list and round.
+
+    Args:
+        pool: B pools.
+        slates: (B, k) whole lists to begin with.
+        reward: what lists should earn.
+        rounds: most exchanges of a list.
+
+    Returns:
+        (B, k) lists that earn no less.
+    """
+    slates = slates.copy()
+    earned = reward(slates, pool.context).sum(axis=1)
+    busy = np.arange(len(slates))
+    for _ in range(rounds):
+        if not len(busy):
+            break
+        part, lists = pool.take(busy), slates[busy]
+        places = [exchanged(part, lists, place, reward) for place in range(slates.shape[1])]
+        column, best = (np.stack([f(worth, axis=1) for worth in places], axis=1) for f in (np.argmax, np.max))
+        place = best.argmax(axis=1)
+        rows = np.arange(len(busy))
+        better = best[rows, place] > earned[busy] + ROUNDING
+        busy, rows, place = busy[better], rows[better], place[better]
+        item = part.items[rows, column[rows, place]]
+        removed = slates[busy, place]
+        slates[busy] = np.where(slates[busy] == item[:, None], removed[:, None], slates[busy])
+        slates[busy, place] = item
+        earned[busy] = best[rows, place]
+    return slates
+
+
 def greedy_ahead(pool: Pool, k: int, reward: Reward) -> NDArray[np.int64]:
     """Repeatedly the candidate that begins the best whole list, the rest being the best free candidates in pool order.
 
