@@ -159,8 +159,7 @@ def in_parts(pool: Pool, k: int, choose: Callable[[Pool], NDArray[np.int64]], it
         items_each: items whose vectors it looks at for each candidate.
     """
     require_candidates(pool, k)
-    values = pool.items.shape[1] * items_each * max(1, pool.context.catalogue.vectors.shape[1])
-    size = max(1, min(LISTS_AT_ONCE, VALUES_AT_ONCE // values))
+    size = lists_at_once(pool, items_each)
     if len(pool.items) <= size:
         return choose(Pool(pool.items, pool.relevance, replace(pool.context, k=k)))
     slates = np.empty((len(pool.items), k), np.int64)
@@ -168,6 +167,12 @@ def in_parts(pool: Pool, k: int, choose: Callable[[Pool], NDArray[np.int64]], it
         lists = np.arange(start, min(start + size, len(slates)))
         slates[lists] = choose(_part(pool, lists, k))
     return slates
+
+
+def lists_at_once(pool: Pool, items_each: int) -> int:
+    """How many pools may be worked on at a time, where ``items_each`` vectors are looked at for each candidate."""
+    values = int(pool.items.shape[1]) * items_each * max(1, pool.context.catalogue.vectors.shape[1])
+    return max(1, min(LISTS_AT_ONCE, VALUES_AT_ONCE // values))
 
 
 def _part(pool: Pool, lists: NDArray[np.int64], k: int) -> Pool:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genrec.metrics import Floats
-from genrec.rerankers.pool import Pool, in_parts, items_at
+from genrec.rerankers.pool import Pool, in_parts, items_at, lists_at_once
 from genrec.rewards.reward import Reward, WeightedSum, require_times
 
 ROUNDING = 1e-9  # gains that differ by no more than this share of them are equal
@@ -163,11 +163,16 @@ def exchanged(pool: Pool, slates: NDArray[np.int64], place: int, reward: Reward)
     """
     lists, k = slates.shape
     width = pool.items.shape[1]
-    tried = np.repeat(slates[:, None], width, axis=1)
-    tried = np.where(tried == pool.items[:, :, None], slates[:, place][:, None, None], tried)
-    tried[:, :, place] = pool.items
-    worth: Floats = reward(tried.reshape(-1, k), pool.context.take(np.repeat(np.arange(lists), width))).sum(axis=1)
-    return np.where(pool.allowed, worth.reshape(lists, width), -np.inf)
+    worth = np.empty((lists, width))
+    size = lists_at_once(pool, items_each=k)
+    for start in range(0, lists, size):
+        part = slice(start, min(start + size, lists))
+        tried = np.repeat(slates[part, None], width, axis=1)
+        tried = np.where(tried == pool.items[part, :, None], slates[part, place, None, None], tried)
+        tried[:, :, place] = pool.items[part]
+        context = pool.context.take(np.repeat(np.arange(part.start, part.stop), width))
+        worth[part] = reward(tried.reshape(-1, k), context).sum(axis=1).reshape(-1, width)
+    return np.where(pool.allowed, worth, -np.inf)
 
 
 def improved(pool: Pool, slates: NDArray[np.int64], reward: Reward, rounds: int = 50) -> NDArray[np.int64]:

@@ -130,7 +130,11 @@ def test_lists_are_distinct_candidates_and_differ_from_top_k(function: Function)
     assert (np.sort(function(pool, C)) == np.sort(pool.items)).all()
 
 
-@pytest.mark.parametrize("function", MIXED.values(), ids=MIXED)
+def searched(pool: Pool, k: int) -> NDArray[np.int64]:
+    return improved(pool, pool.items[:, :k], weighted(["relevance", "diversity"]))
+
+
+@pytest.mark.parametrize("function", [*MIXED.values(), searched], ids=[*MIXED, "improved"])
 def test_parts_make_the_whole(function: Function, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = function(make_pool(), K)
     monkeypatch.setattr(pools, "LISTS_AT_ONCE", 5)
