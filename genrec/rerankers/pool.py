@@ -171,7 +171,7 @@ def in_parts(pool: Pool, k: int, choose: Callable[[Pool], NDArray[np.int64]], it
 
 def lists_at_once(pool: Pool, items_each: int) -> int:
     """How many pools may be worked on at a time, where ``items_each`` vectors are looked at for each candidate."""
-    values = int(pool.items.shape[1]) * items_each * max(1, pool.context.catalogue.vectors.shape[1])
+    values: int = pool.items.shape[1] * items_each * max(1, pool.context.catalogue.vectors.shape[1])
     return max(1, min(LISTS_AT_ONCE, VALUES_AT_ONCE // values))
 
 
