@@ -15,15 +15,8 @@ from genrec import runs
 from genrec.bench import folder_of, prepare, require_run
 from genrec.config import Settings
 from genrec.experiment import calibrated
-from genrec.metrics import Floats, Slates
 from genrec.rerankers import Pool, draw_pool, followed, greedy, improved, in_pool_order
-from genrec.rewards import Relevance, Reward, WeightedSum, weighted
-
-
-def earned(pool: Pool, slates: Slates, reward: Reward) -> Floats:
-    """(B,) what whole lists promise."""
-    worth: Floats = reward(slates, pool.context).sum(axis=1)
-    return worth
+from genrec.rewards import ACCURACY, Relevance, Reward, WeightedSum, weighted
 
 
 def main() -> None:
@@ -31,32 +24,45 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of an aligned run, which names goals and teacher")
     parser.add_argument("--dataset", help="where the data lies, if not where the run found it")
-    parser.add_argument("--weights", default="0.02,0.1,0.3,1", help="of the goals, in units of the run's weights")
+    parser.add_argument("--weights", default="0.02,0.1,0.3,1", help="of the first goal; others keep their ratio to it")
     parser.add_argument("--candidates", type=int, default=200, help="the teacher's best items that lists may hold")
     parser.add_argument("--users", type=int, default=512, help="validation users")
+    parser.add_argument("--json", type=Path, help="also write the rows to this file")
     arguments = parser.parse_args()
-    found = require_settings(arguments.run, arguments.dataset)
-    bench = prepare(found, quiet=True)
-    content = require_run(arguments.run, ("aligned",), bench)
+    bench = prepare(settings_of(arguments.run, arguments.dataset), quiet=True)
+    k, terms = bench.settings.k, weighted(require_run(arguments.run, ("aligned",), bench)["rewards"]).terms
+    goals = [(term, weight) for term, weight in terms if term.name not in (*ACCURACY, Relevance().name)]
     teacher = calibrated(folder_of(arguments.run, "teacher"), bench)
     histories = bench.split.valid.sample(arguments.users, bench.settings.seed).histories
-    k = bench.settings.k
     pool = draw_pool(teacher, histories, bench.split.catalogue, k, arguments.candidates, teacher.probabilities)
-    goals = [(term, weight) for term, weight in weighted(content["rewards"]).terms if "targets" not in term.needs]
-    goals = [(term, weight) for term, weight in goals if not isinstance(term, Relevance)]
     print(f"{len(histories)} validation users, {arguments.candidates} candidates; what lists of {k} promise")
     print(f"{'weight':>8} {'Top-K':>8} {'greedy':>8} {'sorted':>8} {'search':>8}  more than greedy")
-    for share in map(float, arguments.weights.split(",")):
-        reward = WeightedSum(((Relevance(), 1.0), *((term, share * weight) for term, weight in goals)))
-        first = greedy(pool, k, followed(reward))
-        ordered = in_pool_order(pool, first, reward)
-        columns = [pool.items[:, :k], first, ordered, improved(pool, ordered, reward)]
-        worth = [float(earned(pool, slates, reward).mean()) for slates in columns]
-        row = " ".join(f"{value:8.4f}" for value in worth)
-        print(f"{share:8g} {row}  {worth[3] - worth[1]:+.4f}", flush=True)
+    rows = []
+    for first in map(float, arguments.weights.split(",")):
+        scaled = [(term, first * weight / goals[0][1]) for term, weight in goals]
+        row = {"weight": first, **promises(pool, k, WeightedSum(((Relevance(), 1.0), *scaled)))}
+        values = " ".join(f"{row[name]:8.4f}" for name in ("Top-K", "greedy", "sorted", "search"))
+        print(f"{first:8g} {values}  {row['search'] - row['greedy']:+.4f}", flush=True)
+        rows.append(row)
+    if arguments.json:
+        facts = {"fingerprint": bench.split.fingerprint, "users": len(histories), "candidates": arguments.candidates}
+        runs.write_json(arguments.json, {**facts, "versions": runs.versions(), "rows": rows})
 
 
-def require_settings(run: Path, dataset: str | None) -> Settings:
+def promises(pool: Pool, k: int, reward: Reward) -> dict[str, float]:
+    """What the lists of each way to write them promise, mean over the pools."""
+    chosen = greedy(pool, k, followed(reward))
+    ordered = in_pool_order(pool, chosen, reward)
+    lists = {
+        "Top-K": pool.items[:, :k],
+        "greedy": chosen,
+        "sorted": ordered,
+        "search": improved(pool, ordered, reward),
+    }
+    return {name: float(reward(slates, pool.context).sum(axis=1).mean()) for name, slates in lists.items()}
+
+
+def settings_of(run: Path, dataset: str | None) -> Settings:
     """The settings of a run, on the dataset named."""
     settings = Settings.model_validate(runs.read_json(run / "run.json")["settings"])
     return settings if dataset is None else settings.model_copy(update={"dataset": dataset})

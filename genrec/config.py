@@ -175,7 +175,7 @@ class AlignSettings(_Model):
     """Of a reward that is named without one."""
     warm_start: Annotated[int, Field(ge=0)] = 20_000
     """Lists of the greedy re-ranker on the same rewards, for whole training sequences over and over, that the student
-    learns before it explores; 0 for none."""
+    learns before it explores; where lists are paid as a whole, what local search makes of them; 0 for none."""
     candidates: Count = 200
     """Items such a list may be chosen from: the teacher's best."""
     updates: Count = 400

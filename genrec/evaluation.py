@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from genrec import runs
+from genrec.agents.gptrec import GPTRec
 from genrec.bench import ALL_DEPEND_ON, SECTIONS, Bench, require_run
 from genrec.calibration import Calibrated, Reliability, precision_against_probability, sigmoids
 from genrec.config import Settings, TeacherSettings
@@ -22,7 +24,7 @@ from genrec.models.losses import INDEPENDENT
 from genrec.models.scorer import NeuralScorer
 from genrec.recipes import axes_of, load_scorer
 from genrec.recommender import batches, rows_at_once
-from genrec.rewards import Diversity, Novelty, ranges_of
+from genrec.rewards import Diversity, Novelty, require_inside
 from genrec.significance import holm, paired_t
 
 KINDS = ("teacher", "student", "start", "aligned")
@@ -75,8 +77,22 @@ def kinds_of(bench: Bench, runs: Sequence[Path]) -> list[str]:
     return [str(require_run(run, KINDS, bench)["kind"]) for run in runs]
 
 
+def told_to(run: Path, weights: Mapping[str, float]) -> dict[str, float]:
+    """Those of the weights that the policy of a run was trained for a range of; none of any other run.
+
+    Raises:
+        ValueError: for a weight outside its range.
+    """
+    if runs.read_json(run / "run.json")["kind"] == "teacher":
+        return {}
+    policy = GPTRec.from_pretrained(run)[0]
+    told = {name: weights[name] for name in policy.ranges if name in weights}
+    require_inside(told, policy.ranges)
+    return told
+
+
 def measure_run(
-    bench: Bench, run: Path, users: int | None = None, weights: Mapping[str, float] = MappingProxyType({})
+    bench: Bench, run: Path, users: int | None = None, told: Mapping[str, float] = MappingProxyType({})
 ) -> Measured:
     """The lists of a finished run for the test cases, and what they are worth.
 
@@ -84,18 +100,14 @@ def measure_run(
         bench: settings and data.
         run: a teacher, a student or an aligned policy.
         users: only this many test cases, drawn with the seed; None for all.
-        weights: of rewards, told to a policy that was trained for ranges of them; other runs have no use for them.
-
-    Raises:
-        ValueError: for a weight outside what the policy was trained for.
+        told: weights of rewards, as ``told_to`` gives them.
     """
     description = require_run(run, KINDS, bench)
-    told = {name: weights[name] for name in ranges_of(description.get("rewards", [])) if name in weights}
     cases = bench.split.test.sample(users, bench.settings.seed)
     goals = {reward.name: reward for reward in (Diversity(), Novelty())}
     recommender = open_recommender(run, bench.device, weights=told)
     found = evaluate(recommender, cases, bench.split.catalogue, bench.settings.k, goals)
-    return Measured(run, description, found.means, found.per_user, _minutes(run), told)
+    return Measured(run, description, found.means, found.per_user, _minutes(run), dict(told))
 
 
 def over_seeds(measured: Sequence[Measured]) -> list[dict[str, Any]]:

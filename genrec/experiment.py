@@ -22,7 +22,7 @@ from genrec.config import AlignSettings
 from genrec.data import Cases, Sequences
 from genrec.data.splits import random_cases, whole_cases
 from genrec.envs import ListGenerationVectorEnv, ListTask
-from genrec.lessons import greedy_lessons, pool_size, practice, teacher_lessons, with_room
+from genrec.lessons import greedy_lessons, is_paid_for_lists, pool_size, practice, teacher_lessons, with_room
 from genrec.metrics import Context, Floats, evaluate, measure
 from genrec.models.collapse import is_above, popularity_ndcg
 from genrec.models.scorer import NeuralScorer
@@ -191,7 +191,7 @@ def warm_start(
     origin: dict[str, Any],
     ranges: Ranges = MappingProxyType({}),
 ) -> Path:
-    """Teach a student the greedy re-ranker's lists for the same rewards, in ``out``, so that PPO has the rest to find.
+    """Teach a student the best lists known for the same rewards, in ``out``, so that PPO has the rest to find.
 
     The lists are written for whole training sequences, over and over, from the teacher's best items and with its
     calibrated probabilities; see ``practice`` and ``greedy_lessons``. Where weights have ranges the policy is told
@@ -200,14 +200,15 @@ def warm_start(
     Returns:
         The folder.
     """
-    origin = {**origin, "lessons": "whole sequences"}
+    searched = ", searched" if is_paid_for_lists(reward) else ""
+    origin = {**origin, "lessons": f"whole sequences{searched}"}
     if is_finished(out, "start", bench, **origin):
         return out
     start(out, "start", bench, **origin)
     settings, parts, k = bench.settings, bench.split, bench.settings.k
     scorer, policy = calibrated(teacher, bench), _told_policy(student, ranges, bench)
     histories, rows, passes = practice(bench, settings.align.warm_start, ranges)
-    bench.say(f"start: {student} learns {len(rows)} lists of the greedy re-ranker, {passes} time(s) each, in {out}")
+    bench.say(f"start: {student} learns {len(rows)} of the best lists known, {passes} time(s) each, in {out}")
     lessons = greedy_lessons(bench, scorer, histories, rows, reward, ranges)
     check = greedy_lessons(bench, scorer, parts.valid.histories, np.arange(len(parts.valid)), reward, ranges)
     teaching = settings.student.model_copy(update={"hard": 0.0, "temperature": 1.0, "epochs": passes})

@@ -1,4 +1,4 @@
-"""What a student is taught: lists of its teacher, and of the greedy re-ranker for its rewards."""
+"""What a student is taught: lists of its teacher, and the best lists known for its rewards."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +13,20 @@ from genrec.data import Cases, Sequences
 from genrec.data.splits import random_cases, whole_cases
 from genrec.metrics import Floats
 from genrec.recommender import Scorer
-from genrec.rerankers import Pool, draw_pool, exchanged, followed, greedy, greedy_choices, improved, in_pool_order
-from genrec.rewards import ACCURACY, Ranges, Relevance, Reward, WeightedSum, checked, located, weight_grid
+from genrec.rerankers import (
+    Guided,
+    Pool,
+    draw_pool,
+    exchanged,
+    followed,
+    greedy,
+    greedy_choices,
+    improved,
+    in_pool_order,
+)
+from genrec.rerankers.pool import items_at
+from genrec.rerankers.selection import below_first
+from genrec.rewards import ACCURACY, Ranges, Relevance, Reward, Terminal, WeightedSum, checked, located, weight_grid
 
 WEIGHTS = 33  # points of the grid that ranges of weights are cut into
 CHOICES = 50  # candidates for each position of a greedy list that a lesson keeps
@@ -71,14 +83,13 @@ def greedy_lessons(
     reward: WeightedSum,
     ranges: Ranges,
 ) -> Lessons:
-    """The greedy re-ranker's lists, from the teacher's best items and with its calibrated probabilities.
+    """The best lists known, those of the greedy re-ranker, from the teacher's best items and calibrated probabilities.
 
     A lesson is not the list alone: for each position it keeps the best candidates and how much less each would have
     added, so that a student learns which other items would have done nearly as well. ``ndcg``, which reads the target,
-    is replaced by its expectation under the probabilities. Of a reward that is paid for whole lists greedy follows the
-    guide; as a guide wants at once what the reward asks for at the end, such lists are sorted and improved by local
-    search, and what a lesson keeps are the best exchanges for each place.
-    Where weights have ranges, lessons take the points of a grid of weights in turn, and say which.
+    is replaced by its expectation under the probabilities. Where a reward is paid for whole lists or has a guide, which
+    greedy then follows, its lists are sorted and improved by local search, and what a lesson keeps for each place are
+    the best exchanges. Where weights have ranges, lessons take the points of a grid of weights in turn, and say which.
 
     Args:
         bench: settings and data.
@@ -118,9 +129,14 @@ def _expected(reward: WeightedSum, weights: Mapping[str, float]) -> WeightedSum:
     return WeightedSum(tuple(terms))
 
 
+def is_paid_for_lists(reward: WeightedSum) -> bool:
+    """Whether a term is paid for whole lists, or has a guide, so that greedy lists of it can be bettered."""
+    return any(isinstance(term, Terminal | Guided) for term, _ in reward.terms)
+
+
 def _choices(pool: Pool, k: int, reward: WeightedSum, width: int) -> tuple[NDArray[np.int64], Floats]:
     """(B, k, c) what is best for each position of the best lists known, and how far behind the others are."""
-    if followed(reward) == reward:
+    if not is_paid_for_lists(reward):
         return greedy_choices(pool, k, checked(reward), width)
     safe = checked(reward)
     slates = improved(pool, in_pool_order(pool, greedy(pool, k, checked(followed(reward))), safe), safe)
@@ -131,21 +147,14 @@ def _choices(pool: Pool, k: int, reward: WeightedSum, width: int) -> tuple[NDArr
 def _instead(
     pool: Pool, slates: NDArray[np.int64], place: int, reward: Reward, width: int
 ) -> tuple[NDArray[np.int64], Floats]:
-    """(B, c) the item in that place of the lists and the best to put there instead; what each would cost, (B, c).
-
-    The cost is in standard deviations over all that may be put there: 0 for the first, or less.
-    """
+    """(B, c) the item in that place of the lists and the best to put there instead, and how far these are below it."""
     worth = exchanged(pool, slates, place, reward)
     free = (worth > -np.inf) & ~(pool.items[:, :, None] == slates[:, None, :place]).any(axis=2)
     own = (pool.items == slates[:, place, None]).argmax(axis=1)[:, None]
-    base = np.take_along_axis(worth, own, axis=1)
-    spread = np.sqrt(np.var(np.where(free, worth, 0), axis=1, where=free))[:, None]
-    cost = np.where(free, np.minimum(worth - base, 0) / np.where(spread > 0, spread, 1), -np.inf)
-    np.put_along_axis(cost, own, np.inf, axis=1)  # comes first
-    best = np.argsort(-cost, axis=1, kind="stable")[:, :width]
-    found = np.take_along_axis(cost, best, axis=1)
-    found[:, 0] = 0
-    return np.take_along_axis(pool.items.astype(np.int64), best, axis=1), found
+    ranked = np.where(free, worth, -np.inf)
+    np.put_along_axis(ranked, own, np.inf, axis=1)  # comes first
+    best = np.argsort(-ranked, axis=1, kind="stable")[:, :width]
+    return items_at(pool, best), below_first(np.where(free, worth, 0), free, best)
 
 
 def pool_size(bench: Bench) -> int:

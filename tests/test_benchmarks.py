@@ -1,4 +1,4 @@
-"""The benchmarks run, and refuse to compare ways that compute different things."""
+"""The benchmark of the alignment runs, and refuses to compare ways that compute different things."""
 
 import json
 import runpy

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from genrec.bench import Bench
 from genrec.config import Settings
 from genrec.data.splits import leave_one_out
 from genrec.data.synthetic import demo
-from genrec.evaluation import measure_run
+from genrec.evaluation import measure_run, told_to
 from genrec.lessons import greedy_lessons, practice
 from genrec.metrics import Context
 from genrec.rerankers import Reranked, followed, greedy
@@ -28,6 +29,7 @@ from genrec.rewards import (
     complete_specs,
     span_specs,
     telescoped,
+    terminal,
     weighted,
 )
 
@@ -155,6 +157,12 @@ def test_lessons_of_what_is_paid_at_the_end_are_the_best_lists_known_and_ask_for
     earned, before = (reward(each.lists(4), context).sum(axis=1) for each in (lessons, plain))
     assert (earned >= before).all()
     assert earned.sum() > before.sum() + 1e-3
+    unguided = WeightedSum(((Relevance(), 1.0), (terminal(pairs.value, "late"), 0.5)))
+    searched = greedy_lessons(bench, teacher, histories, np.arange(40), unguided, {}).lists(4)
+    writer = Reranked(teacher, partial(greedy, reward=unguided), bench.split.catalogue, 12, teacher.probabilities)
+    gained = (unguided(searched, context) - unguided(writer.recommend(histories, 4), context)).sum(axis=1)
+    assert (gained >= 0).all()
+    assert gained.mean() > 0.02  # greedy sees the goal at the last position only
     lists = lessons.lists(4)
     assert (np.diff(np.take_along_axis(chances, lists, axis=1), axis=1) <= 0).all()
     assert (lessons.scores[:, :, 0] == 0).all()
@@ -165,20 +173,22 @@ def test_lessons_of_what_is_paid_at_the_end_are_the_best_lists_known_and_ask_for
         if item not in other:
             other[place] = item
             cost = reward(np.array([other]), context.take(np.array([row]))).sum() - earned[row]
+            assert cost < 1e-9
             assert (cost < -1e-9) == (lessons.scores[row, place, choice + 1] < -1e-6)
 
 
 def test_evaluate_tells_a_policy_for_a_range_its_weight_and_nobody_else(bench, folder):
-    policy, test = GPTRec.from_pretrained(folder)[0], bench.split.test
-    for weight in (0.0, 4.0):
-        found = measure_run(bench, folder, weights={"diversity": weight, "novelty": 1.0})
+    test = bench.split.test
+    for run, weight in ((folder, 0.0), (folder, 4.0), (folder / "start", 4.0)):
+        policy, told = GPTRec.from_pretrained(run)[0], told_to(run, {"diversity": weight, "novelty": 1.0})
+        found = measure_run(bench, run, told=told)
         slates = NextK(policy.at({"diversity": weight})).recommend(test.histories, 4)
         context = Context(test.histories, test.targets, bench.split.catalogue, 4)
         assert found.means["diversity@4"] == pytest.approx(Diversity()(slates, context).sum(axis=1).mean())
-        assert found.name == f"aligned diversity={weight:g}"
-    assert measure_run(bench, folder / "student", weights={"diversity": 4.0}).name == "student"
+        assert found.name == f"{'aligned' if run == folder else 'start'} diversity={weight:g}"
+    assert told_to(folder / "student", {"diversity": 4.0}) == told_to(folder / "teacher", {"diversity": 4.0}) == {}
     with pytest.raises(ValueError, match="weight 5 of diversity is outside what was trained, 0 to 4"):
-        measure_run(bench, folder, weights={"diversity": 5.0})
+        told_to(folder, {"diversity": 5.0})
 
 
 def test_titles_for_a_weight(bench, folder):

@@ -56,9 +56,10 @@ def evaluate(
     teachers = [folder for folder, kind in zip(folders, kinds, strict=True) if kind == "teacher"]
     if calibration and not teachers:
         raise ValueError("--calibration draws the probabilities of teachers, and none of these runs is one")
-    measured = [evaluation.measure_run(bench, folder, users, weights) for folder in folders]
-    if unheard := weights.keys() - {name for each in measured for name in each.told}:
+    told = [evaluation.told_to(folder, weights) for folder in folders]
+    if unheard := weights.keys() - {name for each in told for name in each}:
         raise ValueError(f"--weight {', '.join(sorted(unheard))}: none of these runs was aligned for a range of it")
+    measured = [evaluation.measure_run(bench, folder, users, own) for folder, own in zip(folders, told, strict=True)]
     content: dict[str, Any] = {
         "dataset": bench.settings.dataset,
         "fingerprint": bench.split.fingerprint,

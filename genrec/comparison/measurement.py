@@ -29,7 +29,8 @@ def compare(bench: Bench, run: Path, users: int | None = None) -> dict[str, Any]
     All re-rankers choose from the same pool, the teacher's best unseen items. The greedy re-ranker maximises the run's
     own reward with the teacher's calibrated probabilities in the place of the unknown target, its weights scaled over a
     grid. Where a reward is paid at the end of a list, greedy follows the guide that the reward offers
-    (``genrec.rerankers.Guided``), and greedy that looks ahead takes part as well. No method sees a test target.
+    (``genrec.rerankers.Guided``), and greedy that looks ahead takes part as well. So do greedy's lists in the order of
+    the teacher's probabilities, wherever that earns no less. No method sees a test target.
 
     Args:
         bench: settings and data.

@@ -164,7 +164,7 @@ class Recipe:
         score, base = self.scorer.embedding.score, self.scorer.base
         if ids is None:
             scores = score(hidden)
-            return scores.add_(base) if base else scores, targets
+            return scores.float().add_(base) if base else scores, targets
         if targets.dim() == 2:
             raise ValueError("sets of targets need negatives.catalogue: there is no set among sampled negatives")
         if ids.dim() == 1:
@@ -173,7 +173,7 @@ class Recipe:
             scores = torch.cat([at_target.to(of_ids.dtype), of_ids], dim=1)
         else:
             scores = score(hidden, torch.cat([targets[:, None], ids], dim=1))
-        scores = scores + base if base else scores
+        scores = scores.float() + base if base else scores
         if self.log_expected is not None:
             shift = self.log_expected.to(ids.device)[ids].expand(len(targets), -1)
             scores = scores.float() - functional.pad(shift, (1, 0))

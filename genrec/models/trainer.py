@@ -66,8 +66,10 @@ def fit(
     popular, ndcg = popularity_ndcg(split, k), f"ndcg@{k}"
     floor = {f"popularity {ndcg}": float(popular.mean())}
     progress: dict[str, Any] = {"epoch": 0, "best": {}, "since_best": 0, "risen": False, "validations": 0}
+    progress["base"] = scorer.base
     if folder and (found := runs.load_checkpoint(folder, scorer, optimizer)):
-        progress, best = progress | found[0], found[1]
+        progress, best = progress | {"base": 0.0} | found[0], found[1]  # which an older training had
+        scorer.base = progress["base"]
         _restore_generators(progress, numbers, generator, device)
 
     with (

@@ -98,7 +98,7 @@ def is_single(row: Row) -> bool:
 
 
 def family_of(method: str) -> tuple[str, str]:
-    """The method and its variant: what it is told of relevance, "" for scaled scores.
+    """The method and its variant: what it is told of relevance, "" for scaled scores, or that its lists are sorted.
 
     >>> family_of("mmr-raw"), family_of("popularity-sort")
     (('mmr', 'raw'), ('popularity-sort', ''))

@@ -1,8 +1,8 @@
-"""Lists from a pool of candidates: MMR, SOG, DPP, popularity penalty, and greedy on any reward.
+"""Lists from a pool of candidates: MMR, SOG, DPP, popularity penalty, greedy on any reward, and local search.
 
-All are vectorised over the B pools and their C candidates and loop over the k positions only. The vectors of a pool
-take B·C·D float32, so only so many pools are worked on at a time that they fit into memory. No similarity matrix
-(B, C, C) is built.
+All are vectorised over the B pools and their C candidates and loop over the k positions, local search over rounds too.
+The vectors of a pool take B·C·D float32, so only so many pools are worked on at a time that they fit into memory. No
+similarity matrix (B, C, C) is built.
 """
 
 from genrec.rerankers.determinants import dpp

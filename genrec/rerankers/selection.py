@@ -1,6 +1,7 @@
 """Greedy selection on any reward, by what an item adds or by what the list it begins is worth."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -10,7 +11,7 @@ from genrec.metrics import Floats
 from genrec.rerankers.pool import Pool, in_parts, items_at, lists_at_once
 from genrec.rewards.reward import Reward, WeightedSum, require_times
 
-ROUNDING = 1e-9  # gains that differ by no more than this share of them are equal
+ROUNDING = 1e-9  # what lists earn is equal where it differs by no more than this share
 
 
 @runtime_checkable
@@ -93,17 +94,34 @@ def greedy_choices(pool: Pool, k: int, reward: Reward, width: int) -> tuple[NDAr
         first = masked.argmax(axis=1)[:, None]
         best = np.where(best == first, best[:, :1], best)
         best[:, :1] = first
-        high, low = masked.max(axis=1), np.where(free, gains, np.inf).min(axis=1)
-        varied = (high - low > ROUNDING * np.maximum(np.abs(high), np.abs(low)))[:, None]
-        spread = np.where(varied, np.sqrt(np.var(gains, axis=1, where=free))[:, None], 1)
-        distance = np.take_along_axis(masked, best, axis=1) - np.take_along_axis(masked, first, axis=1)
         items.append(items_at(pool, best))
-        below.append(np.where(varied, distance / spread, -np.inf))
-        below[-1][:, 0] = 0
+        below.append(below_first(gains, free, best))
         return gains
 
     one_by_one(pool, k, worth)
     return np.stack(items, axis=1), np.stack(below, axis=1)
+
+
+def below_first(worth: Floats, free: NDArray[np.bool_], chosen: NDArray[np.int64]) -> Floats:
+    """How far candidates are below the first of those chosen, in standard deviations of all that are free.
+
+    Args:
+        worth: (B, C) of the candidates.
+        free: (B, C) which of them count.
+        chosen: (B, c) columns.
+
+    Returns:
+        (B, c): 0 for the first, 0 or less for the others. Where all free candidates are worth the same, but for
+        rounding, there is no choice but the first: -inf for the others, and always for what is not free.
+    """
+    high, low = np.where(free, worth, -np.inf).max(axis=1), np.where(free, worth, np.inf).min(axis=1)
+    varied = (high - low > ROUNDING * np.maximum(np.abs(high), np.abs(low)))[:, None]
+    spread = np.where(varied, np.sqrt(np.var(np.where(free, worth, 0), axis=1, where=free))[:, None], 1)
+    there = np.take_along_axis(worth, chosen, axis=1)
+    below = np.minimum(there - there[:, :1], 0) / spread
+    below = np.where(varied & np.take_along_axis(free, chosen, axis=1), below, -np.inf)
+    below[:, 0] = 0
+    return below
 
 
 def one_by_one(
@@ -145,7 +163,9 @@ def in_pool_order(pool: Pool, slates: NDArray[np.int64], reward: Reward) -> NDAr
     """
     place = (slates[:, :, None] == pool.items[:, None]).argmax(axis=2)
     ordered = np.take_along_axis(slates, np.argsort(place, axis=1, kind="stable"), axis=1)
-    no_less = reward(ordered, pool.context).sum(axis=1) >= reward(slates, pool.context).sum(axis=1) - ROUNDING
+    context = replace(pool.context, k=slates.shape[1])
+    after, before = (reward(lists, context).sum(axis=1) for lists in (ordered, slates))
+    no_less = after >= before - ROUNDING * np.abs(before)
     return np.where(no_less[:, None], ordered, slates)
 
 
@@ -170,7 +190,7 @@ def exchanged(pool: Pool, slates: NDArray[np.int64], place: int, reward: Reward)
         tried = np.repeat(slates[part, None], width, axis=1)
         tried = np.where(tried == pool.items[part, :, None], slates[part, place, None, None], tried)
         tried[:, :, place] = pool.items[part]
-        context = pool.context.take(np.repeat(np.arange(part.start, part.stop), width))
+        context = replace(pool.context, k=k).take(np.repeat(np.arange(part.start, part.stop), width))
         worth[part] = reward(tried.reshape(-1, k), context).sum(axis=1).reshape(-1, width)
     return np.where(pool.allowed, worth, -np.inf)
 
@@ -190,7 +210,7 @@ def improved(pool: Pool, slates: NDArray[np.int64], reward: Reward, rounds: int 
         (B, k) lists that earn no less.
     """
     slates = slates.copy()
-    earned = reward(slates, pool.context).sum(axis=1)
+    earned = reward(slates, replace(pool.context, k=slates.shape[1])).sum(axis=1)
     busy = np.arange(len(slates))
     for _ in range(rounds):
         if not len(busy):
@@ -200,7 +220,7 @@ def improved(pool: Pool, slates: NDArray[np.int64], reward: Reward, rounds: int 
         column, best = (np.stack([f(worth, axis=1) for worth in places], axis=1) for f in (np.argmax, np.max))
         place = best.argmax(axis=1)
         rows = np.arange(len(busy))
-        better = best[rows, place] > earned[busy] + ROUNDING
+        better = best[rows, place] > earned[busy] + ROUNDING * np.abs(earned[busy])
         busy, rows, place = busy[better], rows[better], place[better]
         item = part.items[rows, column[rows, place]]
         removed = slates[busy, place]

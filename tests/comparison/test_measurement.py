@@ -189,6 +189,7 @@ def test_sorted_lists_of_greedy_hold_the_same_items(content):
         plain, ordered = (row(content, method, share) for method in ("greedy", "greedy-sorted"))
         for name in ("diversity@5", "popularity@5", "recall@5", "coverage@5"):
             assert ordered[name] == pytest.approx(plain[name], abs=1e-6)
+    assert ordered["mrr@5"] != pytest.approx(plain["mrr@5"], abs=1e-6)  # in another order
 
 
 def test_greedy_at_one_half_maximises_the_reward_of_the_run(bench, folder, content):
