@@ -421,7 +421,8 @@ def one_exchange_away(slate: list[int], candidates: list[int]) -> list[list[int]
 def test_local_search_ends_where_no_exchange_helps() -> None:
     """Against every list one exchange away; the goal is one of pairs, whose greedy list can be bettered."""
     reward, pool = weighted(["relevance", "diversity"]), make_pool()
-    pool = replace(pool, context=replace(pool.context, k=4), relevance=np.where(np.arange(C) == 4, -np.inf, pool.relevance))
+    barred = np.where(np.arange(C) == 4, -np.inf, pool.relevance)
+    pool = replace(pool, context=replace(pool.context, k=4), relevance=barred)
     slates = greedy(pool, 4, reward)
     found = improved(pool, slates, reward)
     earned = reward(found, pool.context).sum(axis=1)
