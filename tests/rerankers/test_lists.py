@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import permutations, product
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -19,12 +19,10 @@ from genrec.rerankers import (
     Reranked,
     dpp,
     draw_pool,
-    exchanged,
     followed,
     greedy,
     greedy_ahead,
     improved,
-    in_pool_order,
     mmr,
     popularity_penalised,
     sog,
@@ -32,7 +30,6 @@ from genrec.rerankers import (
 from genrec.rerankers import pool as pools
 from genrec.rewards import (
     Diversity,
-    FunctionReward,
     Relevance,
     Reward,
     Terminal,
@@ -385,57 +382,3 @@ def test_pool_arrays_must_match() -> None:
     pool = make_pool()
     with pytest.raises(ValueError, match="must describe the same lists"):
         Pool(pool.items, pool.relevance[:, 1:], pool.context)
-
-
-@pytest.mark.parametrize("spec", [["relevance", "diversity=0.3"], ["relevance", "popularity=0.5"]])
-def test_a_sorted_list_is_the_best_order_of_a_goal_that_does_not_care_about_it(spec: list[str]) -> None:
-    reward, pool = weighted(spec), make_pool()
-    order = np.argsort(-pool.context.probability(pool.items), axis=1)
-    pool = replace(pool, items=np.take_along_axis(pool.items, order, axis=1))
-    slates = greedy(pool, 4, reward)
-    found = in_pool_order(pool, slates, reward)
-    best = np.max([reward(slates[:, order], pool.context).sum(axis=1) for order in permutations(range(4))], axis=0)
-    np.testing.assert_allclose(reward(found, pool.context).sum(axis=1), best, atol=1e-12)
-    assert (found != slates).any()
-    np.testing.assert_array_equal(np.sort(found, axis=1), np.sort(slates, axis=1))
-
-
-def test_a_list_whose_order_earns_keeps_it() -> None:
-    pool = make_pool()
-    slates = pool.items[:, :3][:, ::-1]
-    rising = FunctionReward(lambda lists, context: (lists == slates) * 1.0, "this order")
-    np.testing.assert_array_equal(in_pool_order(pool, slates, rising), slates)
-
-
-def one_exchange_away(slate: list[int], candidates: list[int]) -> list[list[int]]:
-    others = []
-    for place, item in product(range(len(slate)), candidates):
-        other = list(slate)
-        if item in slate:
-            other[slate.index(item)] = slate[place]
-        other[place] = item
-        others.append(other)
-    return others
-
-
-def test_local_search_ends_where_no_exchange_helps() -> None:
-    """Against every list one exchange away; the goal is one of pairs, whose greedy list can be bettered."""
-    reward, pool = weighted(["relevance", "diversity"]), make_pool()
-    barred = np.where(np.arange(C) == 4, -np.inf, pool.relevance)
-    pool = replace(pool, context=replace(pool.context, k=4), relevance=barred)
-    slates = greedy(pool, 4, reward)
-    found = improved(pool, slates, reward)
-    earned = reward(found, pool.context).sum(axis=1)
-    before = reward(slates, pool.context).sum(axis=1)
-    assert (earned >= before).all()
-    assert earned.sum() > before.sum() + 1e-3
-    assert not (found == pool.items[:, 4:5]).any()
-    for row, slate in enumerate(found.tolist()):
-        assert len(set(slate)) == 4
-        others = np.array(one_exchange_away(slate, np.delete(pool.items[row], 4).tolist()))
-        worth = reward(others, pool.context.take(np.full(len(others), row))).sum(axis=1)
-        assert worth.max() <= earned[row] + 1e-9
-        for place in range(4):
-            there = exchanged(pool, found, place, reward)[row]
-            assert there[4] == -np.inf
-            np.testing.assert_allclose(np.delete(there, 4), worth[place * (C - 1) : (place + 1) * (C - 1)])
