@@ -75,7 +75,7 @@ def sinusoids(length: int, hidden_size: int) -> torch.Tensor:
     """(length, D) sines, then cosines, of t·10000^(−2i/D), i < D/2 [Vaswani et al. 2017, §3.5], scaled to 0.6.
 
     The scale lies between that of new item vectors, 0.02 √D, and the published 1; on MovieLens-1M a BERT4Rec left the
-    level of popularity sooner with it than with either.
+    level of popularity sooner with it than with either, one try each.
     """
     frequency = 10_000 ** (-torch.arange(0, hidden_size, 2) / hidden_size)
     angle = torch.arange(length)[:, None] * frequency
