@@ -14,6 +14,7 @@ from torch import nn
 from genrec import runs
 from genrec.agents.advantages import gae, group_advantages, returns_to_go, standardised
 from genrec.agents.gptrec import GPTRec
+from genrec.agents.keeper import Keeper
 from genrec.agents.rollout import Rollout, collect
 from genrec.config import AlignSettings
 from genrec.rewards.check import located
@@ -186,6 +187,33 @@ def loss_and_measures(actor: Actor, batch: Minibatch, settings: AlignSettings) -
     return loss, measures
 
 
+def improve(
+    actor: Actor, optimizer: torch.optim.Optimizer, batches: list[Minibatch], settings: AlignSettings
+) -> list[dict[str, float]]:
+    """The steps of an update: ``epochs`` passes over the minibatches of a rollout.
+
+    Returns:
+        For each step, before it is taken: the loss, what ``loss_and_measures`` measures, the norm of the gradient.
+
+    Raises:
+        FloatingPointError: when the loss is no longer finite, before the step is taken.
+    """
+    steps: list[dict[str, float]] = []
+    for _ in range(settings.epochs):
+        for batch in batches:
+            with runs.autocast(actor.policy.device, settings.bf16):
+                loss, measures = loss_and_measures(actor, batch, settings)
+            if not torch.isfinite(loss):
+                raise FloatingPointError(f"the loss is {loss}")
+            loss.backward()
+            norm = nn.utils.clip_grad_norm_(actor.policy.parameters(), 1.0)
+            nn.utils.clip_grad_norm_(actor.critic.parameters(), 1.0)  # must not shorten the policy's step
+            steps.append({"loss": float(loss.detach()), **measures, "gradient norm": float(norm)})
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+    return steps
+
+
 def require_expressible(settings: AlignSettings) -> None:
     """Raise ValueError for settings that leave a list nothing to be compared with, or a KL target nothing to steer."""
     if settings.baseline == "group" and settings.group_size < 2:
@@ -240,58 +268,30 @@ def train(
         actor = Actor(policy)
     student = copy.deepcopy(policy).eval().requires_grad_(False) if settings.kl else None
     optimizer = torch.optim.AdamW(actor.parameters(), lr=settings.learning_rate, weight_decay=0.0)
-    best: runs.Tensors = {}
-    progress: dict[str, Any] = {"update": 0, "best": {}, "kl weight": settings.kl}
-    if folder and (found := runs.load_checkpoint(folder, actor, optimizer)):
-        progress, best = progress | found[0], found[1]
 
-    with (
-        runs.Logbook(folder, "align", quiet) as log,
-        log.progress(settings.updates, progress["update"]) as bar,
-        runs.interruptible() as stop,
-    ):
-        for update in range(progress["update"], settings.updates + 1):
-            if update % settings.evaluate_every == 0 or update == settings.updates or stop.requested:
-                with located(f"validation after update {update}"):
-                    measured = dict(validate(policy))
-                log.record(update, {f"valid {name}": value for name, value in measured.items()})
-                if measured["objective"] > progress["best"].get("objective", -np.inf):
-                    best = {name: value.clone() for name, value in actor.state_dict().items()}
-                    progress["best"] = {"update": update, **measured}
-                progress["update"] = update
-                if folder:
-                    runs.save_checkpoint(folder, actor, best, optimizer, progress)
-            if stop.requested:
-                raise runs.Interrupted(f"stopped before update {update + 1}; the same command goes on from there")
-            if update == settings.updates:
-                break
-            for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate * (1 - 0.95 * update / max(1, settings.updates - 1))
-            generator = torch.Generator(policy.device).manual_seed(seed * 1_000_003 + update)
-            with runs.autocast(policy.device, settings.bf16), located(f"update {update + 1}"):
-                rollout = collect(policy, env, k, generator, seed * 1_000_003 + update, update / settings.updates)
-                batches, surprise = judge(actor, student, rollout, settings)
-            penalised = settings.model_copy(update={"kl": progress["kl weight"]})
-            steps: list[dict[str, float]] = []
-            for _ in range(settings.epochs):
-                for batch in batches:
-                    with runs.autocast(policy.device, settings.bf16):
-                        loss, measures = loss_and_measures(actor, batch, penalised)
-                    if not torch.isfinite(loss):
-                        raise FloatingPointError(f"the loss is {loss} in update {update + 1}: lower the learning rate")
-                    loss.backward()
-                    norm = nn.utils.clip_grad_norm_(actor.policy.parameters(), 1.0)
-                    nn.utils.clip_grad_norm_(actor.critic.parameters(), 1.0)  # must not shorten the policy's step
-                    steps.append(measures | {"gradient norm": float(norm)})
-                    optimizer.step()
-                    optimizer.zero_grad(set_to_none=True)
-            measures = {name: float(np.mean([step[name] for step in steps])) for name in steps[0]}
-            if settings.kl_target:
-                progress["kl weight"] = steered(progress["kl weight"], measures["kl from student"], settings.kl_target)
-            reward = float(rollout.r_t.sum(dim=-1).mean())
-            written = {"reward": reward, "entropy": surprise, "distinct lists": distinct_share(rollout.slates)}
-            log.record(update + 1, {**written, **rollout.terms, **measures})
-            bar(update + 1, f"reward {reward:.4f}  best valid objective {progress['best']['objective']:.4f}")
-    actor.load_state_dict(best)
-    policy.eval()
-    return dict(progress["best"])
+    with runs.Logbook(folder, "align", quiet) as log, runs.interruptible() as stop:
+        keeper = Keeper(policy, actor, optimizer, validate, settings, log, stop, progress={"kl weight": settings.kl})
+        with log.progress(settings.updates, keeper.update) as keeper.bar:
+            keeper.arrive(keeper.update)
+            for update in range(keeper.update, settings.updates):
+                for group in optimizer.param_groups:
+                    group["lr"] = settings.learning_rate * (1 - 0.95 * update / max(1, settings.updates - 1))
+                generator = torch.Generator(policy.device).manual_seed(seed * 1_000_003 + update)
+                with runs.autocast(policy.device, settings.bf16), located(f"update {update + 1}"):
+                    rollout = collect(policy, env, k, generator, seed * 1_000_003 + update, update / settings.updates)
+                    batches, surprise = judge(actor, student, rollout, settings)
+                penalised = settings.model_copy(update={"kl": keeper.progress["kl weight"]})
+                try:
+                    steps = improve(actor, optimizer, batches, penalised)
+                except FloatingPointError as error:
+                    raise FloatingPointError(f"{error} in update {update + 1}: lower the learning rate") from None
+                measures = {name: float(np.mean([step[name] for step in steps])) for name in steps[0]}
+                if settings.kl_target:
+                    kl = measures["kl from student"]
+                    keeper.progress["kl weight"] = steered(penalised.kl, kl, settings.kl_target)
+                reward = float(rollout.r_t.sum(dim=-1).mean())
+                written = {"reward": reward, "entropy": surprise, "distinct lists": distinct_share(rollout.slates)}
+                log.record(update + 1, {**written, **rollout.terms, **measures})
+                keeper.show(update + 1, reward)
+                keeper.arrive(update + 1)
+    return keeper.give()

@@ -12,11 +12,11 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from genrec import runs
 from genrec.agents.gptrec import GPTRec
+from genrec.agents.keeper import Keeper
 from genrec.agents.list_vec_env import ListVecEnv
 from genrec.agents.maskable import GPTRecPolicy, ListRolloutBuffer
 from genrec.agents.ppo import Actor
 from genrec.config import AlignSettings
-from genrec.rewards.check import located
 
 
 def require_expressible(settings: AlignSettings) -> None:
@@ -121,7 +121,6 @@ def train(
     """
     lists = ListVecEnv(env, settings.updates)
     model = maskable_ppo(policy, lists, settings, k, seed, folder)
-    actor = _actor(model)
     with (
         torch.random.fork_rng(),
         runs.Logbook(folder, "align", quiet) as log,
@@ -129,60 +128,33 @@ def train(
     ):
         if settings.baseline == "group":
             log.say("sb3: lists are compared with a learnt value (GAE); align.baseline=group is for --agent ppo")
-        keeper = Validation(validate, settings, k, seed, log, stop)
-        if folder and (found := runs.load_checkpoint(folder, actor, model.policy.optimizer)):
-            keeper.progress, keeper.best = found
-        lists.episode = done = keeper.progress["update"]
+        actor = model.policy.actor
+        assert isinstance(actor, Actor)
+        keeper = Keeper(policy, actor, model.policy.optimizer, validate, settings, log, stop)
+        lists.episode = keeper.update
         steps = lists.num_envs * k
-        model.num_timesteps = done * steps
-        with log.progress(settings.updates, done) as keeper.bar:
-            model.learn((settings.updates - done) * steps, keeper, reset_num_timesteps=False)
-    actor.load_state_dict(keeper.best)
-    policy.eval()
-    return dict(keeper.progress["best"])
+        model.num_timesteps = keeper.update * steps
+        with log.progress(settings.updates, keeper.update) as keeper.bar:
+            left = settings.updates - keeper.update
+            model.learn(left * steps, Watch(keeper, k, seed), reset_num_timesteps=False)
+    return keeper.give()
 
 
-def _actor(model: Any) -> Actor:
-    found = model.policy.actor
-    assert isinstance(found, Actor)
-    return found
-
-
-class Validation(BaseCallback):
-    """Validates the greedy policy now and then, keeps the best weights, writes the log and the checkpoint.
+class Watch(BaseCallback):
+    """Tells the keeper of every update, and the log what stable-baselines3 measured in it.
 
     Each rollout begins with its own seed, so that a training that goes on from a checkpoint draws what it would have
     drawn.
 
     Args:
-        validate: measures the greedy policy; its "objective" chooses the weights to keep.
-        settings: how often, and of how many updates.
+        keeper: of the training.
         k: list length.
         seed: of the training.
-        log: receives metrics, and its folder the checkpoint.
-        stop: set by Ctrl-C.
-
-    Attributes:
-        best: the best weights so far.
-        progress: updates done, and the validation of the best weights.
-        bar: shows updates done and a note.
     """
 
-    def __init__(
-        self,
-        validate: Callable[[GPTRec], Mapping[str, float]],
-        settings: AlignSettings,
-        k: int,
-        seed: int,
-        log: runs.Logbook,
-        stop: runs.Interruption,
-    ) -> None:
+    def __init__(self, keeper: Keeper, k: int, seed: int) -> None:
         super().__init__()
-        self.validate, self.settings, self.k, self.seed = validate, settings, k, seed
-        self.log, self.stop = log, stop
-        self.bar: Callable[[int, str], None] = lambda done, note: None
-        self.best: runs.Tensors = {}
-        self.progress: dict[str, Any] = {"update": 0, "best": {}}
+        self.keeper, self.k, self.seed = keeper, k, seed
 
     def _on_rollout_start(self) -> None:
         update = self._after_update()
@@ -198,10 +170,7 @@ class Validation(BaseCallback):
         update = self.model.num_timesteps // (self.training_env.num_envs * self.k)
         if measures := dict(self.logger.name_to_value):  # what stable-baselines3 measured in the update
             self._record(update, measures)
-        if update % self.settings.evaluate_every == 0 or update == self.settings.updates or self.stop.requested:
-            self._keep_the_best(update)
-        if self.stop.requested:
-            raise runs.Interrupted(f"stopped before update {update + 1}; the same command goes on from there")
+        self.keeper.arrive(update)
         return update
 
     def _record(self, update: int, measures: Mapping[str, float]) -> None:
@@ -218,17 +187,5 @@ class Validation(BaseCallback):
             "kl from last policy": measures["train/approx_kl"],
             "explained variance": measures["train/explained_variance"],
         }
-        self.log.record(update, {name: float(value) for name, value in values.items()})
-        self.bar(update, f"reward {reward:.4f}  best valid objective {self.progress['best']['objective']:.4f}")
-
-    def _keep_the_best(self, update: int) -> None:
-        actor = _actor(self.model)
-        with located(f"validation after update {update}"):
-            measured = dict(self.validate(actor.policy))
-        self.log.record(update, {f"valid {name}": value for name, value in measured.items()})
-        if measured["objective"] > self.progress["best"].get("objective", -np.inf):
-            self.best = {name: value.clone() for name, value in actor.state_dict().items()}
-            self.progress["best"] = {"update": update, **measured}
-        self.progress["update"] = update
-        if self.log.folder:
-            runs.save_checkpoint(self.log.folder, actor, self.best, self.model.policy.optimizer, self.progress)
+        self.keeper.log.record(update, {name: float(value) for name, value in values.items()})
+        self.keeper.show(update, reward)

@@ -9,7 +9,7 @@ import copy
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from transformers import PrinterCallback, TrainerCallback, TrainerControl, Train
 from genrec import runs
 from genrec.agents.decoding import sample
 from genrec.agents.gptrec import GPTRec
+from genrec.agents.keeper import Keeper
 from genrec.agents.language_model import ListModel, item_tokenizer
 from genrec.agents.rollout import play
 from genrec.config import AlignSettings
@@ -79,19 +80,17 @@ def train(
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng())
         log = stack.enter_context(runs.Logbook(folder, "align", quiet))
-        watch = Watch(policy, validate, settings, log, stack.enter_context(runs.interruptible()))
-        watch.bar = stack.enter_context(log.progress(settings.updates, watch.start))
-        watch.arrive(watch.start)
-        if watch.start < settings.updates and not watch.stop.requested:
+        stop = stack.enter_context(runs.interruptible())
+        optimizer = torch.optim.AdamW(policy.parameters(), lr=settings.learning_rate, weight_decay=0.0)
+        student = ListModel(copy.deepcopy(policy)).requires_grad_(False).train(False) if settings.kl else None
+        keeper = Keeper(policy, policy, optimizer, validate, settings, log, stop)
+        keeper.bar = stack.enter_context(log.progress(settings.updates, keeper.update))
+        keeper.arrive(keeper.update)
+        if keeper.update < settings.updates:
             stack.enter_context(_trl_warnings_silenced())
             place = stack.enter_context(tempfile.TemporaryDirectory())  # TRL insists on one
-            grpo(watch, env, k, seed, place).train()
-    if watch.stop.requested:
-        at = watch.progress["update"] + 1
-        raise runs.Interrupted(f"stopped before update {at}; the same command goes on from there")
-    policy.load_state_dict(watch.best)
-    policy.eval()
-    return dict(watch.progress["best"])
+            grpo(Watch(keeper), student, env, k, seed, place).train()
+    return keeper.give()
 
 
 def require_expressible(settings: AlignSettings) -> None:
@@ -168,17 +167,20 @@ class _Trainer(GRPOTrainer):  # type: ignore[misc]
         """Nothing leaves the machine."""
 
 
-def grpo(watch: "Watch", env: VectorEnv[Any, Any, Any], k: int, seed: int, place: str) -> GRPOTrainer:
+def grpo(
+    watch: "Watch", student: ListModel | None, env: VectorEnv[Any, Any, Any], k: int, seed: int, place: str
+) -> GRPOTrainer:
     """TRL's trainer around our parts, ready for ``train``. Its data only count: the environment draws the histories.
 
     Args:
-        watch: knows the policy, the optimiser and the settings.
+        watch: its keeper knows the policy, the optimiser and the settings.
+        student: the policy at the start, where a KL penalty needs it.
         env: of the lists.
         k: list length.
         seed: of everything random.
         place: a folder that TRL makes.
     """
-    policy, settings = watch.policy, watch.settings
+    policy, settings, optimizer = watch.keeper.policy, watch.keeper.settings, watch.keeper.optimizer
     _, infos = env.reset(seed=seed)
     weights: dict[str, float] = infos["reward_weights"]
     arguments = _arguments(settings, env.num_envs, k, seed, policy.device, place)
@@ -193,11 +195,11 @@ def grpo(watch: "Watch", env: VectorEnv[Any, Any, Any], k: int, seed: int, place
         train_dataset=Dataset.from_dict({"prompt": prompts}),
         processing_class=item_tokenizer([str(item) for item in range(1, policy.num_items + 1)]),
         callbacks=[watch],
-        optimizers=(watch.optimizer, torch.optim.lr_scheduler.LambdaLR(watch.optimizer, watch.rate)),
+        optimizers=(optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, watch.rate)),
         rollout_func=ListWriter(policy, env, settings, k, seed, watch.update),
     )
     del model.forward  # TRL put another in its place that reads the output layer itself, past the masks
-    trainer.beta, trainer.ref_model = settings.kl, watch.student  # TRL would look for the student by name
+    trainer.beta, trainer.ref_model = settings.kl, student  # TRL would look for the student by name
     trainer.remove_callback(PrinterCallback)
     return trainer
 
@@ -252,40 +254,18 @@ class ListWriter:
         }
 
 
-@dataclass(eq=False)
 class Watch(TrainerCallback):
-    """Validation, best weights, checkpoints, log and interruption, as in ``ppo.train``; goes on from a checkpoint.
+    """Tells the keeper of every update, and the log what TRL measured in it.
 
     Attributes:
-        policy: what is trained.
-        validate: measures the greedy policy.
-        settings: how often, and how the learning rate falls.
-        log: of the run; its folder may hold a checkpoint.
-        stop: set by Ctrl-C.
-        bar: shows (updates done, note).
-        best: weights with the highest objective so far.
-        progress: update reached, and the validation of the best weights.
-        optimizer: of the policy.
-        student: the policy at the start, where a KL penalty needs it.
+        keeper: of the training.
+        start: updates that a checkpoint brought along.
+        steps: gradient steps of an update.
     """
 
-    policy: GPTRec
-    validate: Callable[[GPTRec], Mapping[str, float]]
-    settings: AlignSettings
-    log: runs.Logbook
-    stop: runs.Interruption
-    bar: Callable[[int, str], None] = lambda update, note: None
-    best: runs.Tensors = field(default_factory=dict)
-    progress: dict[str, Any] = field(default_factory=lambda: {"update": 0, "best": {}})
-
-    def __post_init__(self) -> None:
-        settings, folder = self.settings, self.log.folder
-        self.student = ListModel(copy.deepcopy(self.policy)).requires_grad_(False).train(False) if settings.kl else None
-        self.optimizer = torch.optim.AdamW(self.policy.parameters(), lr=settings.learning_rate, weight_decay=0.0)
-        if folder and (found := runs.load_checkpoint(folder, self.policy, self.optimizer)):
-            self.progress, self.best = found
-        self.start: int = self.progress["update"]
-        self.steps = settings.epochs * settings.minibatches
+    def __init__(self, keeper: Keeper) -> None:
+        self.keeper, self.start = keeper, keeper.update
+        self.steps = keeper.settings.epochs * keeper.settings.minibatches
 
     def update(self, state: TrainerState) -> int:
         """How many updates are complete."""
@@ -293,28 +273,13 @@ class Watch(TrainerCallback):
 
     def rate(self, step: int) -> float:
         """Share of the learning rate at a step of this training: falls to 5 % over the updates."""
-        return 1 - 0.95 * (self.start + step // self.steps) / max(1, self.settings.updates - 1)
-
-    def arrive(self, update: int) -> None:
-        """Validate after so many updates if it is time, keep the best weights, and save."""
-        due = update % self.settings.evaluate_every == 0 or update == self.settings.updates
-        if not due and not self.stop.requested:
-            return
-        with located(f"validation after update {update}"):
-            measured = dict(self.validate(self.policy))
-        self.log.record(update, {f"valid {name}": value for name, value in measured.items()})
-        if measured["objective"] > self.progress["best"].get("objective", -np.inf):
-            self.best = {name: value.clone() for name, value in self.policy.state_dict().items()}
-            self.progress["best"] = {"update": update, **measured}
-        self.progress["update"] = update
-        if self.log.folder:
-            runs.save_checkpoint(self.log.folder, self.policy, self.best, self.optimizer, self.progress)
+        return 1 - 0.95 * (self.start + step // self.steps) / max(1, self.keeper.settings.updates - 1)
 
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any
     ) -> None:
         """Stop before a broken gradient reaches the weights."""
-        gradients = [p.grad.isfinite().all() for p in self.policy.parameters() if p.grad is not None]
+        gradients = [p.grad.isfinite().all() for p in self.keeper.policy.parameters() if p.grad is not None]
         if not bool(torch.stack(gradients).all()):
             at = self.update(state) + 1
             raise FloatingPointError(f"a gradient is not finite in update {at}: lower the learning rate")
@@ -324,8 +289,7 @@ class Watch(TrainerCallback):
     ) -> TrainerControl:
         """An update may be complete."""
         if state.global_step % self.steps == 0:
-            self.arrive(self.update(state))
-            control.should_training_stop |= self.stop.requested
+            self.keeper.arrive(self.update(state))
         return control
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any) -> None:
@@ -334,9 +298,8 @@ class Watch(TrainerCallback):
         if "reward" not in logs:  # the summary at the end
             return
         known = {_our_name(name): float(value) for name, value in logs.items() if value is not None}
-        self.log.record(self.update(state), known)
-        best = self.progress["best"]["objective"]
-        self.bar(self.update(state), f"reward {known['reward']:.4f}  best valid objective {best:.4f}")
+        self.keeper.log.record(self.update(state), known)
+        self.keeper.show(self.update(state), known["reward"])
 
 
 def _our_name(name: str) -> str:

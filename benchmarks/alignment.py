@@ -192,19 +192,8 @@ class Way:
             return ppo.judge(self.actor, None, written, settings)[0]
 
     def update(self, batches: list[ppo.Minibatch], settings: AlignSettings) -> list[float]:
-        """The gradient steps of one update of ``ppo.train``, and the loss before each."""
-        losses = []
-        for _ in range(settings.epochs):
-            for batch in batches:
-                with runs.autocast(CPU, settings.bf16):
-                    loss, _ = ppo.loss_and_measures(self.actor, batch, settings)
-                losses.append(float(loss.detach()))
-                loss.backward()
-                for part in (self.actor.policy, self.actor.critic):
-                    torch.nn.utils.clip_grad_norm_(part.parameters(), 1.0)
-                self.optimizer.step()
-                self.optimizer.zero_grad(set_to_none=True)
-        return losses
+        """The steps of one update, and the loss before each."""
+        return [step["loss"] for step in ppo.improve(self.actor, self.optimizer, batches, settings)]
 
     def iterate(self, env: ListGenerationVectorEnv, settings: AlignSettings, seed: int) -> list[float]:
         """Seconds of the parts of one iteration."""

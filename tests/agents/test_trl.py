@@ -15,6 +15,7 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 from genrec import runs
 from genrec.agents.decoding import NextK, sample
 from genrec.agents.gptrec import GPTRec
+from genrec.agents.keeper import Keeper
 from genrec.agents.language_model import ListModel
 from genrec.agents.rollout import collect
 from genrec.agents.trl import Watch, grpo, train
@@ -87,8 +88,10 @@ def rising() -> Callable[[GPTRec], dict[str, float]]:
 
 
 def trainer_of(policy: GPTRec, place: Path, **changes: object):
-    watch = Watch(policy, objective, settings(**changes), runs.Logbook(None, "align", True), runs.Interruption())
-    return grpo(watch, environment((wanted, 1.0), (even, 0.5)), K, 3, str(place))
+    optimizer = torch.optim.AdamW(policy.parameters())
+    log, stop = runs.Logbook(None, "align", True), runs.Interruption()
+    keeper = Keeper(policy, policy, optimizer, objective, settings(**changes), log, stop)
+    return grpo(Watch(keeper), None, environment((wanted, 1.0), (even, 0.5)), K, 3, str(place))
 
 
 @pytest.mark.parametrize("bf16", [False, True])
