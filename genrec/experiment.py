@@ -291,32 +291,6 @@ def open_recommender(
     return NextK(policy.to(device).at(weights or {}), beams)
 
 
-def recommend_titles(
-    run: Path,
-    history: Sequence[str],
-    k: int,
-    device: torch.device,
-    beams: int = 1,
-    weights: Mapping[str, float] | None = None,
-) -> list[tuple[str, str]]:
-    """(raw id, title) of the k items that a run recommends after a history of raw ids; needs no dataset.
-
-    Beams and weights are those of ``open_recommender``.
-
-    Raises:
-        ValueError: naming ids that are not in the catalogue.
-    """
-    items = runs.read_json(run / "items.json")
-    index = {raw: i for i, raw in enumerate(items["ids"], start=1)}
-    unknown = [raw for raw in history if raw not in index]
-    if unknown:
-        sample = ", ".join(items["ids"][:5])
-        raise ValueError(f"unknown item id(s) {', '.join(unknown[:10])}; this catalogue has ids such as {sample}")
-    histories = Sequences.from_lists([[index[raw] for raw in history]])
-    slate = open_recommender(run, device, beams, weights).recommend(histories, k)[0]
-    return [(items["ids"][i - 1], items["titles"][i - 1]) for i in slate]
-
-
 def _validation(
     bench: Bench, reward: WeightedSum, ranges: Ranges, chances: Callable[[Sequences], Floats]
 ) -> Callable[[GPTRec], dict[str, float]]:

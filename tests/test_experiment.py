@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from genrec import experiment, runs
+from genrec import experiment, runs, serving
 from genrec.agents.decoding import NextK
 from genrec.bench import Bench
 from genrec.config import Settings
@@ -122,12 +122,12 @@ def test_the_folder_recommends_what_was_validated(bench, folder):
 def test_titles_for_raw_ids(bench, folder):
     catalogue = bench.split.catalogue
     history = [str(catalogue.item_ids[3]), str(catalogue.item_ids[9])]
-    rows = experiment.recommend_titles(folder, history, 3, bench.device)
+    rows = serving.recommend_titles(folder, history, 3, bench.device)
     ids = {str(raw): str(title) for raw, title in zip(catalogue.item_ids, catalogue.titles, strict=True)}
     assert len(rows) == len({raw for raw, _ in rows}) == 3
     assert all(ids[raw] == title and raw not in history for raw, title in rows)
     with pytest.raises(ValueError, match=r"unknown item id\(s\) nope; this catalogue has ids such as item-"):
-        experiment.recommend_titles(folder, ["nope"], 3, bench.device)
+        serving.recommend_titles(folder, ["nope"], 3, bench.device)
 
 
 def test_the_same_again_does_nothing(bench, folder, monkeypatch):

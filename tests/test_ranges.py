@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from genrec import experiment, runs
+from genrec import experiment, runs, serving
 from genrec.agents.decoding import NextK
 from genrec.agents.gptrec import GPTRec
 from genrec.bench import Bench
@@ -193,13 +193,13 @@ def test_evaluate_tells_a_policy_for_a_range_its_weight_and_nobody_else(bench, f
 
 def test_titles_for_a_weight(bench, folder):
     ids = bench.split.catalogue.item_ids[[3, 9]].tolist()
-    rows = experiment.recommend_titles(folder, ids, 3, bench.device, weights={"diversity": 4})
+    rows = serving.recommend_titles(folder, ids, 3, bench.device, weights={"diversity": 4})
     assert len({raw for raw, _ in rows}) == 3
     with pytest.raises(ValueError, match="weight 5 of diversity is outside what was trained, 0 to 4"):
-        experiment.recommend_titles(folder, ids, 3, bench.device, weights={"diversity": 5})
+        serving.recommend_titles(folder, ids, 3, bench.device, weights={"diversity": 5})
     for run in ("teacher", "student"):
         with pytest.raises(ValueError, match="no weight of 'diversity' can be chosen; this run has none"):
-            experiment.recommend_titles(folder / run, ids, 3, bench.device, weights={"diversity": 1})
+            serving.recommend_titles(folder / run, ids, 3, bench.device, weights={"diversity": 1})
 
 
 def test_it_is_logged_and_finished_once(bench, folder):

@@ -41,7 +41,7 @@ def commands() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("place", "line"), commands())
 def test_commands_parse(place: str, line: str):
-    words = shlex.split(line, comments=True)[1:]
+    words = shlex.split(line.split(" > ")[0], comments=True)[1:]
     command = typer.main.get_command(app)
     while words and not words[0].startswith("-") and words[0] in getattr(command, "commands", {}):
         command = command.commands[words[0]]  # type: ignore[attr-defined]

@@ -1,18 +1,32 @@
-"""``genrec recommend``: raw item ids in, a list out."""
+"""``genrec recommend``: raw item ids in, lists out."""
 
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from genrec.cli.errors import reports_errors
+from genrec.cli.training import Change, Quiet
+
+if TYPE_CHECKING:
+    from genrec.data import Dataset
+    from genrec.serving import Audience, Titled
 
 
 @reports_errors
 def recommend(
     run: Annotated[Path, typer.Argument(help="Run folder of a teacher, a student or an aligned policy.")],
-    history: Annotated[str, typer.Option("--history", help="Raw item ids, oldest first, joined by commas.")],
+    history: Annotated[
+        str | None,
+        typer.Option("--history", help="One list, after these raw item ids, oldest first, joined by commas."),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option("--dataset", "-d", help="A list for every user of this log: demo, a known name, or a path."),
+    ] = None,
     k: Annotated[int | None, typer.Option("--k", "-k", min=1, help="Length of the list; the run's by default.")] = None,
     beams: Annotated[int, typer.Option(min=1, help="Beam width of a policy; 1 is greedy.")] = 1,
     weight: Annotated[
@@ -21,26 +35,84 @@ def recommend(
             help="NAME=WEIGHT, repeatable, of a policy that was aligned for a range; the middle of it by default."
         ),
     ] = None,
+    change: Change = None,
     device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON for machines, with --dataset a line a user.")
+    ] = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Recommend for a history of raw item ids; prints rank, id and title, separated by tabs.
+    """Recommend after one history, or for every user of a log.
+
+    After a history it prints rank, id and title of each item, separated by tabs; for a log the same behind the user,
+    under a line of names. Columns of the log are those that the run was trained with; --set read.user=... changes them.
+    Items that the run does not know are left out of the histories.
 
     \b
     Examples:
       genrec recommend runs/demo --history item-0001,item-0042
       genrec recommend runs/demo --history item-0001 --k 5 --json
       genrec recommend runs/range --history item-0001 --weight diversity=0.7
+      genrec recommend runs/clicks --dataset today.csv > lists.tsv
     """  # noqa: D301
-    from genrec import runs
-    from genrec.experiment import recommend_titles
+    from genrec import runs, serving
     from genrec.rewards import read_weights
 
-    ids = [raw.strip() for raw in history.split(",") if raw.strip()]
+    if (history is None) == (dataset is None):
+        raise ValueError("give either --history, for one list, or --dataset, for a list for every user of a log")
     length = k or runs.read_json(run / "run.json")["settings"]["k"]
-    rows = recommend_titles(run, ids, length, runs.choose_device(device), beams, read_weights(weight or []))
+    place, weights = runs.choose_device(device), read_weights(weight or [])
+    if dataset is not None:
+        asked = serving.audience(run, _log(run, dataset, change or []))
+        _say_left_out(asked)
+        _print_lists(
+            serving.recommend_users(run, asked, length, place, beams, weights), len(asked.users), as_json, quiet
+        )
+        return
+    ids = [raw.strip() for raw in (history or "").split(",") if raw.strip()]
+    rows = serving.recommend_titles(run, ids, length, place, beams, weights)
     if as_json:
-        typer.echo(json.dumps([{"rank": n, "id": raw, "title": title} for n, (raw, title) in enumerate(rows, 1)]))
+        typer.echo(json.dumps(_ranked(rows)))
         return
     for rank, (raw, title) in enumerate(rows, start=1):
         typer.echo(f"{rank}\t{raw}\t{title}")
+
+
+def _log(run: Path, source: str, changes: list[str]) -> "Dataset":
+    """The log, read with the run's columns; users and items with few events stay in."""
+    from genrec import runs
+    from genrec.config import Settings, read_settings
+    from genrec.data import ReadOptions, load
+
+    start = Settings.model_validate(runs.read_json(run / "run.json")["settings"])
+    read = read_settings(None, changes, start).read
+    columns = read.model_dump(include={"user", "item", "time", "separator", "drop_repeats"})
+    return load(source, ReadOptions(**columns)).dataset
+
+
+def _say_left_out(asked: "Audience") -> None:
+    from genrec import runs
+
+    if asked.unknown_events:
+        runs.Logbook(None, "").warn(
+            f"{asked.unknown_events} event(s) of items that the run does not know are left out, and"
+            f" {asked.unknown_users} user(s) who have no others get no list"
+        )
+
+
+def _print_lists(lists: "Iterator[tuple[str, Titled]]", total: int, as_json: bool, quiet: bool) -> None:
+    from genrec import runs
+
+    if not as_json:
+        typer.echo("user\trank\titem\ttitle")
+    with runs.Logbook(None, "recommend", quiet or sys.stdout.isatty()).progress(total) as bar:
+        for done, (user, rows) in enumerate(lists, start=1):
+            if as_json:
+                typer.echo(json.dumps({"user": user, "items": _ranked(rows)}))
+            else:
+                typer.echo("\n".join(f"{user}\t{rank}\t{raw}\t{title}" for rank, (raw, title) in enumerate(rows, 1)))
+            bar(done, "")
+
+
+def _ranked(rows: "Titled") -> list[dict[str, int | str]]:
+    return [{"rank": rank, "id": raw, "title": title} for rank, (raw, title) in enumerate(rows, start=1)]

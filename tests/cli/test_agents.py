@@ -11,7 +11,7 @@ import torch
 from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
-from genrec import experiment
+from genrec import experiment, serving
 from genrec.agents.gptrec import GPTRec
 from genrec.cli import app
 from genrec.config import AlignSettings
@@ -79,7 +79,7 @@ def test_a_run_trained_by_trl_is_a_run_like_any_and_a_language_model_with_its_to
     tokenizer = AutoTokenizer.from_pretrained(folder / "grpo")
     policy, item_ids, _ = GPTRec.from_pretrained(folder / "grpo")
     assert tokenizer(f"{item_ids[6]} <sep>")["input_ids"] == [7, policy.separator]
-    assert experiment.recommend_titles(folder / "grpo", ["i01", "i02"], 3, torch.device("cpu"))
+    assert serving.recommend_titles(folder / "grpo", ["i01", "i02"], 3, torch.device("cpu"))
 
 
 def test_an_unknown_agent_is_told_the_choices(folder, monkeypatch):

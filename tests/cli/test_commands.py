@@ -168,9 +168,36 @@ def test_recommend(runs):
     assert [[str(row["rank"]), row["id"], row["title"]] for row in rows] == lines
 
 
+def test_recommend_for_every_user_of_a_log(runs):
+    """Filters of the run do not apply; the items that it does not know are said once."""
+    (runs / "today.csv").write_text("user,item,time\nann,i01,1\nann,i02,2\nbob,i07,5\nbob,zz,6\ncyd,zz,1\n")
+    result = run("recommend", "aligned", "--dataset", "today.csv", "-k", "3")
+    assert result.exit_code == 0, result.stderr
+    names, *lines = [line.split("\t") for line in result.stdout.splitlines()]
+    assert names == ["user", "rank", "item", "title"]
+    assert [line[:2] for line in lines] == [[user, rank] for user in ("ann", "bob") for rank in "123"]
+    assert "\n".join("\t".join(line[1:]) for line in lines[:3]) == (
+        run("recommend", "aligned", "--history", "i01,i02", "-k", "3").stdout.strip()
+    )
+    assert "2 event(s) of items that the run does not know are left out, and 1 user(s)" in result.stderr
+    asked = ("recommend", "aligned", "-d", "today.csv", "-k", "3")
+    rows = [json.loads(line) for line in run(*asked, "--json").stdout.splitlines()]
+    assert [row["user"] for row in rows] == ["ann", "bob"]
+    assert [[str(item["rank"]), item["id"], item["title"]] for item in rows[1]["items"]] == [
+        line[1:] for line in lines[3:]
+    ]
+    renamed = (runs / "today.csv").read_text().replace("user,", "visitor_code,")
+    (runs / "today.csv").write_text(renamed)
+    assert run(*asked, "--set", "read.user=visitor_code").stdout == result.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ("recommend aligned", "give either --history, for one list, or --dataset, for a list for every user of a log"),
+        ("recommend aligned --history i01 -d log.csv", "give either --history, for one list, or --dataset"),
+        ("recommend aligned -d absent.csv", "there is no file, folder or dataset 'absent.csv'"),
+        ("recommend aligned -d log.csv -s read.user=who", "no column 'who'; the columns are user, item, time"),
         ("recommend aligned --history i01,nope,i02,none", r"unknown item id\(s\) nope, none; .* ids such as i\d\d"),
         ("recommend nowhere --history i01", "nowhere/run.json does not exist: is nowhere a genrec run folder"),
         ("recommend aligned --history i01 -k 39", "this policy writes lists of at most 20 items"),
