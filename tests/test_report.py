@@ -106,19 +106,26 @@ def full(comparison):
     ]
     policy = {"method": "aligned", "kl": [0.5] * 10, "entropy": [1.25] * 10}
     errors = [{"ndcg@10": 0.01}] * len(comparison["rows"])
+    none = {"gap": None, "error": None}
+    along = [
+        {"weight": 0.1, "method": "mmr", "gap": -0.002, "error": 0.0013}, {"weight": 0.1, "method": "sog-raw", **none},
+        {"weight": 2.0, "method": "mmr", **none}, {"weight": 2.0, "method": "sog-raw", "gap": 0.5, "error": 0.01},
+    ]  # fmt: skip
     return {
-        **comparison, "gaps": [gap, far], "areas": box, "moved": moved, "policies": [policy], "errors": errors,
-        "weights": {"relevance": 1, "diversity": 0.1}, "versions": {"genrec": "0.1.0"},
+        **comparison, "gaps": [gap, far], "gaps_along": along, "areas": box, "moved": moved, "policies": [policy],
+        "errors": errors, "weights": {"relevance": 1, "diversity": 0.1}, "versions": {"genrec": "0.1.0"},
     }  # fmt: skip
 
 
 def test_page_holds_every_table(comparison):
     text = report.page(full(comparison))
     sections = [line for line in text.splitlines() if line.startswith("## ")]
-    assert len(sections) == len(set(sections)) == 6
+    assert len(sections) == len(set(sections)) == 7
     assert "Reward: 1 · relevance + 0.1 · diversity." in text
     assert "| MMR | +.0123 | .0021 | .0080 to .0165 | 3e-05 |" in text
     assert "| SOG (raw scores) | – | – | – | – |" in text
+    assert "| weight | MMR | SOG (raw scores) |" in text
+    assert "| 0.1 | -.0020 ± .0013 | – |\n| 2 | – | +.5000 ± .0100 |" in text
     assert "box diversity@10 .3000 to .4600 and ndcg@10 .0600 to .1000" in text
     assert "| MMR | 9 | .2500 | .2000 to .3000 | +.2500 | .1500 to .3500 | 0.002 |" in text
     assert "| aligned policy | 1 | .5000 | .4000 to .6000 | – | – | – |" in text

@@ -65,6 +65,43 @@ def gaps(entrants: Sequence[Entrant], axis: str, k: int, seed: int = 0, resample
     return found
 
 
+def gaps_along(entrants: Sequence[Entrant], axis: str, k: int) -> list[dict[str, Any]]:
+    """The same differences at every weight of a policy that has several.
+
+    Args:
+        entrants: judged.
+        axis: metric of the goal, such as "diversity@10".
+        k: list length.
+
+    Returns:
+        For each weight and re-ranker: weight, method, NDCG of the policy minus that of the mix, and its standard error,
+        over users and, where there are several, over seeds; None where no weight of the re-ranker reaches that far.
+        Nothing for a policy of one weight.
+    """
+    own = [entrant for entrant in entrants if entrant.method == OWN]
+    if len(own) < 2:
+        return []
+    return [
+        {"weight": aligned.weight, "method": method, **_gap(aligned, curve, axis, k)}
+        for aligned in own
+        for method, curve in curves_of(entrants).items()
+    ]
+
+
+def _gap(aligned: Entrant, curve: list[Entrant], axis: str, k: int) -> dict[str, float | None]:
+    ndcg = f"ndcg@{k}"
+    mix = _mixed(curve, axis, aligned.mean(axis), k)
+    if mix is None:
+        return {"gap": None, "error": None}
+    differences = (aligned.values(ndcg) - mix).astype(np.float64)
+    squared = differences.var(ddof=1) / len(differences)
+    mixes = [(each.mean(ndcg), _mixed(curve, axis, each.mean(axis), k)) for each in aligned.members]
+    seeds = [mean - float(other.mean()) for mean, other in mixes if other is not None]
+    if len(seeds) > 1:
+        squared += np.var(seeds, ddof=1) / len(seeds)
+    return {"gap": float(differences.mean()), "error": float(np.sqrt(squared))}
+
+
 def _mixed(curve: list[Entrant], axis: str, level: float, k: int) -> Floats | None:
     """(N,) NDCG of each user under the best mix of neighbouring weights whose mean goal is ``level``."""
     best: Floats | None = None

@@ -11,7 +11,7 @@ from genrec import runs
 from genrec.bench import Bench, folder_of
 from genrec.calibration import Calibrated
 from genrec.comparison.areas import areas
-from genrec.comparison.curves import gaps, policy_of
+from genrec.comparison.curves import gaps, gaps_along, policy_of
 from genrec.comparison.entrants import Entrant, Goals, line_up, over_seeds
 from genrec.comparison.movement import Trail, moved
 from genrec.comparison.policies import read_runs
@@ -98,6 +98,7 @@ def compare_runs(bench: Bench, folders: Sequence[Path], out: Path, users: int | 
         "rows": _rows(entrants, k),
         "errors": [_errors(entrant) for entrant in entrants],
         "gaps": gaps(entrants, f"{goal}@{k}", k, *resampling),
+        "gaps_along": gaps_along(entrants, f"{goal}@{k}", k),
         "areas": areas(entrants, f"{goal}@{k}", k, *resampling),
         "moved": moved(entrants, f"{goal}@{k}", rewarded),
         "seeds": [_seed_row(each, k) for entrant in entrants for each in entrant.members],

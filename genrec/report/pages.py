@@ -22,6 +22,7 @@ def page(comparison: Comparison) -> str:
         _facts(comparison),
         *_section("Every method at its weight with the best objective", _best(comparison)),
         *_section("Against each re-ranker at equal goal", _gaps(comparison)),
+        *_section("Along the curve of the policy", _gaps_along(comparison)),
         *_section("Hypervolume", _areas(comparison)),
         *_section("What else moved", _moved(comparison)),
         *_section("Policies, position by position", _policies(comparison)),
@@ -92,6 +93,21 @@ def _gaps(comparison: Comparison) -> str:
         " t-test with Holm's correction."
     )
     return f"{told}\n\n{_table(['against', 'difference', '±', '95 %', 'p'], cells)}"
+
+
+def _gaps_along(comparison: Comparison) -> str:
+    along = comparison.get("gaps_along")
+    if not along:
+        return ""
+    found = {(gap["weight"], gap["method"]): gap for gap in along}
+    weights, methods = (list(dict.fromkeys(gap[name] for gap in along)) for name in ("weight", "method"))
+    cells = [[f"{w:g}", *(_with_error(found[w, method]) for method in methods)] for w in weights]
+    told = "The same difference ± its standard error, which counts seeds too where there are several; not corrected."
+    return f"{told}\n\n{_table(['weight', *map(name_of, methods)], cells)}"
+
+
+def _with_error(gap: Mapping[str, Any]) -> str:
+    return "–" if gap["gap"] is None else " ± ".join(_signed(gap["gap"], gap["error"]))
 
 
 def _at(comparison: Comparison) -> str:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from genrec.agents.gptrec import GPTRec
-from genrec.comparison import Entrant, areas, compare_fronts, entrants, gaps, moved, movement
+from genrec.comparison import Entrant, areas, compare_fronts, entrants, gaps, gaps_along, moved, movement
 from genrec.data import Sequences
 
 
@@ -52,6 +52,27 @@ def test_the_better_of_two_crossings_counts():
         5,
     )
     assert found[0]["gap"] == pytest.approx(0.0)
+
+
+def test_gaps_along_a_curve_count_users_and_seeds():
+    mmr = [
+        entrant("mmr", 0.0, [0, 0, 0], [1.0, 0.6, 0.2]),  # mean .6
+        entrant("mmr", 1.0, [1, 1, 1], [0.2, 0.2, 0.2]),
+    ]
+    seeds = [
+        entrant("aligned", 0.5, [0.25] * 3, [0.9, 0.4, 0.5]),  # mean .6, the mix has .5: +.1
+        entrant("aligned", 0.5, [0.25] * 3, [1.1, 0.6, 0.7]),  # +.3
+    ]
+    both = replace(entrant("aligned", 0.5, [0.25] * 3, [1.0, 0.5, 0.6]), members=tuple(seeds))
+    far = entrant("aligned", 2.0, [1.5] * 3, [0.1, 0.1, 0.1])
+    near, out_of_reach = gaps_along([*mmr, both, far], "goal@5", 5)
+    users, over_seeds = 0.2**2 / 3, 0.02 / 2  # differences .2, .0, .4; seeds .1 and .3, variance .02
+    assert (near["weight"], near["method"], near["gap"]) == (0.5, "mmr", pytest.approx(0.2))
+    assert near["error"] == pytest.approx(np.sqrt(users + over_seeds))
+    assert out_of_reach == {"weight": 2.0, "method": "mmr", "gap": None, "error": None}
+    (alone, _) = gaps_along([*mmr, seeds[0], far], "goal@5", 5)
+    assert (alone["gap"], alone["error"]) == (pytest.approx(0.1), pytest.approx(0.2 / np.sqrt(3)))
+    assert gaps_along([*mmr, seeds[0]], "goal@5", 5) == []
 
 
 def test_the_areas_by_hand():

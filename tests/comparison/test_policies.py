@@ -70,6 +70,12 @@ def test_a_conditioned_run_is_a_curve(bench, folder):
     areas = {each["method"]: each for each in content["areas"]["methods"]}
     assert (areas["aligned"]["points"], areas["mmr"]["points"]) == (3, 3)
     assert "aligned" not in {gap["method"] for gap in content["gaps"]}
+    middle = {gap["method"]: gap for gap in content["gaps_along"] if gap["weight"] == 0.5}
+    reached = [gap for gap in content["gaps"] if gap["gap"] is not None]
+    assert reached
+    for gap in reached:
+        assert middle[gap["method"]]["gap"] == pytest.approx(gap["gap"], abs=1e-7)
+        assert middle[gap["method"]]["error"] == pytest.approx(gap["error"], rel=1e-5)
     assert (content["moved"][0]["method"], content["moved"][0]["weight"]) == ("aligned", 0.5)
     student, warm, aligned = content["policies"]
     assert (student["method"], warm["method"], aligned["method"]) == ("student", "warm start", "aligned")
