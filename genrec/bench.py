@@ -168,9 +168,11 @@ def require_run(run: Path, kinds: Sequence[str], bench: Bench) -> dict[str, Any]
     if content["kind"] not in kinds:
         raise runs.RunError(f"{run} is a {content['kind']} run; a {' or '.join(kinds)} run is needed here")
     if content["fingerprint"] != bench.split.fingerprint:
+        then, now = content["settings"]["dataset"], bench.settings.dataset
+        changed = "the log, its item file or how they are read has changed since: " if then == now else ""
         raise runs.RunError(
-            f"{run} was made on {content['settings']['dataset']} (fingerprint {content['fingerprint']}), but"
-            f" {bench.settings.dataset} has fingerprint {bench.split.fingerprint}: give the dataset it was made on"
+            f"{run} was made on {then} (fingerprint {content['fingerprint']}), but {now} has fingerprint"
+            f" {bench.split.fingerprint}: {changed}give the dataset it was made on"
         )
     if content["settings"]["split"] != bench.settings.split:
         raise runs.RunError(f"{run} was made on the {content['settings']['split']} split, not {bench.settings.split}")

@@ -241,7 +241,7 @@ class Settings(_Model):
     on them."""
     k: Count = 10
     """Length of a list."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     """Of everything random."""
     device: str = "auto"
     """auto, cuda, mps or cpu."""

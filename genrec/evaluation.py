@@ -177,10 +177,12 @@ def reliability(bench: Bench, run: Path, users: int | None = None) -> dict[str, 
 
 
 def _minutes(run: Path) -> float | None:
-    """Of the run's own training; each time that it starts or goes on, its log's clock begins at 0."""
-    log = run / "metrics.jsonl"
-    if not log.exists():
+    """Of the run's own training, warm start included; a log's clock begins at 0 when a training starts or goes on."""
+    logs = [log for log in (run / "start" / "metrics.jsonl", run / "metrics.jsonl") if log.exists()]
+    if not logs:
         return None
-    seconds = [float(json.loads(line)["seconds"]) for line in log.read_text().splitlines()]
-    last = [now for now, following in pairwise([*seconds, 0.0]) if following < now]
-    return sum(last) / 60
+    total = 0.0
+    for log in logs:
+        seconds = [float(json.loads(line)["seconds"]) for line in log.read_text().splitlines()]
+        total += sum(now for now, following in pairwise([*seconds, 0.0]) if following < now)
+    return total / 60

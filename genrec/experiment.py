@@ -18,7 +18,7 @@ from genrec.agents.inheritance import inherit
 from genrec.agents.language_model import item_tokenizer
 from genrec.bench import Bench, digest, finish, folder_of, is_finished, relative, require_run, start
 from genrec.calibration import Calibrated, fit_temperature
-from genrec.config import AlignSettings
+from genrec.config import AlignSettings, Settings
 from genrec.data import Cases, Sequences
 from genrec.data.splits import random_cases, whole_cases
 from genrec.envs import ListGenerationVectorEnv, ListTask
@@ -122,9 +122,10 @@ def align(bench: Bench, rewards: Sequence[str], teacher: Path | None, student: P
     student = train_student(bench, teacher, out / "student") if student is None else student
     require_run(teacher, ("teacher",), bench)
     require_run(student, ("student", "aligned"), bench)
+    bench = _as_made(bench, teacher, student)
     origin = {
         "rewards": names,
-        "reward_files": [digest(Path(file)) for file in reward_files(names)],
+        "reward_files": _digests(names),
         "teacher_weights": digest(teacher / "scorer.safetensors"),
         "student_weights": digest(student / "model.safetensors"),
     }
@@ -219,6 +220,7 @@ def warm_start(
     return out
 
 
+SHAPE = ("hidden_size", "blocks", "heads", "max_length")  # of a student, which an alignment cannot change
 VALID_WEIGHTS = 5  # points of the grid of weights in a validation
 
 
@@ -267,6 +269,36 @@ def calibrated(teacher: Path, bench: Bench) -> Calibrated:
     """The teacher of a folder with the temperature that was fitted on its validation cases."""
     content = require_run(teacher, ("teacher",), bench)
     return Calibrated(load_scorer(teacher, bench.device), content["temperature"])
+
+
+def require_same_files(run: Path, rewards: Sequence[str]) -> None:
+    """Raise RunError where a reward file is not what it was when a run was aligned for it."""
+    found = runs.read_json(run / "plan.json").get("reward_files", [])
+    for file, then, now in zip(reward_files(rewards), found, _digests(rewards), strict=False):
+        if then != now:
+            raise runs.RunError(
+                f"{run} was aligned for another version of {file}, which has changed since: put the file back as it"
+                " was, or align again in another folder"
+            )
+
+
+def _digests(rewards: Sequence[str]) -> list[str]:
+    return [digest(Path(file)) for file in reward_files(rewards)]
+
+
+def _as_made(bench: Bench, teacher: Path, student: Path) -> Bench:
+    """The bench with the settings that its teacher and student were made with, whatever was asked for."""
+    asked = bench.settings
+    made = [Settings.model_validate(runs.read_json(run / "run.json")["settings"]) for run in (teacher, student)]
+    shape = {key: getattr(made[1].student, key) for key in SHAPE}
+    settings = asked.model_copy(update={"teacher": made[0].teacher, "student": asked.student.model_copy(update=shape)})
+    for name, run in (("teacher", teacher), ("student", student)):
+        wanted, found = (getattr(each, name).model_dump() for each in (asked, settings))
+        if ignored := [f"{name}.{key}={wanted[key]}" for key in wanted if wanted[key] != found[key]]:
+            runs.Logbook(None, "").warn(
+                f"{run} was made with other settings, so these change nothing: {', '.join(ignored)}"
+            )
+    return replace(bench, settings=settings)
 
 
 def open_recommender(

@@ -81,12 +81,21 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
     except FileNotFoundError:
-        raise RunError(f"{path} does not exist: is {path.parent} a genrec run folder?") from None
+        raise RunError(f"{path} does not exist: {_why_not(path.parent)}") from None
     except json.JSONDecodeError as error:
         raise RunError(f"{path} is not valid JSON ({error}); the run that wrote it may have been cut off") from None
     if not isinstance(content, dict):
         raise RunError(f"{path} holds no JSON object")
     return content
+
+
+def _why_not(folder: Path) -> str:
+    """Why a folder is not a finished run, as far as its files tell."""
+    if (folder / "plan.json").exists():
+        return f"{folder} is not finished; the command that began it goes on with it"
+    if found := sorted(each.parent.relative_to(folder) for each in folder.glob("*/seed-*/run.json")):
+        return f"{folder} is a sweep; give one of its runs, such as {folder / found[0]}"
+    return f"is {folder} a genrec run folder?"
 
 
 def save_tensors(path: Path, tensors: Tensors, metadata: Mapping[str, str] | None = None) -> None:

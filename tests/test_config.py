@@ -80,6 +80,7 @@ def test_all_mistakes_are_named_at_once():
         ("split=random", "setting split is 'random': input should be 'leave-one-out' or 'global-time'"),
         ("align.baseline=none", "setting align.baseline is 'none': input should be 'group' or 'critic'"),
         ("teacher=5", "setting teacher is 5: "),
+        ("seed=-1", "setting seed is -1: input should be greater than or equal to 0"),
     ],
 )
 def test_a_bad_value_is_named_with_what_it_should_be(override: str, message: str):

@@ -14,6 +14,7 @@ import torch
 from genrec import experiment, runs, serving
 from genrec.agents.decoding import NextK
 from genrec.bench import Bench
+from genrec.comparison import compare
 from genrec.config import Settings
 from genrec.data.splits import leave_one_out
 from genrec.data.synthetic import demo
@@ -315,3 +316,28 @@ def test_a_reward_that_raises_in_the_warm_start_is_named(bench, folder, tmp_path
     (tmp_path / "mine.py").write_text("def boom(slates, context):\n    return slates * float('nan')\n")
     with pytest.raises(RewardError, match=r"^warm start: reward 'boom' is nan for item \d+ at position 1 of list 0"):
         experiment.align(bench, specs, folder / "teacher", folder / "student", tmp_path / "other")
+
+
+def test_a_run_says_what_its_teacher_and_student_were_made_with(folder, tmp_path, capsys):
+    """Settings that came too late change nothing, and are not written down as if they had."""
+    wide = bench_of(teacher={"hidden_size": 32}, student={"blocks": 2, "learning_rate": 0.5}, align={"updates": 1})
+    out = experiment.align(wide, ["diversity"], folder / "teacher", folder / "student", tmp_path / "out")
+    said = capsys.readouterr().err
+    assert (
+        f"{folder / 'teacher'} was made with other settings, so these change nothing: teacher.hidden_size=32\n" in said
+    )
+    assert f"{folder / 'student'} was made with other settings, so these change nothing: student.blocks=2\n" in said
+    settings = runs.read_json(out / "run.json")["settings"]
+    assert (settings["teacher"]["hidden_size"], settings["student"]["blocks"]) == (8, 1)
+    assert settings["student"]["learning_rate"] == 0.5  # which the warm start reads
+
+
+def test_a_reward_file_that_has_changed_is_noticed(bench, folder, tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text("def fresh(slates, context):\n    return slates * 0.5\n")
+    quick = replace(bench, settings=bench_of(align={"warm_start": 0, "updates": 1}).settings)
+    out = experiment.align(quick, [f"{mine}:fresh=1"], folder / "teacher", folder / "student", tmp_path / "out")
+    experiment.require_same_files(out, runs.read_json(out / "run.json")["rewards"])
+    mine.write_text("def fresh(slates, context):\n    return slates * -0.5\n")
+    with pytest.raises(runs.RunError, match=r"out was aligned for another version of .*mine\.py, which has changed"):
+        compare(quick, out)

@@ -59,6 +59,14 @@ def test_json_that_cannot_be_written_leaves_the_old_one(tmp_path: Path):
 
 
 def test_json_that_is_missing_broken_or_no_object(tmp_path: Path):
+    (tmp_path / "sweep" / "weight-0.1" / "seed-0").mkdir(parents=True)
+    (tmp_path / "sweep" / "weight-0.1" / "seed-0" / "run.json").write_text("{}")
+    with pytest.raises(runs.RunError, match=r"is a sweep; give one of its runs, such as .*sweep/weight-0.1/seed-0"):
+        runs.read_json(tmp_path / "sweep" / "run.json")
+    (tmp_path / "stopped").mkdir()
+    (tmp_path / "stopped" / "plan.json").write_text("{}")
+    with pytest.raises(runs.RunError, match="stopped is not finished; the command that began it goes on with it"):
+        runs.read_json(tmp_path / "stopped" / "run.json")
     with pytest.raises(runs.RunError, match=rf"run\.json does not exist: is {tmp_path} a genrec run folder"):
         runs.read_json(tmp_path / "run.json")
     (tmp_path / "run.json").write_text('{"x": ')

@@ -197,11 +197,18 @@ def open_bench(
     from genrec import runs
     from genrec.bench import prepare
     from genrec.config import Settings, read_settings
+    from genrec.data.interactions import DataError
 
     start = None
     if origin is not None and config is None:
         start = Settings.model_validate(runs.read_json(origin / "run.json")["settings"])
-    return prepare(read_settings(config, changes, start, dataset=dataset, seed=seed, device=device), quiet)
+    settings = read_settings(config, changes, start, dataset=dataset, seed=seed, device=device)
+    try:
+        return prepare(settings, quiet)
+    except DataError as error:
+        if start is None or settings.dataset != start.dataset or not Path(start.dataset).is_absolute():
+            raise
+        raise DataError(f"{origin} was made on {start.dataset}, which is not there: give --dataset ({error})") from None
 
 
 def _print_result(out: Path, as_json: bool) -> None:

@@ -1,6 +1,6 @@
 """The measurement itself: every entrant on the same cases, written down in the run folder."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +105,17 @@ def compare_runs(bench: Bench, folders: Sequence[Path], out: Path, users: int | 
         "policy_weight": policy_of(entrants).weight,
         "policies": [trail.summary() for trail in trails],
     }
+    _say_replaced(out / "comparison.json", content)
     runs.write_json(out / "comparison.json", content)
     _keep_users(out / "comparison_users.safetensors", entrants, k)
     return content
+
+
+def _say_replaced(file: Path, content: Mapping[str, Any]) -> None:
+    """Warn where a comparison of more cases is about to be replaced."""
+    before = runs.read_json(file).get("cases", 0) if file.exists() else 0
+    if before > content["cases"]:
+        runs.Logbook(None, "").warn(f"{file}, of {before:,} cases, is replaced by one of {content['cases']:,}")
 
 
 def _judge(bench: Bench, entrants: Sequence[Entrant], goals: Goals, teacher: Calibrated, cases: Cases) -> list[Trail]:

@@ -10,6 +10,7 @@ from genrec import runs
 from genrec.agents.decoding import NextK
 from genrec.agents.gptrec import GPTRec
 from genrec.bench import Bench, require_run
+from genrec.experiment import require_same_files
 from genrec.rewards import WeightedSum, ranges_of, share_of, span_specs, weighted, weights_along
 
 
@@ -69,6 +70,8 @@ def read_runs(bench: Bench, folders: Sequence[Path]) -> Aligned:
         if kind != "aligned":
             raise runs.RunError(f"{folder} is a {kind} run; a run of `genrec align` is needed here")
     contents = [require_run(folder, ("aligned",), bench) for folder in folders]
+    for folder, content in zip(folders, contents, strict=True):
+        require_same_files(folder, content["rewards"])
     found = Aligned(tuple(folders), tuple(tuple(content["rewards"]) for content in contents))
     found.reward  # noqa: B018 (runs with different rewards are refused here)
     return found

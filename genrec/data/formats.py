@@ -14,7 +14,7 @@ ITEM_NAMES = (
     *("item", "item_id", "itemid", "movie_id", "movieid", "product_id", "productid", "article_id", "parent_asin"),
     *("asin", "track_id", "book_id", "business_id", "sku", "iid"),
 )
-TIME_NAMES = ("time", "timestamp", "datetime", "date", "unixreviewtime", "event_time", "created_at", "t_dat")
+TIME_NAMES = ("time", "timestamp", "datetime", "date", "unixreviewtime", "event_time", "created_at", "t_dat", "ts")
 LOG_SUFFIXES = (".txt", ".csv", ".tsv", ".inter", ".parquet")
 NOT_LOGS = ("items.", "movies.", "links.", "tags.", "genome-", "readme", "license")
 
@@ -100,7 +100,15 @@ def _read_events(file: Path, options: ReadOptions) -> tuple[pd.DataFrame, str]:
         return _read_double_colons(file), "read as MovieLens user::item::rating::time"
     if len(fields.split()) == 2 and not set(fields) & {",", ";", "|"} and not asked and not _is_header(fields):
         return _read_pairs(file), "read as SASRec text: user item, in the order of the file"
-    return _read_columns(file, options), "read as a table with a header"
+    return _read_columns(file, options), "read as a table with a header" + _unused(file, options)
+
+
+def _unused(file: Path, options: ReadOptions) -> str:
+    """The columns of a log without times, one of which may be the time under another name."""
+    names, _ = column_names(file, options.separator)
+    if options.time or choose_column(file, names, None, "time", TIME_NAMES, required=False):
+        return ""
+    return f"; none of its columns is called like a time ({', '.join(names)}): name one if there is one (--time)"
 
 
 def _is_header(line: str) -> bool:

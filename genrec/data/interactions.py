@@ -263,6 +263,6 @@ def _warnings(log: Log, dataset: Dataset) -> tuple[str, ...]:
     if (log.titles or log.features) and not any(raw in log.titles for raw in dataset.catalogue.index):
         warnings.append(
             "no item of the log is in the item file: check that both use the same ids, for instance"
-            f" {dataset.catalogue.item_ids[1]!r} in the log and {next(iter(log.titles), '')!r} in the item file"
+            f" {str(dataset.catalogue.item_ids[1])!r} in the log and {next(iter(log.titles), '')!r} in the item file"
         )
     return tuple(warnings)

@@ -15,8 +15,9 @@ from genrec.metrics import Floats, evaluate
 from genrec.recommender import require_unseen
 
 ADVICE = (
-    "Lower teacher.learning_rate, raise teacher.epochs, or compare with more items (teacher.num_negatives, or"
-    " teacher.negatives=catalogue). If none of it helps, the order of this log may hold nothing to learn."
+    "Lower teacher.learning_rate or raise teacher.epochs; a recipe with sampled negatives may need more of them"
+    " (teacher.num_negatives). If a Markov chain (--recipe markov) is no better either, the order of this log may hold"
+    " nothing to learn."
 )
 
 

@@ -1,8 +1,9 @@
 """A reward that is checked at every call: what goes wrong in it stops the run where it arises, and says where."""
 
+import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +30,10 @@ class RewardError(ValueError):
         super().__init__(message)
         self.fault = fault
         self.row = row
+
+    def __reduce__(self) -> tuple[type["RewardError"], tuple[str, Fault, int | None]]:
+        """So that it comes back whole from another process."""
+        return type(self), (str(self), self.fault, self.row)
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,8 @@ class Checked(Reward):
     ) -> Floats:
         """The gains that ``ask`` gives, one for each of the items (n, m); ``ask_some`` finds the list it raises on."""
         try:
-            array = np.asarray(ask())
+            with redirect_stdout(sys.stderr):  # what a reward prints is no part of a command's answer
+                array = np.asarray(ask())
         except RewardError:
             raise
         except Exception as error:

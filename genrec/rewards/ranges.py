@@ -59,7 +59,9 @@ def read_weights(texts: Iterable[str]) -> dict[str, float]:
     """
     weights = {}
     for text in texts:
-        name, _, number = text.partition("=")
+        name, equals, number = text.partition("=")
+        if not equals:
+            raise ValueError(f"weight {text!r}: write NAME=WEIGHT, for instance diversity=0.5")
         if ":" in number:
             raise ValueError(f"weight {text!r}: one number is needed here, for instance {name}=0.5")
         weights[name.strip()], _ = read_weight(number, name.strip())

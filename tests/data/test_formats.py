@@ -120,6 +120,16 @@ def test_options_reach_the_cleaning(write):
     assert events(path, drop_repeats=True) == {"u": ["a", "b"], "v": ["b", "c"]}
 
 
+def test_a_time_under_another_name_is_asked_for(write):
+    report = load(write("log.csv", "user,item,happened\nu,a,2\nu,b,1\n")).report
+    assert any("(user, item, happened): name one if there is one (--time)" in note for note in report.notes)
+    for name in ("ts", "happened"):
+        path = write("log.csv", f"user,item,{name}\nu,a,2\nu,b,1\n")
+        found = load(path, ReadOptions(time=None if name == "ts" else name))
+        assert found.report.order == "time"
+        assert not any("--time" in note for note in found.report.notes)
+
+
 BAD = {
     "wrong separator": ("log.csv", "user;item\n1;2\n1;3\n", {"separator": ","}, r"line 1: the header.*seems to be ';'"),
     "no separator": ("log.csv", "user^item\n1^2\n", {}, r"line 1: the header 'user\^item'.*--separator"),

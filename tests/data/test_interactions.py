@@ -150,4 +150,5 @@ def test_titles_and_features_reach_the_catalogue_and_strangers_are_a_warning():
     assert dataset.catalogue.titles.tolist() == ["", "Alien", "b"]
     assert (report.titled_items, report.featured_items) == (1, 1)
     _, report = clean(log(rows, titles={"z": "Zorro"}))
+    assert any("for instance 'a' in the log and 'z' in the item file" in warning for warning in report.warnings)
     assert any("no item of the log is in the item file" in warning for warning in report.warnings)

@@ -1,5 +1,6 @@
 """Rewards are found by name, entry point, module and file; a broken plugin breaks nothing but itself."""
 
+import pickle
 import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
@@ -283,3 +284,20 @@ def test_located_says_where_and_lets_other_errors_be() -> None:
         checked(returning(lambda slates, context: slates * np.nan))(np.array([[3, 1]]), context())
     with pytest.raises(KeyError, match=r"^'x'$"), located("update 3"):
         raise KeyError("x")
+
+
+def test_an_error_comes_back_whole_from_another_process() -> None:
+    with pytest.raises(RewardError) as found, located("update 3"):
+        raise RewardError("reward 'mine' is nan", "finite", 4)
+    again = pickle.loads(pickle.dumps(found.value))
+    assert (str(again), again.fault, again.row) == ("update 3: reward 'mine' is nan", "finite", 4)
+
+
+def test_what_a_reward_prints_is_no_part_of_an_answer(capsys) -> None:  # type: ignore[no-untyped-def]
+    def loud(slates, context):  # type: ignore[no-untyped-def]
+        print("debug")
+        return slates * 0.5
+
+    checked(FunctionReward(loud, "loud"))(np.array([[1, 2]]), context())
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "debug\n")
