@@ -14,7 +14,7 @@ from genrec.data.sequences import Sequences
 from genrec.data.splits import Cases
 from genrec.metrics import Context, Floats, Slates
 from genrec.recommender import TopK
-from genrec.rewards.check import RewardError, checked
+from genrec.rewards.check import Checked, RewardError, checked
 from genrec.rewards.reward import Reward
 
 MEANING = {
@@ -98,7 +98,7 @@ def audit(reward: Reward, slates: Slates, context: Context) -> Audit:
         at = list(MEANING).index(fatal.check)
         before = [Finding(check, True) for check in MEANING][:at]
         return Audit((*before, fatal, *[Finding(check, None) for check in MEANING][at + 1 :]), np.empty(0), np.nan)
-    safe = checked(reward)
+    safe = Checked(reward, reveal=True)
     earlier = [
         replace(finding, message=f"{finding.message}, half way through a training")
         for finding in _differences(safe, slates, replace(context, progress=HALF_WAY))
@@ -165,7 +165,7 @@ class _Dice:
 
 def _broken(reward: Reward, slates: Slates, context: Context) -> Finding | None:
     """The first call that fails: whole lists all along a training, a single list, beginnings, first items."""
-    safe, k = checked(reward), slates.shape[1]
+    safe, k = Checked(reward, reveal=True), slates.shape[1]
     try:
         for progress in (1.0, HALF_WAY, 0.0):
             safe(slates, replace(context, progress=progress))

@@ -4,7 +4,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,9 +38,15 @@ class RewardError(ValueError):
 
 @dataclass(frozen=True)
 class Checked(Reward):
-    """A reward whose every answer is verified: see ``checked``."""
+    """A reward whose every answer is verified, and that sees no held-out item unless it says so: see ``checked``.
+
+    Attributes:
+        reward: the reward.
+        reveal: show it held-out items all the same, to find out whether it reads them.
+    """
 
     reward: Reward
+    reveal: bool = False
 
     @property
     def name(self) -> str:
@@ -58,6 +64,7 @@ class Checked(Reward):
         Raises:
             RewardError: naming the reward, the position and the list.
         """
+        context = self._shown(context)
         gains = self._answer(
             slates,
             slates,
@@ -79,6 +86,7 @@ class Checked(Reward):
         Raises:
             RewardError: naming the reward, the position, the candidate and the list.
         """
+        context = self._shown(context)
         reward = self.reward
         if type(reward).marginal is Reward.marginal:  # which looks at the last column alone
             reward = _Shaped(reward)
@@ -97,6 +105,12 @@ class Checked(Reward):
                 int(row),
             )
         return gains
+
+    def _shown(self, context: Context) -> Context:
+        """The context without held-out items, unless the reward says that it reads them: no training has them then."""
+        if self.reveal or "targets" in self.needs or not context.of_targets.any():
+            return context
+        return replace(context, of_targets=np.zeros_like(context.of_targets))
 
     def _answer(
         self, slates: Slates, items: Slates, ask: Callable[[], Floats], ask_some: Callable[[Rows], Floats]
@@ -131,6 +145,9 @@ class _Shaped(Reward):
 
 def checked(reward: Reward) -> Reward:
     """The reward, with shape and finiteness of every answer verified; each term of a weighted sum on its own.
+
+    A reward that does not declare that it needs targets finds them unknown (0) wherever it is asked, as in training:
+    what is validated and reported is what was paid.
 
     The cost is one pass over the gains, small beside any reward.
 

@@ -301,3 +301,16 @@ def test_what_a_reward_prints_is_no_part_of_an_answer(capsys) -> None:  # type: 
     checked(FunctionReward(loud, "loud"))(np.array([[1, 2]]), context())
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "debug\n")
+
+
+def test_held_out_items_are_shown_to_those_who_ask_for_them() -> None:
+    facts = Context(Sequences.from_lists([[], []]), np.array([1, 3]), make_catalogue(["a", "b", "c"]), 2)
+
+    def peek(slates, context):  # type: ignore[no-untyped-def]
+        return (slates == context.targets[:, None]) * 1.0
+
+    lists = np.array([[1, 2], [2, 3]])
+    hits = [[1, 0], [0, 1]]
+    assert checked(FunctionReward(peek, "peek", frozenset({"targets"})))(lists, facts).tolist() == hits
+    assert checked(FunctionReward(peek, "peek"))(lists, facts).tolist() == [[0, 0], [0, 0]]
+    assert checked(FunctionReward(peek, "peek")).marginal(lists[:, :1], lists[:, 1:], facts).tolist() == [[0], [0]]
