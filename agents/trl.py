@@ -89,7 +89,10 @@ def train(
         if keeper.update < settings.updates:
             stack.enter_context(_trl_warnings_silenced())
             place = stack.enter_context(tempfile.TemporaryDirectory())  # TRL insists on one
-            grpo(Watch(keeper), student, env, k, seed, place).train()
+            watch = Watch(keeper)
+            grpo(watch, student, env, k, seed, place).train()
+            if watch.interrupted:
+                raise watch.interrupted
     return keeper.give()
 
 
@@ -261,11 +264,13 @@ class Watch(TrainerCallback):
         keeper: of the training.
         start: updates that a checkpoint brought along.
         steps: gradient steps of an update.
+        interrupted: what the keeper said after Ctrl-C; TRL first logs the update at which it stops.
     """
 
     def __init__(self, keeper: Keeper) -> None:
         self.keeper, self.start = keeper, keeper.update
         self.steps = keeper.settings.epochs * keeper.settings.minibatches
+        self.interrupted: runs.Interrupted | None = None
 
     def update(self, state: TrainerState) -> int:
         """How many updates are complete."""
@@ -289,7 +294,11 @@ class Watch(TrainerCallback):
     ) -> TrainerControl:
         """An update may be complete."""
         if state.global_step % self.steps == 0:
-            self.keeper.arrive(self.update(state))
+            try:
+                self.keeper.arrive(self.update(state))
+            except runs.Interrupted as interrupted:
+                self.interrupted = interrupted
+                control.should_training_stop = True
         return control
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any) -> None:

@@ -76,6 +76,7 @@ def train_student(bench: Bench, teacher: Path, out: Path) -> Path:
         The folder.
     """
     require_run(teacher, ("teacher",), bench)
+    bench = _as_made(bench, teacher)
     origin = {"teacher_weights": digest(teacher / "scorer.safetensors")}
     if is_finished(out, "student", bench, **origin):
         return out
@@ -286,18 +287,21 @@ def _digests(rewards: Sequence[str]) -> list[str]:
     return [digest(Path(file)) for file in reward_files(rewards)]
 
 
-def _as_made(bench: Bench, teacher: Path, student: Path) -> Bench:
-    """The bench with the settings that its teacher and student were made with, whatever was asked for."""
-    asked = bench.settings
-    made = [Settings.model_validate(runs.read_json(run / "run.json")["settings"]) for run in (teacher, student)]
-    shape = {key: getattr(made[1].student, key) for key in SHAPE}
-    settings = asked.model_copy(update={"teacher": made[0].teacher, "student": asked.student.model_copy(update=shape)})
+def _as_made(bench: Bench, teacher: Path, student: Path | None = None) -> Bench:
+    """The bench with the settings that its teacher, and the shape of its student, were made with."""
+    asked = settings = bench.settings
     for name, run in (("teacher", teacher), ("student", student)):
-        wanted, found = (getattr(each, name).model_dump() for each in (asked, settings))
-        if ignored := [f"{name}.{key}={wanted[key]}" for key in wanted if wanted[key] != found[key]]:
+        if run is None:
+            continue
+        made = getattr(Settings.model_validate(runs.read_json(run / "run.json")["settings"]), name).model_dump()
+        wanted = getattr(asked, name).model_dump()
+        fixed = {key: made[key] for key in (SHAPE if name == "student" else made)}
+        if ignored := [f"{name}.{key}={wanted[key]}" for key in fixed if wanted[key] != fixed[key]]:
             runs.Logbook(None, "").warn(
                 f"{run} was made with other settings, so these change nothing: {', '.join(ignored)}"
             )
+        part = getattr(asked, name).model_copy(update=fixed)
+        settings = settings.model_copy(update={name: part})
     return replace(bench, settings=settings)
 
 

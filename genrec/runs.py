@@ -91,7 +91,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def _why_not(folder: Path) -> str:
     """Why a folder is not a finished run, as far as its files tell."""
-    if (folder / "plan.json").exists():
+    if (folder / "plan.json").exists() and not (folder / "run.json").exists():
         return f"{folder} is not finished; the command that began it goes on with it"
     if found := sorted(each.parent.relative_to(folder) for each in folder.glob("*/seed-*/run.json")):
         return f"{folder} is a sweep; give one of its runs, such as {folder / found[0]}"

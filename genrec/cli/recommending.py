@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from genrec.data import Dataset
     from genrec.serving import Audience, Titled
 
+COLUMNS = ("read.user=", "read.item=", "read.time=", "read.separator=", "read.drop_repeats=")
+
 
 @reports_errors
 def recommend(
@@ -60,10 +62,12 @@ def recommend(
 
     if (history is None) == (dataset is None):
         raise ValueError("give either --history, for one list, or --dataset, for a list for every user of a log")
+    if bad := [text for text in change or [] if dataset is None or not text.startswith(COLUMNS)]:
+        raise ValueError(f"--set {bad[0]}: only how --dataset is read can be changed here, {', '.join(COLUMNS)}...")
     length = k or runs.read_json(run / "run.json")["settings"]["k"]
     place, weights = runs.choose_device(device), read_weights(weight or [])
     if dataset is not None:
-        asked = serving.audience(run, _log(run, dataset, change or []))
+        asked = serving.audience(run, _log(run, dataset, change or [], quiet))
         _say_left_out(asked)
         _print_lists(
             serving.recommend_users(run, asked, length, place, beams, weights), len(asked.users), as_json, quiet
@@ -78,7 +82,7 @@ def recommend(
         typer.echo(f"{rank}\t{raw}\t{title}")
 
 
-def _log(run: Path, source: str, changes: list[str]) -> "Dataset":
+def _log(run: Path, source: str, changes: list[str], quiet: bool) -> "Dataset":
     """The log, read with the run's columns; users and items with few events stay in."""
     from genrec import runs
     from genrec.config import Settings, read_settings
@@ -87,7 +91,10 @@ def _log(run: Path, source: str, changes: list[str]) -> "Dataset":
     start = Settings.model_validate(runs.read_json(run / "run.json")["settings"])
     read = read_settings(None, changes, start).read
     columns = read.model_dump(include={"user", "item", "time", "separator", "drop_repeats"})
-    return load(source, ReadOptions(**columns)).dataset
+    loaded, log = load(source, ReadOptions(**columns)), runs.Logbook(None, "", quiet)
+    for sentence in loaded.report.sentences():
+        log.say(sentence)
+    return loaded.dataset
 
 
 def _say_left_out(asked: "Audience") -> None:

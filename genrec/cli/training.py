@@ -206,7 +206,8 @@ def open_bench(
     try:
         return prepare(settings, quiet)
     except DataError as error:
-        if start is None or settings.dataset != start.dataset or not Path(start.dataset).is_absolute():
+        there = start is None or not Path(start.dataset).is_absolute() or Path(start.dataset).exists()
+        if start is None or there or settings.dataset != start.dataset:
             raise
         raise DataError(f"{origin} was made on {start.dataset}, which is not there: give --dataset ({error})") from None
 

@@ -70,10 +70,10 @@ def read_runs(bench: Bench, folders: Sequence[Path]) -> Aligned:
         if kind != "aligned":
             raise runs.RunError(f"{folder} is a {kind} run; a run of `genrec align` is needed here")
     contents = [require_run(folder, ("aligned",), bench) for folder in folders]
-    for folder, content in zip(folders, contents, strict=True):
-        require_same_files(folder, content["rewards"])
     found = Aligned(tuple(folders), tuple(tuple(content["rewards"]) for content in contents))
     found.reward  # noqa: B018 (runs with different rewards are refused here)
+    for folder, content in zip(folders, contents, strict=True):
+        require_same_files(folder, content["rewards"])
     return found
 
 

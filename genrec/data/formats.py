@@ -90,7 +90,7 @@ def find_log(folder: Path) -> Path:
 def _read_events(file: Path, options: ReadOptions) -> tuple[pd.DataFrame, str]:
     """Columns user, item and maybe time; a note on the format."""
     if file.suffix == ".parquet":
-        return _read_columns(file, options), "read as Parquet"
+        return _read_columns(file, options), "read as Parquet" + _about_time(file, options)
     fields = first_line(file)
     asked = options.user or options.item or options.separator
     if file.name == "u.data":
@@ -100,15 +100,18 @@ def _read_events(file: Path, options: ReadOptions) -> tuple[pd.DataFrame, str]:
         return _read_double_colons(file), "read as MovieLens user::item::rating::time"
     if len(fields.split()) == 2 and not set(fields) & {",", ";", "|"} and not asked and not _is_header(fields):
         return _read_pairs(file), "read as SASRec text: user item, in the order of the file"
-    return _read_columns(file, options), "read as a table with a header" + _unused(file, options)
+    return _read_columns(file, options), "read as a table with a header" + _about_time(file, options)
 
 
-def _unused(file: Path, options: ReadOptions) -> str:
-    """The columns of a log without times, one of which may be the time under another name."""
+def _about_time(file: Path, options: ReadOptions) -> str:
+    """What to add about a table without times: its columns, one of which may be the time under another name."""
     names, _ = column_names(file, options.separator)
-    if options.time or choose_column(file, names, None, "time", TIME_NAMES, required=False):
+    if len(names) < 3 or options.time or choose_column(file, names, None, "time", TIME_NAMES, required=False):
         return ""
-    return f"; none of its columns is called like a time ({', '.join(names)}): name one if there is one (--time)"
+    return (
+        f"; none of its columns ({', '.join(names)}) is called like a time: if one is, name it (--time, or --set"
+        " read.time=... where a run is made)"
+    )
 
 
 def _is_header(line: str) -> bool:

@@ -1,7 +1,9 @@
 """Whether a reward keeps its contract, tried on lists; what is wrong is shown on the list it is wrong for."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +16,7 @@ from genrec.data.sequences import Sequences
 from genrec.data.splits import Cases
 from genrec.metrics import Context, Floats, Slates
 from genrec.recommender import TopK
-from genrec.rewards.check import Checked, RewardError, checked
+from genrec.rewards.check import Checked, RewardError
 from genrec.rewards.reward import Reward
 
 MEANING = {
@@ -88,6 +90,11 @@ def audit(reward: Reward, slates: Slates, context: Context) -> Audit:
     >>> [(finding.check, finding.message) for finding in found.findings if not finding.passed]
     [('causal', 'position 1 earns 0 in the whole list and 1 where the list ends after position 1')]
     """
+    with redirect_stdout(sys.stderr):  # what a reward prints is no part of a command's answer
+        return _audit(reward, slates, context)
+
+
+def _audit(reward: Reward, slates: Slates, context: Context) -> Audit:
     pristine = [array.copy() for array in _arrays(context)]
     fatal = (
         _broken(reward, slates.copy(), context)
@@ -202,7 +209,7 @@ def _harm(reward: Reward, slates: Slates, context: Context, pristine: list[NDArr
 def _chance(reward: Reward, slates: Slates, context: Context) -> Finding | None:
     """Whether chance plays a part, at the end of a training or half way."""
     for progress in (1.0, HALF_WAY):
-        once, again = (checked(reward)(slates, replace(context, progress=progress)) for _ in range(2))
+        once, again = (Checked(reward, reveal=True)(slates, replace(context, progress=progress)) for _ in range(2))
         text = "earns {} the first time and {} the second"
         for finding in _compare("deterministic", once, again, slates, text, tolerance=0):
             return finding

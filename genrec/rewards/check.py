@@ -210,7 +210,8 @@ def _first_that_raises(ask: Callable[[Rows], Floats], rows: Rows) -> int | None:
 
 def _raises(ask: Callable[[Rows], Floats], rows: Rows) -> bool:
     try:
-        ask(rows)
+        with redirect_stdout(sys.stderr):
+            ask(rows)
     except Exception:
         return True
     return False

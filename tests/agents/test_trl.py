@@ -232,6 +232,8 @@ def test_ctrl_c_and_the_same_again_is_as_if_nothing_had_happened(tmp_path):
     calls: list[int] = []
     resumed = finished(tmp_path, calls.append, noise=2)
     assert calls == [1, 2]  # after updates 4 and 6
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "reward" in row] == [1, 2, 3, 4, 5, 6]
     assert same(weights_of(resumed), weights_of(whole))
     assert not same(weights_of(resumed), weights_of(tiny()))
 

@@ -196,6 +196,11 @@ def test_recommend_for_every_user_of_a_log(runs):
     [
         ("recommend aligned", "give either --history, for one list, or --dataset, for a list for every user of a log"),
         ("recommend aligned --history i01 -d log.csv", "give either --history, for one list, or --dataset"),
+        (
+            "recommend aligned -d log.csv -s k=3",
+            "--set k=3: only how --dataset is read can be changed here, read.user=",
+        ),
+        ("recommend aligned --history i01 -s read.user=user", "--set read.user=user: only how --dataset is read"),
         ("recommend aligned -d absent.csv", "there is no file, folder or dataset 'absent.csv'"),
         ("recommend aligned -d log.csv -s read.user=who", "no column 'who'; the columns are user, item, time"),
         ("recommend aligned --history i01,nope,i02,none", r"unknown item id\(s\) nope, none; .* ids such as i\d\d"),

@@ -122,7 +122,7 @@ def test_options_reach_the_cleaning(write):
 
 def test_a_time_under_another_name_is_asked_for(write):
     report = load(write("log.csv", "user,item,happened\nu,a,2\nu,b,1\n")).report
-    assert any("(user, item, happened): name one if there is one (--time)" in note for note in report.notes)
+    assert any("none of its columns (user, item, happened) is called like a time" in note for note in report.notes)
     for name in ("ts", "happened"):
         path = write("log.csv", f"user,item,{name}\nu,a,2\nu,b,1\n")
         found = load(path, ReadOptions(time=None if name == "ts" else name))

@@ -200,3 +200,19 @@ class TestSample:
     def test_no_room(self):
         with pytest.raises(ValueError, match="no case leaves 4 of 20 items"):
             sample_lists(cases([list(range(1, 19))], [20]), world()[1].catalogue, K, 10)
+
+
+def test_what_a_reward_prints_is_no_part_of_the_answer(capsys):
+    def loud(slates, context):
+        print("debug")
+        return (slates % 2 == 0) / context.k
+
+    assert audit(function(loud), *world()).passed
+    assert capsys.readouterr().out == ""
+
+    def broken(slates, context):
+        print("debug")
+        raise KeyError("oops")
+
+    assert not audit(function(broken), *world()).passed
+    assert capsys.readouterr().out == ""
