@@ -7,8 +7,10 @@ import torch
 
 from genrec import experiment, runs
 from genrec.bench import Bench, finish, is_finished, prepare, require_run, start
+from genrec.cli.training import open_bench
 from genrec.config import Settings
 from genrec.data import leave_one_out
+from genrec.data.interactions import DataError
 from genrec.data.synthetic import demo
 
 LOG = demo(num_users=60, num_items=60, seed=1)
@@ -116,3 +118,16 @@ def test_settings_and_split_agree_on_what_is_held_back():
 def test_the_setting_reaches_the_split():
     bench = prepare(Settings(hold_back=2), quiet=True)
     assert bench.split.hold_back == 2
+
+
+def test_a_log_that_has_gone_elsewhere_is_asked_for(tmp_path):
+    log = tmp_path / "log.csv"
+    settings = Settings.model_validate({"dataset": str(log)}).model_dump()
+    runs.write_json(tmp_path / "run.json", {"settings": settings})
+    with pytest.raises(
+        DataError, match=rf"{tmp_path} was made on {log}, which is not there: give --dataset \(there is"
+    ):
+        open_bench(None, [], None, None, None, True, origin=tmp_path)
+    log.write_text("user,thing\n1,2\n")
+    with pytest.raises(DataError, match=r"log\.csv, line 1: no column for the item"):
+        open_bench(None, [], None, None, None, True, origin=tmp_path)

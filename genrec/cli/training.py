@@ -206,10 +206,10 @@ def open_bench(
     try:
         return prepare(settings, quiet)
     except DataError as error:
-        there = start is None or not Path(start.dataset).is_absolute() or Path(start.dataset).exists()
-        if start is None or there or settings.dataset != start.dataset:
+        place = Path(settings.dataset)
+        if start is None or settings.dataset != start.dataset or not place.is_absolute() or place.exists():
             raise
-        raise DataError(f"{origin} was made on {start.dataset}, which is not there: give --dataset ({error})") from None
+        raise DataError(f"{origin} was made on {place}, which is not there: give --dataset ({error})") from None
 
 
 def _print_result(out: Path, as_json: bool) -> None:
