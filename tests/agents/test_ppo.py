@@ -353,11 +353,12 @@ def test_a_reward_that_breaks_in_a_validation_says_so(tmp_path):
     calls = iter(range(100))
 
     def validate(policy):
-        return {"objective": float(checked(FunctionReward(fickle, "fickle"))(np.array([[1, 2]]), None).sum())}
+        return {"objective": float(checked(reward)(np.array([[1, 2]]), None).sum())}
 
     def fickle(slates, context):
         return slates * (np.nan if next(calls) == 1 else 1.0)
 
+    reward = FunctionReward(fickle, "fickle", frozenset({"targets"}))  # so that the context is not looked at
     with pytest.raises(RewardError, match=r"validation after update 5: reward 'fickle' is nan at position 1 of list 0"):
         train(tiny(), environment(share_of_even), validate, settings(), K, 0, tmp_path, quiet=True)
     assert checkpointed_update(tmp_path) == 0
