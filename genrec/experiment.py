@@ -120,8 +120,9 @@ def align(bench: Bench, rewards: Sequence[str], teacher: Path | None, student: P
     if teacher is None and student is not None:
         teacher = folder_of(student, "teacher")
     teacher = train_teacher(bench, out / "teacher") if teacher is None else teacher
-    student = train_student(bench, teacher, out / "student") if student is None else student
     require_run(teacher, ("teacher",), bench)
+    bench = _as_made(bench, teacher)
+    student = train_student(bench, teacher, out / "student") if student is None else student
     require_run(student, ("student", "aligned"), bench)
     bench = _as_made(bench, teacher, student)
     origin = {

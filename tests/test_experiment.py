@@ -330,6 +330,9 @@ def test_a_run_says_what_its_teacher_and_student_were_made_with(folder, tmp_path
     settings = runs.read_json(out / "run.json")["settings"]
     assert (settings["teacher"]["hidden_size"], settings["student"]["blocks"]) == (8, 1)
     assert settings["student"]["learning_rate"] == 0.5  # which the warm start reads
+    out = experiment.align(wide, ["diversity"], folder / "teacher", None, tmp_path / "own")
+    assert capsys.readouterr().err.count("change nothing") == 1  # not by the student and the alignment both
+    assert runs.read_json(out / "student" / "run.json")["settings"]["teacher"]["hidden_size"] == 8
 
 
 def test_a_reward_file_that_has_changed_is_noticed(bench, folder, tmp_path):
