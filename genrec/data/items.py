@@ -68,8 +68,9 @@ def read_items(path: Path) -> Items:
 
 
 def _pairs(ids: pd.Series, titles: pd.Series) -> dict[str, str]:
+    """Raw id -> title on one line: tabs and line ends would break the tables that show it."""
     known = titles.notna().to_numpy()
-    return dict(zip(ids[known].tolist(), titles[known].astype(str).tolist(), strict=True))
+    return dict(zip(ids[known].tolist(), titles[known].astype(str).str.split().str.join(" ").tolist(), strict=True))
 
 
 def _features(ids: pd.Series, joined: pd.Series) -> dict[str, list[str]]:

@@ -13,14 +13,12 @@ from genrec import runs
 from genrec.config import TeacherSettings
 from genrec.data.sequences import Sequences, length_buckets
 from genrec.data.splits import Split
-from genrec.metrics import evaluate
-from genrec.models.collapse import ADVICE, is_above, popularity_ndcg
 from genrec.models.contrastive import contrast_of
 from genrec.models.embeddings import are_few
 from genrec.models.negatives import Sampled
 from genrec.models.objectives import Batch
 from genrec.models.scorer import Recipe
-from genrec.recommender import TopK
+from genrec.models.validation import Watch
 
 
 def fit(
@@ -43,8 +41,6 @@ def fit(
         quiet: no progress bar.
         k: length of the lists that are validated.
 
-    Patience counts from the first validation that is above popularity: before it a training may still take off.
-
     Returns:
         Best validation metrics and its epoch, and the NDCG@K of popularity on the same cases.
 
@@ -62,69 +58,46 @@ def fit(
         scorer.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=settings.weight_decay
     )
     chunk = states_at_once(recipe, settings.hidden_size)
-    best: runs.Tensors = {}
-    popular, ndcg = popularity_ndcg(split, k), f"ndcg@{k}"
-    floor = {f"popularity {ndcg}": float(popular.mean())}
-    progress: dict[str, Any] = {"epoch": 0, "best": {}, "since_best": 0, "risen": False, "validations": 0}
-    progress["base"] = scorer.base
-    if folder and (found := runs.load_checkpoint(folder, scorer, optimizer)):
-        progress, best = progress | {"base": 0.0} | found[0], found[1]  # which an older training had
-        scorer.base = progress["base"]
-        _restore_generators(progress, numbers, generator, device)
 
-    with (
-        runs.Logbook(folder, "teacher", quiet) as log,
-        log.progress(settings.epochs, progress["epoch"]) as bar,
-        runs.interruptible() as stop,
-    ):
-        for epoch in range(progress["epoch"] + 1, settings.epochs + 1):
-            if progress["since_best"] >= settings.patience:
-                log.say(f"no better validation for {settings.patience} evaluations: stopped at epoch {epoch - 1}")
-                break
-            _set_learning_rate(optimizer, settings, epoch)
-            scorer.train()
-            losses = []
-            for rows, batch in _batches(recipe, sequences, settings, numbers):
-                with runs.autocast(device, settings.bf16):
-                    losses.append(recipe.step(batch.to(device), generator, chunk))
-                    losses[-1] += contrast.step(scorer, rows, numbers) if contrast else 0.0
-                if not math.isfinite(losses[-1]):
-                    raise FloatingPointError(f"the loss is {losses[-1]} in epoch {epoch}: lower the learning rate")
-                torch.nn.utils.clip_grad_norm_(scorer.parameters(), 1.0)
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-            values = {"loss": float(np.mean(losses)), "learning_rate": optimizer.param_groups[0]["lr"]}
-            progress["epoch"] = epoch
-            if epoch % settings.evaluate_every == 0 or epoch == settings.epochs:
-                validation = evaluate(TopK(scorer), split.valid, split.catalogue, k)
-                measured = validation.means
-                values |= floor | {f"valid {name}": value for name, value in measured.items()}
-                progress["validations"] += 1
-                progress["risen"] |= is_above(validation.per_user[ndcg], popular)
-                progress["since_best"] += progress["risen"]
-                if measured[ndcg] > progress["best"].get(ndcg, -1.0):
-                    best = {name: value.clone() for name, value in scorer.state_dict().items()}
-                    progress |= {"best": {"epoch": epoch, **measured}, "since_best": 0}
-                if not progress["risen"] and progress["validations"] == settings.patience:
-                    log.warn(
-                        f"validation {ndcg} {measured[ndcg]:.4f} after {epoch} epochs, popularity has"
-                        f" {popular.mean():.4f}. Some teachers stay at this level for long before they learn: going on"
-                    )
-            log.record(epoch, values)
-            bar(epoch, f"loss {values['loss']:.3f}  best valid NDCG@{k} {progress['best'].get(ndcg, 0):.4f}")
-            if folder and (f"valid {ndcg}" in values or stop.requested):
-                state = progress | _generator_states(numbers, generator, device)
-                runs.save_checkpoint(folder, scorer, best, optimizer, state)
-            if stop.requested:
-                raise runs.Interrupted(f"stopped after epoch {epoch}; the same command goes on from there")
-        if not progress["risen"]:
-            log.warn(
-                f"this teacher is not clearly better than popularity on the {len(popular)} validation users: best"
-                f" {ndcg} {progress['best'][ndcg]:.4f} against {popular.mean():.4f}. {ADVICE}"
-            )
-    scorer.load_state_dict(best)
-    scorer.eval()
-    return dict(progress["best"]) | floor
+    def trained_on(rows: NDArray[np.int64], batch: Batch) -> float:
+        with runs.autocast(device, settings.bf16):
+            loss = recipe.step(batch.to(device), generator, chunk)
+            loss += contrast.step(scorer, rows, numbers) if contrast else 0.0
+        if not math.isfinite(loss):
+            raise FloatingPointError(f"the loss is {loss} in epoch {epoch}: lower the learning rate")
+        torch.nn.utils.clip_grad_norm_(scorer.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return loss
+
+    with runs.Logbook(folder, "teacher", quiet) as log, runs.interruptible() as stop:
+        watch, done = Watch(split, k, settings.patience, log), 0
+        if folder and (found := runs.load_checkpoint(folder, scorer, optimizer)):
+            progress, watch.best = found
+            done, scorer.base = progress.pop("epoch"), progress.pop("base", 0.0)  # older trainings had none
+            _restore_generators(progress, numbers, generator, device)
+            watch.progress |= progress
+        with log.progress(settings.epochs, done) as bar:
+            for epoch in range(done + 1, settings.epochs + 1):
+                if watch.is_over:
+                    log.say(f"no better validation for {settings.patience} evaluations: stopped at epoch {epoch - 1}")
+                    break
+                _set_learning_rate(optimizer, settings, epoch)
+                scorer.train()
+                losses = [trained_on(rows, batch) for rows, batch in _batches(recipe, sequences, settings, numbers)]
+                values = {"loss": float(np.mean(losses)), "learning_rate": optimizer.param_groups[0]["lr"]}
+                validated = epoch % settings.evaluate_every == 0 or epoch == settings.epochs
+                if validated:
+                    values |= watch.look(scorer, epoch)
+                log.record(epoch, values)
+                bar(epoch, f"loss {values['loss']:.3f}  best valid NDCG@{k} {watch.best_ndcg:.4f}")
+                if folder and (validated or stop.requested):
+                    state = watch.progress | {"epoch": epoch, "base": scorer.base}
+                    state |= _generator_states(numbers, generator, device)
+                    runs.save_checkpoint(folder, scorer, watch.best, optimizer, state)
+                if stop.requested:
+                    raise runs.Interrupted(f"stopped after epoch {epoch}; the same command goes on from there")
+        return watch.finish(scorer)
 
 
 IN_CACHE, IN_MEMORY = 2**21, 2**26  # scores at a time: on a CPU they stay in its cache

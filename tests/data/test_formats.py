@@ -26,6 +26,12 @@ def genres(dataset, index):
     return [name for name, has in zip(catalogue.feature_names, catalogue.features[index], strict=True) if has]
 
 
+def test_a_title_over_two_lines_becomes_one_without_tabs(write):
+    path = write("toy/toy.txt", "1 3\n1 2\n")
+    write("toy/items.csv", 'item_id,title\n2,"Two:\n\tthe  Return "\n')
+    assert load(path.parent).dataset.catalogue.titles.tolist() == ["", "Two: the Return", "3"]
+
+
 def test_sasrec_text_with_items_beside(write):
     path = write("toy/toy.txt", "1 3\n1 2\n2 10\n")
     write("toy/items.csv", 'item_id,movielens_id,title,genres\n2,9,"Two, The",A|B\n3,8,Three,B\n')

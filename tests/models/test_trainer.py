@@ -104,8 +104,8 @@ def test_the_weights_of_the_best_validation_are_kept(split: Split, monkeypatch: 
         evaluation = evaluate(TopK(recipe.scorer), split.valid, split.catalogue)
         return replace(evaluation, per_user={"ndcg@10": np.array([next(order)])}, overall={})
 
-    monkeypatch.setattr("genrec.models.trainer.popularity_ndcg", lambda split, k: np.array([next(order)]))
-    monkeypatch.setattr("genrec.models.trainer.evaluate", measure)
+    monkeypatch.setattr("genrec.models.validation.popularity_ndcg", lambda split, k: np.array([next(order)]))
+    monkeypatch.setattr("genrec.models.validation.evaluate", measure)
     best = fit(recipe, split, settings, quiet=True)
     assert best == {"epoch": 2, "ndcg@10": 0.5, "popularity ndcg@10": 0.05}
     assert len(kept) == 4
@@ -123,8 +123,8 @@ def scripted(monkeypatch: pytest.MonkeyPatch, values: list[float], popular: floa
         made.append(values[min(len(made), len(values) - 1)])
         return replace(evaluate(*arguments), per_user={"ndcg@10": np.array([made[-1]])}, overall={})
 
-    monkeypatch.setattr("genrec.models.trainer.evaluate", measure)
-    monkeypatch.setattr("genrec.models.trainer.popularity_ndcg", lambda split, k: np.array([popular]))
+    monkeypatch.setattr("genrec.models.validation.evaluate", measure)
+    monkeypatch.setattr("genrec.models.validation.popularity_ndcg", lambda split, k: np.array([popular]))
     return made
 
 
