@@ -64,9 +64,16 @@ def worker(arguments: argparse.Namespace) -> None:
 
 
 def curve(command: list[str]) -> list[dict[str, float]]:
-    """The lines that a training prints."""
-    process = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-    return [json.loads(line) for line in process.stdout.splitlines() if line.startswith("{")]
+    """The lines that a training prints, shown on standard error as they come."""
+    lines: list[dict[str, float]] = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout or ():
+            if line.startswith("{"):
+                lines.append(json.loads(line))
+                print(line, end="", file=sys.stderr, flush=True)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return lines
 
 
 def first(lines: list[dict[str, float]], goal: float) -> dict[str, float] | None:

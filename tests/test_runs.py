@@ -32,10 +32,12 @@ def test_a_device_that_is_not_there(name: str, monkeypatch: pytest.MonkeyPatch):
         runs.choose_device(name)
 
 
-def test_bfloat16_is_for_processors_with_tiles(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("instructions", ["amx_bf16", "avx512_bf16"])
+def test_bfloat16_is_for_processors_with_instructions_for_it(instructions: str, monkeypatch: pytest.MonkeyPatch):
     cpu = torch.device("cpu")
     for there in (True, False):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda there=there: {"amx_bf16": there})
+        able = {"amx_bf16": False, "avx512_f": True, instructions: there}
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: able)
         assert runs.half_precision_pays(cpu) is there
         with runs.autocast(cpu, enabled=True):
             product = torch.ones(2, 2) @ torch.ones(2, 2)
