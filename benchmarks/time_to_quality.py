@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from genrec import runs
 from genrec.config import TeacherSettings
 from genrec.data import ReadOptions, Split, load
 from genrec.data.splits import leave_one_out
@@ -127,7 +128,8 @@ def main() -> None:
             results[name] = summary(curve(command), arguments.goal)
             shown = {key: value for key, value in results[name].items() if key != "curve"}
             print(name, json.dumps(shown), file=sys.stderr, flush=True)
-    content: dict[str, Any] = {"goal": arguments.goal, "model": arguments.model, "threads": torch.get_num_threads()}
+    content: dict[str, Any] = {"goal": arguments.goal, "model": arguments.model, "set": arguments.set}
+    content |= {"threads": torch.get_num_threads(), "bf16 pays": runs.half_precision_pays(torch.device("cpu"))}
     content |= {"fingerprint": the_split(arguments.data).fingerprint, "date": time.strftime("%Y-%m-%d"), **results}
     if {"genrec", "rectools"} <= results.keys():
         ours, theirs = results["genrec"], results["rectools"]
