@@ -11,7 +11,7 @@ from genrec import runs
 from genrec.bench import Bench, folder_of
 from genrec.calibration import Calibrated
 from genrec.comparison.areas import areas
-from genrec.comparison.curves import gaps, gaps_along, policy_of
+from genrec.comparison.curves import OWN, gaps, gaps_along, policy_of
 from genrec.comparison.entrants import Entrant, Goals, line_up, over_seeds
 from genrec.comparison.movement import Trail, moved
 from genrec.comparison.policies import read_runs
@@ -112,10 +112,22 @@ def compare_runs(bench: Bench, folders: Sequence[Path], out: Path, users: int | 
 
 
 def _say_replaced(file: Path, content: Mapping[str, Any]) -> None:
-    """Warn where a comparison of more cases is about to be replaced."""
-    before = runs.read_json(file).get("cases", 0) if file.exists() else 0
-    if before > content["cases"]:
-        runs.Logbook(None, "").warn(f"{file}, of {before:,} cases, is replaced by one of {content['cases']:,}")
+    """Warn where a comparison that the new one does not contain is about to be replaced."""
+    before = runs.read_json(file) if file.exists() else {}
+    lost = []
+    if (cases := before.get("cases", 0)) > content["cases"]:
+        lost.append(f"{cases - content['cases']:,} of its {cases:,} cases")
+    if points := _points(before) - _points(content):
+        lost.append(f"{len(points)} of the {len(_points(before))} points of its aligned policies")
+    if lost:
+        runs.Logbook(None, "").warn(f"{file} is replaced by a comparison without {' and '.join(lost)}")
+
+
+def _points(content: Mapping[str, Any]) -> set[tuple[float | None, int | None]]:
+    """(weight, seed) of the aligned policies of a comparison; the mean over seeds has seed None."""
+    only = content.get("weights", {}).get(content.get("reward"))  # of a single weight, which is no curve
+    rows = [row for row in (*content.get("rows", ()), *content.get("seeds", ())) if row["method"] == OWN]
+    return {(only if row["weight"] is None else row["weight"], row.get("seed")) for row in rows}
 
 
 def _judge(bench: Bench, entrants: Sequence[Entrant], goals: Goals, teacher: Calibrated, cases: Cases) -> list[Trail]:

