@@ -150,15 +150,22 @@ def test_checkpoint_files_hold_no_pickle_and_can_be_dropped(tmp_path: Path):
     runs.drop_checkpoint(tmp_path)
 
 
-def test_the_first_ctrl_c_asks_and_the_second_stops():
-    before = signal.getsignal(signal.SIGINT)
+@pytest.fixture
+def ctrl_c():
+    """Python's own handler of SIGINT, which a shell's background jobs start without."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
+def test_the_first_ctrl_c_asks_and_the_second_stops(ctrl_c):
     with runs.interruptible() as stop:
         assert not stop.requested
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.requested
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(signal.SIGINT) is ctrl_c
 
 
 def test_the_signal_handler_is_put_back_after_an_error():
