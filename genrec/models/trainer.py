@@ -59,7 +59,7 @@ def fit(
     )
     chunk = states_at_once(recipe, settings.hidden_size)
 
-    def trained_on(rows: NDArray[np.int64], batch: Batch) -> float:
+    def step(rows: NDArray[np.int64], batch: Batch) -> float:
         with runs.autocast(device, settings.bf16):
             loss = recipe.step(batch.to(device), generator, chunk)
             loss += contrast.step(scorer, rows, numbers) if contrast else 0.0
@@ -84,7 +84,7 @@ def fit(
                     break
                 _set_learning_rate(optimizer, settings, epoch)
                 scorer.train()
-                losses = [trained_on(rows, batch) for rows, batch in _batches(recipe, sequences, settings, numbers)]
+                losses = [step(rows, batch) for rows, batch in _batches(recipe, sequences, settings, numbers)]
                 values = {"loss": float(np.mean(losses)), "learning_rate": optimizer.param_groups[0]["lr"]}
                 validated = epoch % settings.evaluate_every == 0 or epoch == settings.epochs
                 if validated:
