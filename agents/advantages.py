@@ -1,4 +1,5 @@
-"""What an action was worth beyond expectation: pure functions of rewards and values, last axis = position t."""
+"""What an action was worth beyond expectation: pure functions of rewards and values, last axis =
+position t."""
 
 import torch
 
@@ -27,8 +28,8 @@ def returns_to_go(r_t: torch.Tensor, discount: float = 1.0) -> torch.Tensor:
 def gae(r_t: torch.Tensor, v_t: torch.Tensor, discount: float, gae_lambda: float) -> torch.Tensor:
     """Generalised advantage estimates [Schulman et al. 2015, eq. 16].
 
-    A_t = Σ_{s ≥ t} (γλ)^{s−t} δ_s, with δ_t = r_t + γ·v_{t+1} − v_t. A list ends after its last position, where the
-    value is 0.
+    A_t = Σ_{s ≥ t} (γλ)^{s−t} δ_s, with δ_t = r_t + γ·v_{t+1} − v_t. A list ends after its last
+    position, where the value is 0.
 
     Args:
         r_t: (..., K) rewards.
@@ -50,8 +51,9 @@ def gae(r_t: torch.Tensor, v_t: torch.Tensor, discount: float, gae_lambda: float
 def group_advantages(r_t: torch.Tensor, discount: float = 1.0) -> torch.Tensor:
     """Return of a list from t on minus the mean return from t on of the other lists of its history.
 
-    The other lists of the same history were drawn independently, so their mean is a baseline that adds no bias: the
-    leave-one-out baseline of REINFORCE [Ahmadian et al. 2024], position by position.
+    The other lists of the same history were drawn independently, so their mean is a baseline that
+    adds no bias: the leave-one-out baseline of REINFORCE [Ahmadian et al. 2024], position by
+    position.
 
     Args:
         r_t: (..., G, K) rewards of G lists a history, G >= 2.
@@ -63,14 +65,20 @@ def group_advantages(r_t: torch.Tensor, discount: float = 1.0) -> torch.Tensor:
     Raises:
         ValueError: for a single list.
 
-    >>> group_advantages(torch.tensor([[1.0, 0.0], [0.0, 0.5]])).tolist()  # returns [1, 0] and [0.5, 0.5]
+    # returns [1, 0] and [0.5, 0.5]
+    >>> group_advantages(torch.tensor([[1.0, 0.0], [0.0, 0.5]])).tolist()
     [[0.5, -0.5], [-0.5, 0.5]]
     """
     lists = r_t.shape[-2]
     if lists < 2:
-        raise ValueError("the group baseline needs at least 2 lists a history: raise group_size, or use the critic")
+        raise ValueError(
+            "the group baseline needs at least 2 lists a history: raise group_size, or use the"
+            " critic"
+        )
     returns = returns_to_go(r_t, discount)
-    returns = returns - returns[..., :1, :]  # equal returns become exactly 0: rounding would be standardised to 1
+    returns = (
+        returns - returns[..., :1, :]
+    )  # equal returns become exactly 0: rounding would be standardised to 1
     return (returns - returns.mean(dim=-2, keepdim=True)) * (lists / (lists - 1))
 
 

@@ -10,14 +10,17 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from genrec import runs
-from genrec.agents.decoding import NextK
-from genrec.agents.gptrec import NEVER, GPTRec
+from genrec.agents.gptrec.decoding import NextK
+from genrec.agents.gptrec.model import NEVER, GPTRec
 from genrec.config import StudentSettings
 from genrec.data.sequences import Sequences, length_buckets
 from genrec.data.splits import Split
-from genrec.metrics import evaluate
+from genrec.metrics.ranking import evaluate
 from genrec.recommender import Scorer, TopK
+from genrec.training.checkpoint import Tensors, load_checkpoint, save_checkpoint, save_tensors
+from genrec.training.device import autocast
+from genrec.training.interruption import Interrupted, interruptible
+from genrec.training.logger import Logbook
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,10 +29,12 @@ class Lessons:
 
     Attributes:
         histories: N of them.
-        items: (N, C) the teacher's best unseen items, best first, of which the first K are its list; or (N, K, C) the
-            best for each position of the list, the one that it has there first.
+        items: (N, C) the teacher's best unseen items, best first, of which the first K are its
+            list; or (N, K, C) the best for each position of the list, the one that it has there
+            first.
         scores: of the items, in the same shape.
-        weights: (N, R) the R weights that each list was written for, told to a conditioned policy; None for any other.
+        weights: (N, R) the R weights that each list was written for, told to a conditioned policy;
+            None for any other.
     """
 
     histories: Sequences
@@ -43,7 +48,7 @@ class Lessons:
 
     def save(self, path: Path) -> None:
         """Write as safetensors."""
-        runs.save_tensors(
+        save_tensors(
             path,
             {
                 "offsets": torch.from_numpy(self.histories.offsets),
@@ -61,7 +66,9 @@ class Lessons:
         return cls(histories, stored["items"].astype(np.int64), stored["scores"])
 
 
-def make_lessons(teacher: Scorer, histories: Sequences, pool: int, batch_size: int = 512) -> Lessons:
+def make_lessons(
+    teacher: Scorer, histories: Sequences, pool: int, batch_size: int = 512
+) -> Lessons:
     """Ask the teacher for its ``pool`` best unseen items after each history."""
     order = np.argsort(histories.lengths, kind="stable")
     items, scores = TopK(teacher, batch_size).candidates(histories.take(order), pool)
@@ -70,11 +77,13 @@ def make_lessons(teacher: Scorer, histories: Sequences, pool: int, batch_size: i
 
 
 def targets(scores: torch.Tensor, k: int, hard: float, temperature: float) -> torch.Tensor:
-    """(N, k, C) what each list position should be: the teacher's choice among items it has not placed yet.
+    """(N, k, C) what each list position should be: the teacher's choice among items it has not
+    placed yet.
 
-    Position t mixes, with weight ``hard``, the teacher's t-th item and its softmax over the pool without its first
-    t - 1 items (Plackett-Luce): q_t(c) = hard·1[c = t] + (1 − hard)·exp(s_c/τ) / Σ_{c' ≥ t} exp(s_{c'}/τ). Where each
-    position has scores of its own, they say what is left to choose from, and the t-th item is the first of its row.
+    Position t mixes, with weight ``hard``, the teacher's t-th item and its softmax over the pool
+    without its first t - 1 items (Plackett-Luce): q_t(c) = hard·1[c = t] + (1 − hard)·exp(s_c/τ) /
+    Σ_{c' ≥ t} exp(s_{c'}/τ). Where each position has scores of its own, they say what is left to
+    choose from, and the t-th item is the first of its row.
 
     Args:
         scores: (N, C) the teacher's scores, best first, or (N, k, C) those of each position.
@@ -97,13 +106,18 @@ def targets(scores: torch.Tensor, k: int, hard: float, temperature: float) -> to
 def lesson_loss(
     policy: GPTRec, lessons: Lessons, rows: NDArray[np.integer[Any]], k: int, target: torch.Tensor
 ) -> torch.Tensor:
-    """Mean cross-entropy of the policy, teacher forced along the teacher's lists, with ``target`` (N, k, C)."""
+    """Mean cross-entropy of the policy, teacher forced along the teacher's lists, with ``target``
+    (N, k, C)."""
     items = torch.from_numpy(lessons.items[rows].astype(np.int64)).to(policy.device)[:, None]
     if items.dim() == 3:
         slates, pool = items[:, :, :k], items[:, :, None].expand(-1, 1, k, -1)
     else:
         slates, pool = items[:, :, :k, 0], items[:, :, :k]
-    weights = None if lessons.weights is None else torch.from_numpy(lessons.weights[rows]).to(policy.device)
+    weights = (
+        None
+        if lessons.weights is None
+        else torch.from_numpy(lessons.weights[rows]).to(policy.device)
+    )
     prefix = policy.encode(lessons.histories.take(rows), weights)
     at_pool, _ = policy.choices(prefix, policy.slate_states(prefix, slates), slates, pool)
     return -(target * at_pool[:, 0]).sum(dim=2).mean()
@@ -126,7 +140,8 @@ def pretrain(
         policy: trained in place.
         lessons: the teacher's lists for training histories.
         split: its validation cases measure the lists that are written.
-        check: the teacher's lists for those validation histories; the loss on them chooses the weights to keep.
+        check: the teacher's lists for those validation histories; the loss on them chooses the
+            weights to keep.
         settings: epochs, learning rate, batch size, targets.
         k: list length.
         seed: of batches and dropout.
@@ -134,8 +149,8 @@ def pretrain(
         quiet: no progress bar.
 
     Returns:
-        Validation metrics of the kept weights, with the loss as ``check loss`` and the share of the teacher's items
-        that the student lists as ``overlap``.
+        Validation metrics of the kept weights, with the loss as ``check loss`` and the share of the
+        teacher's items that the student lists as ``overlap``.
 
     Raises:
         FloatingPointError: when the loss is no longer finite.
@@ -143,17 +158,17 @@ def pretrain(
     """
     optimizer = torch.optim.AdamW(policy.parameters(), lr=settings.learning_rate, weight_decay=0.01)
     plan = _plan(lessons, settings, policy.max_length, policy.max_length + 1 + k, seed)
-    best: runs.Tensors = {}
+    best: Tensors = {}
     progress: dict[str, Any] = {"step": 0, "best": {}}
-    if folder and (found := runs.load_checkpoint(folder, policy, optimizer)):
+    if folder and (found := load_checkpoint(folder, policy, optimizer)):
         progress, best = found
     every = max(1, len(plan) // CHECKS)
     losses: list[float] = []
 
     with (
-        runs.Logbook(folder, "student", quiet) as log,
+        Logbook(folder, "student", quiet) as log,
         log.progress(len(plan), progress["step"]) as bar,
-        runs.interruptible() as stop,
+        interruptible() as stop,
     ):
         for step in range(progress["step"] + 1, len(plan) + 1):
             rows = plan[step - 1]
@@ -162,8 +177,10 @@ def pretrain(
                 group["lr"] = rate
             torch.manual_seed(seed + step)  # dropout
             policy.train()
-            with runs.autocast(policy.device, settings.bf16):
-                target = targets(_scores(lessons, rows, policy), k, settings.hard, settings.temperature)
+            with autocast(policy.device, settings.bf16):
+                target = targets(
+                    _scores(lessons, rows, policy), k, settings.hard, settings.temperature
+                )
                 loss = lesson_loss(policy, lessons, rows, k, target)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
@@ -171,8 +188,14 @@ def pretrain(
             optimizer.zero_grad(set_to_none=True)
             losses.append(float(loss.detach()))
             if not math.isfinite(losses[-1]):
-                raise FloatingPointError(f"the loss is {losses[-1]} in step {step}: lower the learning rate")
-            bar(step, f"loss {losses[-1]:.3f}  best valid NDCG@{k} {progress['best'].get(f'ndcg@{k}', 0):.4f}")
+                raise FloatingPointError(
+                    f"the loss is {losses[-1]} in step {step}: lower the learning rate"
+                )
+            bar(
+                step,
+                f"loss {losses[-1]:.3f}  best valid NDCG@{k}"
+                f" {progress['best'].get(f'ndcg@{k}', 0):.4f}",
+            )
             if step % every == 0 or step == len(plan) or stop.requested:
                 progress["step"] = step
                 measured = _check(policy, check, split, settings, k)
@@ -182,9 +205,9 @@ def pretrain(
                 log.record(step, {"loss": float(np.mean(losses)), "learning_rate": rate} | measured)
                 losses.clear()
                 if folder:
-                    runs.save_checkpoint(folder, policy, best, optimizer, progress)
+                    save_checkpoint(folder, policy, best, optimizer, progress)
             if stop.requested:
-                raise runs.Interrupted(f"stopped after step {step}; the same command goes on from there")
+                raise Interrupted(f"stopped after step {step}; the same command goes on from there")
     policy.load_state_dict(best)
     policy.eval()
     return dict(progress["best"])
@@ -201,7 +224,11 @@ def _plan(
     lengths = np.minimum(lessons.histories.lengths, max_length) + width - max_length
     tokens = settings.lists_per_step * width
     epochs = range(settings.epochs)
-    return [b for e in epochs for b in length_buckets(lengths, width, tokens, np.random.default_rng([seed, e]))]
+    return [
+        b
+        for e in epochs
+        for b in length_buckets(lengths, width, tokens, np.random.default_rng([seed, e]))
+    ]
 
 
 def _scores(lessons: Lessons, rows: NDArray[np.integer[Any]], policy: GPTRec) -> torch.Tensor:
@@ -209,7 +236,9 @@ def _scores(lessons: Lessons, rows: NDArray[np.integer[Any]], policy: GPTRec) ->
 
 
 @torch.no_grad()
-def _check(policy: GPTRec, check: Lessons, split: Split, settings: StudentSettings, k: int) -> dict[str, float]:
+def _check(
+    policy: GPTRec, check: Lessons, split: Split, settings: StudentSettings, k: int
+) -> dict[str, float]:
     policy.eval()
     losses = []
     for rows in np.array_split(np.arange(len(check.items)), max(1, len(check.items) // 256)):

@@ -1,4 +1,5 @@
-"""What every trainer of a policy shares: which weights are kept, and where a stopped training goes on."""
+"""What every trainer of a policy shares: which weights are kept, and where a stopped training goes
+on."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -8,15 +9,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from genrec import runs
-from genrec.agents.gptrec import GPTRec
+from genrec.agents.gptrec.model import GPTRec
 from genrec.config import AlignSettings
 from genrec.rewards.check import located
+from genrec.training.checkpoint import Tensors, load_checkpoint, save_checkpoint
+from genrec.training.interruption import Interrupted, Interruption
+from genrec.training.logger import Logbook
 
 
 @dataclass(eq=False)
 class Keeper:
-    """Validates the greedy policy now and then, keeps its best weights and saves a checkpoint; goes on from one.
+    """Validates the greedy policy now and then, keeps its best weights and saves a checkpoint; goes
+    on from one.
 
     The untouched policy is a candidate too, so a training that only harms returns it.
 
@@ -26,10 +30,12 @@ class Keeper:
         optimizer: of the module.
         validate: measures the greedy policy; its "objective" chooses the weights to keep.
         settings: how often to validate, and how many updates there are.
-        log: receives the validations; its folder receives the checkpoint, and may hold one to go on from.
+        log: receives the validations; its folder receives the checkpoint, and may hold one to go on
+            from.
         stop: set by Ctrl-C.
         bar: shows (updates done, note).
-        progress: the update reached, the validation of the best weights, and what else a checkpoint must know.
+        progress: the update reached, the validation of the best weights, and what else a checkpoint
+            must know.
         best: the best weights so far.
     """
 
@@ -38,16 +44,16 @@ class Keeper:
     optimizer: torch.optim.Optimizer
     validate: Callable[[GPTRec], Mapping[str, float]]
     settings: AlignSettings
-    log: runs.Logbook
-    stop: runs.Interruption
+    log: Logbook
+    stop: Interruption
     bar: Callable[[int, str], None] = lambda update, note: None
     progress: dict[str, Any] = field(default_factory=dict)
-    best: runs.Tensors = field(default_factory=dict)
+    best: Tensors = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.progress = {"update": 0, "best": {}} | self.progress
         folder = self.log.folder
-        if folder and (found := runs.load_checkpoint(folder, self.module, self.optimizer)):
+        if folder and (found := load_checkpoint(folder, self.module, self.optimizer)):
             self.progress, self.best = self.progress | found[0], found[1]
 
     @property
@@ -56,7 +62,8 @@ class Keeper:
         return int(self.progress["update"])
 
     def arrive(self, update: int) -> None:
-        """After so many updates: where it is time or the user asked to stop, validate, keep the best and save.
+        """After so many updates: where it is time or the user asked to stop, validate, keep the
+        best and save.
 
         Raises:
             Interrupted: where the user asked to stop, once all is saved.
@@ -72,13 +79,18 @@ class Keeper:
             self.progress["best"] = {"update": update, **measured}
         self.progress["update"] = update
         if self.log.folder:
-            runs.save_checkpoint(self.log.folder, self.module, self.best, self.optimizer, self.progress)
+            save_checkpoint(self.log.folder, self.module, self.best, self.optimizer, self.progress)
         if self.stop.requested:
-            raise runs.Interrupted(f"stopped before update {update + 1}; the same command goes on from there")
+            raise Interrupted(
+                f"stopped before update {update + 1}; the same command goes on from there"
+            )
 
     def show(self, update: int, reward: float) -> None:
         """Move the progress bar."""
-        self.bar(update, f"reward {reward:.4f}  best valid objective {self.progress['best']['objective']:.4f}")
+        self.bar(
+            update,
+            f"reward {reward:.4f}  best valid objective {self.progress['best']['objective']:.4f}",
+        )
 
     def give(self) -> dict[str, float]:
         """Put the best weights back; their validation and the update they come from."""

@@ -11,17 +11,22 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import nn
 
-from genrec import runs
 from genrec.agents.advantages import gae, group_advantages, returns_to_go, standardised
-from genrec.agents.gptrec import GPTRec
+from genrec.agents.gptrec.model import GPTRec
 from genrec.agents.keeper import Keeper
 from genrec.agents.rollout import Rollout, collect
 from genrec.config import AlignSettings
 from genrec.rewards.check import located
+from genrec.training.device import autocast
+from genrec.training.interruption import interruptible
+from genrec.training.logger import Logbook
 
 
-def clipped_loss(logp: torch.Tensor, logp_old: torch.Tensor, advantages: torch.Tensor, clip: float) -> torch.Tensor:
-    """L = −mean min(ρ·A, clip(ρ, 1−ε, 1+ε)·A), ρ = exp(logp − logp_old) [Schulman et al. 2017, eq. 7].
+def clipped_loss(
+    logp: torch.Tensor, logp_old: torch.Tensor, advantages: torch.Tensor, clip: float
+) -> torch.Tensor:
+    """L = −mean min(ρ·A, clip(ρ, 1−ε, 1+ε)·A), ρ = exp(logp − logp_old) [Schulman et al. 2017, eq.
+    7].
 
     Args:
         logp: (...) log-probabilities under the policy that is trained.
@@ -38,7 +43,8 @@ def clipped_loss(logp: torch.Tensor, logp_old: torch.Tensor, advantages: torch.T
 
 
 def kl_estimate(logp: torch.Tensor, logp_other: torch.Tensor) -> torch.Tensor:
-    """Estimate of KL(p ‖ q) from items drawn from p: mean of q/p − 1 − log(q/p), never negative [Schulman 2020, k3].
+    """Estimate of KL(p ‖ q) from items drawn from p: mean of q/p − 1 − log(q/p), never negative
+    [Schulman 2020, k3].
 
     Args:
         logp: (...) log p of the drawn items.
@@ -57,7 +63,8 @@ GAIN, LARGEST_ERROR = 0.1, 0.2  # of the controller, the authors' values
 def steered(weight: float, kl: float, target: float) -> float:
     """Weight of a KL penalty for the next update: w·(1 + 0.1·clip(KL/target − 1, −0.2, 0.2)).
 
-    A proportional controller in log space [Ziegler et al. 2019, sec. 2.2]: at most 2 % an update, up or down.
+    A proportional controller in log space [Ziegler et al. 2019, sec. 2.2]: at most 2 % an update,
+    up or down.
 
     Args:
         weight: w > 0, of the update that was made.
@@ -77,7 +84,8 @@ def distinct_share(slates: torch.Tensor) -> float:
     Args:
         slates: (H, G, K).
 
-    >>> distinct_share(torch.tensor([[[1, 2], [2, 1]], [[3, 4], [3, 4]]]))  # both of the first two, one of the others
+    # both of the first two, one of the others
+    >>> distinct_share(torch.tensor([[[1, 2], [2, 1]], [[3, 4], [3, 4]]]))
     0.75
     """
     groups = np.repeat(np.arange(len(slates)), slates.shape[1])
@@ -86,11 +94,14 @@ def distinct_share(slates: torch.Tensor) -> float:
 
 
 class ValueHead(nn.Module):
-    """v_t from the policy's state before item t. Its gradient stops there: a poor value cannot harm the policy."""
+    """v_t from the policy's state before item t. Its gradient stops there: a poor value cannot harm
+    the policy."""
 
     def __init__(self, hidden_size: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(hidden_size, hidden_size), nn.GELU(), nn.Linear(hidden_size, 1))
+        self.layers = nn.Sequential(
+            nn.Linear(hidden_size, hidden_size), nn.GELU(), nn.Linear(hidden_size, 1)
+        )
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """(..., D) to (...)."""
@@ -105,8 +116,11 @@ class Actor(nn.Module):
         self.policy = policy
         self.critic = ValueHead(int(policy.lm.config.n_embd)).to(policy.device)
 
-    def forward(self, rollout: Rollout, entropy: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Log-probabilities, entropies (zeros unless wanted) and values along the lists of a rollout, (H, G, K)."""
+    def forward(
+        self, rollout: Rollout, entropy: bool
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Log-probabilities, entropies (zeros unless wanted) and values along the lists of a
+        rollout, (H, G, K)."""
         prefix = self.policy.encode(rollout.histories, rollout.weights)
         states = self.policy.slate_states(prefix, rollout.slates)
         slates = rollout.slates
@@ -137,14 +151,19 @@ class Minibatch:
 def judge(
     actor: Actor, student: GPTRec | None, rollout: Rollout, settings: AlignSettings
 ) -> tuple[list[Minibatch], float]:
-    """Advantages of a rollout, cut into minibatches of histories, and the policy's mean entropy a position.
+    """Advantages of a rollout, cut into minibatches of histories, and the policy's mean entropy a
+    position.
 
-    The log-probabilities of the policy that acted come from the same teacher-forced pass, minibatch by minibatch, as
-    those of the update, so that the first ratio is exactly 1 in any precision. Where histories have weights of their
-    own, each one's advantages are first divided by the spread that its weights make (``rollout.spread_of``).
+    The log-probabilities of the policy that acted come from the same teacher-forced pass, minibatch
+    by minibatch, as those of the update, so that the first ratio is exactly 1 in any precision.
+    Where histories have weights of their own, each one's advantages are first divided by the spread
+    that its weights make (``rollout.spread_of``).
     """
     size = len(rollout.histories)
-    parts = [rollout.take(rows) for rows in np.array_split(np.arange(size), min(settings.minibatches, size))]
+    parts = [
+        rollout.take(rows)
+        for rows in np.array_split(np.arange(size), min(settings.minibatches, size))
+    ]
     passes = [actor(part, entropy=True) for part in parts]
     values = torch.cat([v_t for _, _, v_t in passes])
     if settings.baseline == "group":
@@ -166,13 +185,20 @@ def judge(
     return batches, surprise
 
 
-def loss_and_measures(actor: Actor, batch: Minibatch, settings: AlignSettings) -> tuple[torch.Tensor, dict[str, float]]:
+def loss_and_measures(
+    actor: Actor, batch: Minibatch, settings: AlignSettings
+) -> tuple[torch.Tensor, dict[str, float]]:
     """PPO's loss on a minibatch, with penalties and the critic's error, and what to log of it."""
     logp, surprise, v_t = actor(batch.rollout, entropy=settings.entropy > 0)
-    loss = clipped_loss(logp, batch.logp_old, batch.advantages, settings.clip) - settings.entropy * surprise.mean()
+    loss = (
+        clipped_loss(logp, batch.logp_old, batch.advantages, settings.clip)
+        - settings.entropy * surprise.mean()
+    )
     with torch.no_grad():
         measures = {
-            "clip fraction": float((((logp - batch.logp_old).exp() - 1).abs() > settings.clip).float().mean()),
+            "clip fraction": float(
+                (((logp - batch.logp_old).exp() - 1).abs() > settings.clip).float().mean()
+            ),
             "kl from last policy": float(kl_estimate(batch.logp_old, logp)),
         }
     if settings.baseline == "critic":
@@ -188,12 +214,16 @@ def loss_and_measures(actor: Actor, batch: Minibatch, settings: AlignSettings) -
 
 
 def improve(
-    actor: Actor, optimizer: torch.optim.Optimizer, batches: list[Minibatch], settings: AlignSettings
+    actor: Actor,
+    optimizer: torch.optim.Optimizer,
+    batches: list[Minibatch],
+    settings: AlignSettings,
 ) -> list[dict[str, float]]:
     """The steps of an update: ``epochs`` passes over the minibatches of a rollout.
 
     Returns:
-        For each step, before it is taken: the loss, what ``loss_and_measures`` measures, the norm of the gradient.
+        For each step, before it is taken: the loss, what ``loss_and_measures`` measures, the norm
+        of the gradient.
 
     Raises:
         FloatingPointError: when the loss is no longer finite, before the step is taken.
@@ -201,13 +231,15 @@ def improve(
     steps: list[dict[str, float]] = []
     for _ in range(settings.epochs):
         for batch in batches:
-            with runs.autocast(actor.policy.device, settings.bf16):
+            with autocast(actor.policy.device, settings.bf16):
                 loss, measures = loss_and_measures(actor, batch, settings)
             if not torch.isfinite(loss):
                 raise FloatingPointError(f"the loss is {loss}")
             loss.backward()
             norm = nn.utils.clip_grad_norm_(actor.policy.parameters(), 1.0)
-            nn.utils.clip_grad_norm_(actor.critic.parameters(), 1.0)  # must not shorten the policy's step
+            nn.utils.clip_grad_norm_(
+                actor.critic.parameters(), 1.0
+            )  # must not shorten the policy's step
             steps.append({"loss": float(loss.detach()), **measures, "gradient norm": float(norm)})
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -215,15 +247,18 @@ def improve(
 
 
 def require_expressible(settings: AlignSettings) -> None:
-    """Raise ValueError for settings that leave a list nothing to be compared with, or a KL target nothing to steer."""
+    """Raise ValueError for settings that leave a list nothing to be compared with, or a KL target
+    nothing to steer."""
     if settings.baseline == "group" and settings.group_size < 2:
         raise ValueError(
-            "the group baseline needs at least 2 lists a history: raise align.group_size, or use the critic"
+            "the group baseline needs at least 2 lists a history: raise align.group_size, or use"
+            " the critic"
             " (align.baseline=critic)"
         )
     if settings.kl_target and not settings.kl:
         raise ValueError(
-            f"align.kl_target is {settings.kl_target:g}, but there is no penalty to steer: set align.kl, where its"
+            f"align.kl_target is {settings.kl_target:g}, but there is no penalty to steer: set"
+            " align.kl, where its"
             " weight starts, above 0, for instance to 0.1"
         )
 
@@ -238,10 +273,12 @@ def train(
     folder: Path | None = None,
     quiet: bool = False,
 ) -> dict[str, float]:
-    """Fine-tune a policy for what the environment pays and leave it with its best validated weights.
+    """Fine-tune a policy for what the environment pays and leave it with its best validated
+    weights.
 
-    Each update writes lists for a few histories, judges every position, and takes a few clipped steps. The greedy
-    policy is validated now and then; the untouched policy is a candidate too, so a training that only harms returns it.
+    Each update writes lists for a few histories, judges every position, and takes a few clipped
+    steps. The greedy policy is validated now and then; the untouched policy is a candidate too, so
+    a training that only harms returns it.
 
     Args:
         policy: trained in place; starts as the student.
@@ -260,7 +297,8 @@ def train(
         ValueError: for a group baseline with groups of one list, or a KL target without a penalty.
         FloatingPointError: when the loss is no longer finite.
         Interrupted: after Ctrl-C, once the checkpoint is saved.
-        RewardError: when a reward raises or gives something else than finite gains; the last checkpoint stays.
+        RewardError: when a reward raises or gives something else than finite gains; the last
+            checkpoint stays.
     """
     require_expressible(settings)
     with torch.random.fork_rng():
@@ -269,28 +307,54 @@ def train(
     student = copy.deepcopy(policy).eval().requires_grad_(False) if settings.kl else None
     optimizer = torch.optim.AdamW(actor.parameters(), lr=settings.learning_rate, weight_decay=0.0)
 
-    with runs.Logbook(folder, "align", quiet) as log, runs.interruptible() as stop:
-        keeper = Keeper(policy, actor, optimizer, validate, settings, log, stop, progress={"kl weight": settings.kl})
+    with Logbook(folder, "align", quiet) as log, interruptible() as stop:
+        keeper = Keeper(
+            policy,
+            actor,
+            optimizer,
+            validate,
+            settings,
+            log,
+            stop,
+            progress={"kl weight": settings.kl},
+        )
         with log.progress(settings.updates, keeper.update) as keeper.bar:
             keeper.arrive(keeper.update)
             for update in range(keeper.update, settings.updates):
                 for group in optimizer.param_groups:
-                    group["lr"] = settings.learning_rate * (1 - 0.95 * update / max(1, settings.updates - 1))
+                    group["lr"] = settings.learning_rate * (
+                        1 - 0.95 * update / max(1, settings.updates - 1)
+                    )
                 generator = torch.Generator(policy.device).manual_seed(seed * 1_000_003 + update)
-                with runs.autocast(policy.device, settings.bf16), located(f"update {update + 1}"):
-                    rollout = collect(policy, env, k, generator, seed * 1_000_003 + update, update / settings.updates)
+                with autocast(policy.device, settings.bf16), located(f"update {update + 1}"):
+                    rollout = collect(
+                        policy,
+                        env,
+                        k,
+                        generator,
+                        seed * 1_000_003 + update,
+                        update / settings.updates,
+                    )
                     batches, surprise = judge(actor, student, rollout, settings)
                 penalised = settings.model_copy(update={"kl": keeper.progress["kl weight"]})
                 try:
                     steps = improve(actor, optimizer, batches, penalised)
                 except FloatingPointError as error:
-                    raise FloatingPointError(f"{error} in update {update + 1}: lower the learning rate") from None
-                measures = {name: float(np.mean([step[name] for step in steps])) for name in steps[0]}
+                    raise FloatingPointError(
+                        f"{error} in update {update + 1}: lower the learning rate"
+                    ) from None
+                measures = {
+                    name: float(np.mean([step[name] for step in steps])) for name in steps[0]
+                }
                 if settings.kl_target:
                     kl = measures["kl from student"]
                     keeper.progress["kl weight"] = steered(penalised.kl, kl, settings.kl_target)
                 reward = float(rollout.r_t.sum(dim=-1).mean())
-                written = {"reward": reward, "entropy": surprise, "distinct lists": distinct_share(rollout.slates)}
+                written = {
+                    "reward": reward,
+                    "entropy": surprise,
+                    "distinct lists": distinct_share(rollout.slates),
+                }
                 log.record(update + 1, {**written, **rollout.terms, **measures})
                 keeper.show(update + 1, reward)
                 keeper.arrive(update + 1)

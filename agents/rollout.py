@@ -9,10 +9,10 @@ import torch
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
-from genrec.agents.decoding import sample
-from genrec.agents.gptrec import GPTRec
+from genrec.agents.gptrec.decoding import sample
+from genrec.agents.gptrec.model import GPTRec
 from genrec.data.sequences import Sequences
-from genrec.metrics import Floats
+from genrec.metrics.context import Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +25,8 @@ class Rollout:
         r_t: (H, G, K) rewards.
         terms: reward name -> mean unweighted sum over a list.
         weights: (H, C) what a conditioned policy was told, None for any other.
-        spread: (H,) how much the weights of a history make its returns vary, see ``spread_of``; None where all have the
-            same weights.
+        spread: (H,) how much the weights of a history make its returns vary, see ``spread_of``;
+            None where all have the same weights.
     """
 
     histories: Sequences
@@ -41,7 +41,14 @@ class Rollout:
         chosen = torch.from_numpy(rows).to(self.slates.device)
         weights = None if self.weights is None else self.weights[chosen]
         spread = None if self.spread is None else self.spread[chosen]
-        return Rollout(self.histories.take(rows), self.slates[chosen], self.r_t[chosen], self.terms, weights, spread)
+        return Rollout(
+            self.histories.take(rows),
+            self.slates[chosen],
+            self.r_t[chosen],
+            self.terms,
+            weights,
+            spread,
+        )
 
 
 def collect(
@@ -54,9 +61,10 @@ def collect(
 ) -> Rollout:
     """Let the policy write one list in every sub-environment.
 
-    The environment's state is the list itself, so all K items are drawn first, over one encoding of each history, and
-    then played; its reset must give ``infos["histories"]``, the H whole histories, the lists of one history lying side
-    by side. For a conditioned policy it also gives ``infos["reward_weights"]``, name -> weight or (H,) weights.
+    The environment's state is the list itself, so all K items are drawn first, over one encoding of
+    each history, and then played; its reset must give ``infos["histories"]``, the H whole
+    histories, the lists of one history lying side by side. For a conditioned policy it also gives
+    ``infos["reward_weights"]``, name -> weight or (H,) weights.
 
     Args:
         policy: draws from its distribution, dropout off.
@@ -72,7 +80,10 @@ def collect(
     policy.eval()
     weights = spread = None
     if policy.ranges:
-        asked = {name: np.broadcast_to(weight, len(histories)) for name, weight in infos["reward_weights"].items()}
+        asked = {
+            name: np.broadcast_to(weight, len(histories))
+            for name, weight in infos["reward_weights"].items()
+        }
         told = np.stack([asked[name] for name in policy.ranges], axis=1)
         weights = torch.from_numpy(told).float().to(policy.device)
     slates, _ = sample(policy, histories, k, generator, group_size, weights=weights)
@@ -85,12 +96,15 @@ def collect(
     return Rollout(histories, slates, r_t.view_as(slates), terms, weights, spread)
 
 
-def spread_of(totals: Mapping[str, NDArray[np.float64]], weights: Mapping[str, NDArray[np.float64]]) -> Floats:
-    """s_h = √ Σ_c w_hc² · σ_c², with σ_c² the variance of term c between the lists of one history, over all histories.
+def spread_of(
+    totals: Mapping[str, NDArray[np.float64]], weights: Mapping[str, NDArray[np.float64]]
+) -> Floats:
+    """s_h = √ Σ_c w_hc² · σ_c², with σ_c² the variance of term c between the lists of one history,
+    over all histories.
 
-    Advantages of a history are divided by it, so that one that was given large weights does not drown the others. It
-    depends on the weights alone, not on how the lists of that history turned out: the best list for a weight stays
-    the best.
+    Advantages of a history are divided by it, so that one that was given large weights does not
+    drown the others. It depends on the weights alone, not on how the lists of that history turned
+    out: the best list for a weight stays the best.
 
     Args:
         totals: name of a term -> (H·G,) its unweighted sum over each list.
@@ -99,7 +113,8 @@ def spread_of(totals: Mapping[str, NDArray[np.float64]], weights: Mapping[str, N
     Returns:
         (H,).
 
-    >>> lists = {"a": np.array([0.0, 2.0, 5.0, 5.0])}  # two of each history: variance 1 and 0, mean 1/2
+    # two of each history: variance 1 and 0, mean 1/2
+    >>> lists = {"a": np.array([0.0, 2.0, 5.0, 5.0])}
     >>> spread_of(lists, {"a": np.array([2.0, 4.0])}).round(4).tolist()
     [1.4142, 2.8284]
     """
@@ -127,4 +142,6 @@ def play(
         rewards.append(reward)
         for name, found in infos["reward_terms"].items():
             gains.setdefault(name, []).append(found)
-    return np.stack(rewards, axis=1), {name: np.stack(found, axis=1) for name, found in gains.items()}
+    return np.stack(rewards, axis=1), {
+        name: np.stack(found, axis=1) for name, found in gains.items()
+    }

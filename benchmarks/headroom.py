@@ -1,41 +1,63 @@
-"""What greedy selection leaves to a planner: local search on its lists, judged by the very probabilities it reads.
+"""What greedy selection leaves to a planner: local search on its lists, judged by the very
+probabilities it reads.
 
     python benchmarks/headroom.py runs/ml-1m --dataset path/to/ml-1m --weights 0.02,0.1,0.3,1
 
-For each weight of the goals the lists of four ways to write them, worth what they promise: weighted relevance under the
-teacher's calibrated probabilities plus the goals. Local search starts from the sorted lists and takes, as long as there
-is one, the best exchange of a list item for a candidate or for another place. Nothing that knows no more than the
-teacher can be expected to earn much more; what a policy gains beyond it must come from knowing better.
+For each weight of the goals the lists of four ways to write them, worth what they promise: weighted
+relevance under the teacher's calibrated probabilities plus the goals. Local search starts from the
+sorted lists and takes, as long as there is one, the best exchange of a list item for a candidate or
+for another place. Nothing that knows no more than the teacher can be expected to earn much more;
+what a policy gains beyond it must come from knowing better.
 """
 
 import argparse
 from pathlib import Path
 
-from genrec import runs
-from genrec.bench import folder_of, prepare, require_run
 from genrec.config import Settings
-from genrec.experiment import calibrated
+from genrec.pipeline.loading import calibrated
+from genrec.pipeline.workspace import folder_of, prepare, require_run
 from genrec.rerankers import Pool, draw_pool, followed, greedy, improved, in_pool_order
 from genrec.rewards import ACCURACY, Relevance, Reward, WeightedSum, weighted
+from genrec.training.run_directory import read_json, versions, write_json
 
 
 def main() -> None:
     """Print a row for each weight."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="folder of an aligned run, which names goals and teacher")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "run", type=Path, help="folder of an aligned run, which names goals and teacher"
+    )
     parser.add_argument("--dataset", help="where the data lies, if not where the run found it")
-    parser.add_argument("--weights", default="0.02,0.1,0.3,1", help="of the first goal; others keep their ratio to it")
-    parser.add_argument("--candidates", type=int, default=200, help="the teacher's best items that lists may hold")
+    parser.add_argument(
+        "--weights",
+        default="0.02,0.1,0.3,1",
+        help="of the first goal; others keep their ratio to it",
+    )
+    parser.add_argument(
+        "--candidates", type=int, default=200, help="the teacher's best items that lists may hold"
+    )
     parser.add_argument("--users", type=int, default=512, help="validation users")
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     arguments = parser.parse_args()
     bench = prepare(settings_of(arguments.run, arguments.dataset), quiet=True)
-    k, terms = bench.settings.k, weighted(require_run(arguments.run, ("aligned",), bench)["rewards"]).terms
-    goals = [(term, weight) for term, weight in terms if term.name not in (*ACCURACY, Relevance().name)]
+    k, terms = (
+        bench.settings.k,
+        weighted(require_run(arguments.run, ("aligned",), bench)["rewards"]).terms,
+    )
+    goals = [
+        (term, weight) for term, weight in terms if term.name not in (*ACCURACY, Relevance().name)
+    ]
     teacher = calibrated(folder_of(arguments.run, "teacher"), bench)
     histories = bench.split.valid.sample(arguments.users, bench.settings.seed).histories
-    pool = draw_pool(teacher, histories, bench.split.catalogue, k, arguments.candidates, teacher.probabilities)
-    print(f"{len(histories)} validation users, {arguments.candidates} candidates; what lists of {k} promise")
+    pool = draw_pool(
+        teacher, histories, bench.split.catalogue, k, arguments.candidates, teacher.probabilities
+    )
+    print(
+        f"{len(histories)} validation users, {arguments.candidates} candidates; what lists of {k}"
+        " promise"
+    )
     print(f"{'weight':>8} {'Top-K':>8} {'greedy':>8} {'sorted':>8} {'search':>8}  more than greedy")
     rows = []
     for first in map(float, arguments.weights.split(",")):
@@ -45,8 +67,12 @@ def main() -> None:
         print(f"{first:8g} {values}  {row['search'] - row['greedy']:+.4f}", flush=True)
         rows.append(row)
     if arguments.json:
-        facts = {"fingerprint": bench.split.fingerprint, "users": len(histories), "candidates": arguments.candidates}
-        runs.write_json(arguments.json, {**facts, "versions": runs.versions(), "rows": rows})
+        facts = {
+            "fingerprint": bench.split.fingerprint,
+            "users": len(histories),
+            "candidates": arguments.candidates,
+        }
+        write_json(arguments.json, {**facts, "versions": versions(), "rows": rows})
 
 
 def promises(pool: Pool, k: int, reward: Reward) -> dict[str, float]:
@@ -59,12 +85,15 @@ def promises(pool: Pool, k: int, reward: Reward) -> dict[str, float]:
         "sorted": ordered,
         "search": improved(pool, ordered, reward),
     }
-    return {name: float(reward(slates, pool.context).sum(axis=1).mean()) for name, slates in lists.items()}
+    return {
+        name: float(reward(slates, pool.context).sum(axis=1).mean())
+        for name, slates in lists.items()
+    }
 
 
 def settings_of(run: Path, dataset: str | None) -> Settings:
     """The settings of a run, on the dataset named."""
-    settings = Settings.model_validate(runs.read_json(run / "run.json")["settings"])
+    settings = Settings.model_validate(read_json(run / "run.json")["settings"])
     return settings if dataset is None else settings.model_copy(update={"dataset": dataset})
 
 

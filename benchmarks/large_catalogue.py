@@ -1,20 +1,26 @@
-"""What RecJPQ saves on large catalogues: training memory, step time, size of a checkpoint, time to the ten best items.
+"""What RecJPQ saves on large catalogues: training memory, step time, size of a checkpoint, time to
+the ten best items.
 
     python benchmarks/large_catalogue.py > benchmarks/large_catalogue.json
 
-Logs: Amazon Beauty (``beauty/beauty.txt`` in the folder GENREC_DATA, ../shared/data by default) and a synthetic one
+Logs: Amazon Beauty (``beauty/beauty.txt`` in the folder GENREC_DATA, ../shared/data by default) and
+    a synthetic one
 with a million items. Every measurement has a process of its own, on Linux.
 
-- ``steps``: the same steps of gSASRec (256 negatives shared by a batch, so that a table of all items can be trained)
-  with a table and with RecJPQ. ``peak_mib`` is the highest resident memory less that before the model was made;
-  ``file_mib`` the scorer's file. ``failed`` says that the process did not end well, for instance for want of memory.
-- ``lists``: a RecJPQ scorer is trained, and its states of test histories look for their ten best items: by a product
-  with a table of all item vectors, as without RecJPQ ("dense"), by PQTopK, and by dynamic pruning, one state at a time.
+- ``steps``: the same steps of gSASRec (256 negatives shared by a batch, so that a table of all
+  items can be trained) with a table and with RecJPQ. ``peak_mib`` is the highest resident memory
+  less that before the model was made; ``file_mib`` the scorer's file. ``failed`` says that the
+  process did not end well, for instance for want of memory.
+- ``lists``: a RecJPQ scorer is trained, and its states of test histories look for their ten best
+  items: by a product with a table of all item vectors, as without RecJPQ ("dense"), by PQTopK, and
+      by dynamic pruning, one state at a time.
   ``exact`` is the share of states whose list equals that of sorting RecJPQ's scores of all items.
-- ``catalogues``: the same without training, for codes and sub-item vectors at random ("independent", the worst case for
-  pruning) and for items in groups of 50 that share most of their codes, where a state points at an item ("clustered").
+- ``catalogues``: the same without training, for codes and sub-item vectors at random
+  ("independent", the worst case for pruning) and for items in groups of 50 that share most of their
+  codes, where a state points at an item ("clustered").
 
-A summary goes to standard error, the JSON to standard output. ``--quick`` takes small sizes: it checks the script only.
+A summary goes to standard error, the JSON to standard output. ``--quick`` takes small sizes: it
+checks the script only.
 """
 
 import argparse
@@ -34,7 +40,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from genrec import runs
 from genrec.config import TeacherSettings
 from genrec.data import Cases, Sequences, Split, leave_one_out, load, make_catalogue
 from genrec.data.sequences import length_buckets
@@ -44,6 +49,8 @@ from genrec.models.scorer import Recipe
 from genrec.models.trainer import fit, states_at_once
 from genrec.recipes import build
 from genrec.recommender import top_k
+from genrec.training.checkpoint import save_tensors
+from genrec.training.device import autocast
 
 K, GROUP, JUMP, LENGTH = 10, 50, 0.1, 50
 ROOT = Path(__file__).resolve().parent.parent
@@ -69,7 +76,8 @@ QUICK = Sizes(items=30_000, users=500, hidden_size=64, steps=2, tokens=3_200, ep
 
 
 def synthetic_log(sizes: Sizes, seed: int = 0) -> Split:
-    """Users who stay in a group of 50 items for ten events on average; groups have Zipf popularity."""
+    """Users who stay in a group of 50 items for ten events on average; groups have Zipf
+    popularity."""
     rng = np.random.default_rng(seed)
     shape, groups = (sizes.users, LENGTH), sizes.items // GROUP
     weights = 1 / (np.arange(groups) + 10)
@@ -81,19 +89,32 @@ def synthetic_log(sizes: Sizes, seed: int = 0) -> Split:
     whole = Sequences(np.arange(sizes.users + 1) * LENGTH, items.reshape(-1).astype(np.int32))
     train = whole.drop_last(1)
     catalogue = make_catalogue([str(i) for i in range(1, sizes.items + 1)])
-    catalogue = replace(catalogue, counts=np.bincount(train.items, minlength=sizes.items + 1), num_users=sizes.users)
+    catalogue = replace(
+        catalogue, counts=np.bincount(train.items, minlength=sizes.items + 1), num_users=sizes.users
+    )
     cases = Cases(train, items[:, -1].astype(np.int32), np.arange(sizes.users))
     half = np.arange(min(256, sizes.users // 2))
-    return Split("leave-one-out", "synthetic", train, cases.take(half), cases.take(half + len(half)), catalogue, ())
+    return Split(
+        "leave-one-out",
+        "synthetic",
+        train,
+        cases.take(half),
+        cases.take(half + len(half)),
+        catalogue,
+        (),
+    )
 
 
 def log_of(name: str, sizes: Sizes) -> Split:
-    """A log by name; of Beauty with no more users than asked for where the sizes are the quick ones."""
+    """A log by name; of Beauty with no more users than asked for where the sizes are the quick
+    ones."""
     if name == "synthetic":
         return synthetic_log(sizes)
     folder = ROOT / os.environ.get("GENREC_DATA", "../shared/data")
     split = leave_one_out(load(folder / "beauty" / "beauty.txt").dataset)
-    return replace(split, train=split.train.take(np.arange(sizes.users))) if sizes == QUICK else split
+    return (
+        replace(split, train=split.train.take(np.arange(sizes.users))) if sizes == QUICK else split
+    )
 
 
 def settings_of(embedding: str, sizes: Sizes) -> TeacherSettings:
@@ -121,7 +142,9 @@ def training_sequences(log: str, sizes: Sizes) -> tuple[Sequences, int]:
 
 def steps(log: str, embedding: str, sizes: Sizes) -> dict[str, float]:
     """Memory and time of training steps, and the size of the scorer's file."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as elsewhere:  # what preparing a log takes would hide the rest
+    with ProcessPoolExecutor(
+        1, get_context("spawn")
+    ) as elsewhere:  # what preparing a log takes would hide the rest
         sequences, num_items = elsewhere.submit(training_sequences, log, sizes).result()
     settings = settings_of(embedding, sizes)
     before = memory_mib("VmRSS")
@@ -130,7 +153,7 @@ def steps(log: str, embedding: str, sizes: Sizes) -> dict[str, float]:
     peak = memory_mib("VmHWM")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "scorer.safetensors"
-        runs.save_tensors(file, recipe.scorer.state_dict())
+        save_tensors(file, recipe.scorer.state_dict())
         size = file.stat().st_size / 2**20
     return {
         "step_seconds": round(statistics.median(seconds), 3),
@@ -139,16 +162,27 @@ def steps(log: str, embedding: str, sizes: Sizes) -> dict[str, float]:
     }
 
 
-def step_seconds(recipe: Recipe, sequences: Sequences, settings: TeacherSettings, count: int) -> list[float]:
-    """Seconds of ``count`` steps of training as ``fit`` makes them, after one that is not counted."""
-    scorer, numbers, generator = recipe.scorer, np.random.default_rng(0), torch.Generator().manual_seed(0)
+def step_seconds(
+    recipe: Recipe, sequences: Sequences, settings: TeacherSettings, count: int
+) -> list[float]:
+    """Seconds of ``count`` steps of training as ``fit`` makes them, after one that is not
+    counted."""
+    scorer, numbers, generator = (
+        recipe.scorer,
+        np.random.default_rng(0),
+        torch.Generator().manual_seed(0),
+    )
     optimizer = torch.optim.AdamW(scorer.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.0)
     scorer.train()
     seconds = []
-    for rows in length_buckets(sequences.lengths, LENGTH, settings.tokens_per_step, numbers)[: count + 1]:
-        batch = scorer.objective.batch(sequences.take(rows), LENGTH, scorer.embedding.mask_id, numbers)
+    for rows in length_buckets(sequences.lengths, LENGTH, settings.tokens_per_step, numbers)[
+        : count + 1
+    ]:
+        batch = scorer.objective.batch(
+            sequences.take(rows), LENGTH, scorer.embedding.mask_id, numbers
+        )
         started = time.perf_counter()
-        with runs.autocast(scorer.device, settings.bf16):
+        with autocast(scorer.device, settings.bf16):
             recipe.step(batch, generator, states_at_once(recipe, settings.hidden_size))
         torch.nn.utils.clip_grad_norm_(scorer.parameters(), 1.0)
         optimizer.step()
@@ -171,12 +205,21 @@ def lists(log: str, sizes: Sizes) -> dict[str, float]:
     embedding = recipe.scorer.embedding
     assert isinstance(embedding, JointQuantized)
     started = time.perf_counter()
-    embedding.assign(torch.from_numpy(svd_codes(split.train, embedding.num_items, sizes.splits, seed=0)))
+    embedding.assign(
+        torch.from_numpy(svd_codes(split.train, embedding.num_items, sizes.splits, seed=0))
+    )
     coded = time.perf_counter()
     best = fit(recipe, split, settings, quiet=True)
-    times = {"codes_seconds": round(coded - started, 1), "fit_seconds": round(time.perf_counter() - coded, 1)}
+    times = {
+        "codes_seconds": round(coded - started, 1),
+        "fit_seconds": round(time.perf_counter() - coded, 1),
+    }
     histories = split.test.histories.take(np.arange(min(sizes.queries, len(split.test))))
-    return times | {"valid_ndcg@10": best["ndcg@10"]} | searched(embedding, recipe.scorer.answers(histories))
+    return (
+        times
+        | {"valid_ndcg@10": best["ndcg@10"]}
+        | searched(embedding, recipe.scorer.answers(histories))
+    )
 
 
 def catalogue(kind: str, sizes: Sizes) -> dict[str, float]:
@@ -187,7 +230,9 @@ def catalogue(kind: str, sizes: Sizes) -> dict[str, float]:
         embedding.centroids.normal_()
         if kind == "clustered":
             group = torch.arange(sizes.items + 1) // GROUP
-            shared = torch.randint(0, 256, (int(group.max()) + 1, sizes.splits), dtype=torch.uint8)[group]
+            shared = torch.randint(0, 256, (int(group.max()) + 1, sizes.splits), dtype=torch.uint8)[
+                group
+            ]
             embedding.assign(torch.where(torch.rand(shared.shape) < 0.2, embedding.codes, shared))
             states += embedding(torch.randint(1, sizes.items + 1, (sizes.queries,)))
     return searched(embedding, states)
@@ -195,7 +240,8 @@ def catalogue(kind: str, sizes: Sizes) -> dict[str, float]:
 
 @torch.no_grad()
 def searched(embedding: JointQuantized, states: torch.Tensor) -> dict[str, float]:
-    """Median and 95th percentile of the methods' times in ms, ratios of medians, and shares of equal lists."""
+    """Median and 95th percentile of the methods' times in ms, ratios of medians, and shares of
+    equal lists."""
     vectors = embedding.vectors()[1:].contiguous()
     expected = torch.cat([top_k(embedding.score(state[None]), K)[1] for state in states])
     embedding.index()
@@ -262,7 +308,9 @@ def main() -> None:
     """All measurements, or the one that --part names."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small sizes, to check the script")
-    parser.add_argument("--sizes", help="JSON with the sizes to change, for instance '{\"items\": 200000}'")
+    parser.add_argument(
+        "--sizes", help="JSON with the sizes to change, for instance '{\"items\": 200000}'"
+    )
     parser.add_argument("--part", help="one measurement, for instance 'steps synthetic table'")
     options = parser.parse_args()
     sizes = replace(QUICK if options.quick else Sizes(), **json.loads(options.sizes or "{}"))
@@ -274,7 +322,9 @@ def main() -> None:
     results: dict[str, object] = {"sizes": asdict(sizes), "k": K, "torch": torch.__version__}
     for name in names:
         results[name] = found = in_its_own_process(name, sizes)
-        print(name, *(f"{key} {value}" for key, value in found.items()), sep="\n  ", file=sys.stderr)
+        print(
+            name, *(f"{key} {value}" for key, value in found.items()), sep="\n  ", file=sys.stderr
+        )
     json.dump(results, sys.stdout, indent=2)
     print()
 

@@ -1,4 +1,5 @@
-"""List generation as reinforcement-learning environments, registered as ``genrec/ListGeneration-v0``."""
+"""List generation as reinforcement-learning environments, registered as
+``genrec/ListGeneration-v0``."""
 
 from genrec.envs.list_generation import ListGenerationEnv, ListTask
 from genrec.envs.registration import LIST_GENERATION, register
@@ -6,4 +7,10 @@ from genrec.envs.vector import ListGenerationVectorEnv
 
 register()
 
-__all__ = ["LIST_GENERATION", "ListGenerationEnv", "ListGenerationVectorEnv", "ListTask", "register"]
+__all__ = [
+    "LIST_GENERATION",
+    "ListGenerationEnv",
+    "ListGenerationVectorEnv",
+    "ListTask",
+    "register",
+]

@@ -6,7 +6,8 @@ LIST_GENERATION = "genrec/ListGeneration-v0"
 
 
 def register() -> None:
-    """Make ``gymnasium.make`` and ``gymnasium.make_vec`` know the environments; a second call changes nothing."""
+    """Make ``gymnasium.make`` and ``gymnasium.make_vec`` know the environments; a second call
+    changes nothing."""
     if LIST_GENERATION not in gymnasium.registry:
         gymnasium.register(
             id=LIST_GENERATION,

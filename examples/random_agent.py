@@ -2,7 +2,8 @@
 
     python examples/random_agent.py
 
-Writes a few lists for users of the demo log, shows the last one, and prints what a list earns on average.
+Writes a few lists for users of the demo log, shows the last one, and prints what a list earns on
+average.
 """
 
 import argparse
@@ -17,7 +18,9 @@ from genrec.rewards import weighted
 
 def main() -> None:
     """Play and tell."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--lists", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

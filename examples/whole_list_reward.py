@@ -1,17 +1,23 @@
-"""A reward for whole lists, which no step-by-step choice serves: a tour of the user's own genres on a budget.
+"""A reward for whole lists, which no step-by-step choice serves: a tour of the user's own genres on
+a budget.
 
-A list is to show ``genres`` of the genres that the user has seen before, while the mean popularity of its items stays
-under a budget. It is paid at the last position: the share of those genres that it shows, and nothing where it is over
-budget. What an item is worth depends on all the others, so that the best list need not begin with the best item.
+A list is to show ``genres`` of the genres that the user has seen before, while the mean popularity
+of its items stays under a budget. It is paid at the last position: the share of those genres that
+it shows, and nothing where it is over budget. What an item is worth depends on all the others, so
+that the best list need not begin with the best item.
 
     genrec align --reward examples/whole_list_reward.py:tour=0.5 --out runs/tour
     genrec compare runs/tour
 
-Greedy selection would see such a reward at the last position only, which makes an unfair baseline. So ``tour`` offers a
-guide: the same function of the beginning of a list. ``genrec compare`` lets greedy follow it, and adds a greedy that
-looks ahead at whole lists. ``tour_as_it_grows`` is the guide as a reward of its own, with the same sum over a list.
+Greedy selection would see such a reward at the last position only, which makes an unfair baseline.
+So ``tour`` offers a
+guide: the same function of the beginning of a list. ``genrec compare`` lets greedy follow it, and
+    adds a greedy that
+looks ahead at whole lists. ``tour_as_it_grows`` is the guide as a reward of its own, with the same
+sum over a list.
 
-Run as a script it shows four lists for one user of a tiny catalogue, the best of all lists among them:
+Run as a script it shows four lists for one user of a tiny catalogue, the best of all lists among
+them:
 
     python examples/whole_list_reward.py
 """
@@ -23,14 +29,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genrec.data import Sequences, make_catalogue
-from genrec.metrics import Context, Floats, Slates
+from genrec.metrics.context import Context, Floats, Slates
 from genrec.rerankers import Pool, followed, greedy, greedy_ahead
 from genrec.rewards import Reward, Terminal, telescoped
 
 
 @dataclass(frozen=True)
 class Tour:
-    """What a list is worth, whole or begun: min(genres of the profile in it, m) / m, and 0 over budget.
+    """What a list is worth, whole or begun: min(genres of the profile in it, m) / m, and 0 over
+    budget.
 
     Attributes:
         genres: m; fewer where the user has seen fewer.
@@ -64,7 +71,8 @@ def profiles(context: Context) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class GuidedTerminal(Terminal):
-    """A reward that is paid at the end and says what to follow on the way there (``genrec.rerankers.Guided``)."""
+    """A reward that is paid at the end and says what to follow on the way there
+    (``genrec.rerankers.Guided``)."""
 
     guide: Reward = field(kw_only=True)
 
@@ -81,14 +89,19 @@ tour_as_it_grows = telescoped(Tour(), "tour_as_it_grows")
 def tiny_pool() -> Pool:
     """A user who has seen a film of all six genres, and four candidates for a list of two.
 
-    The most probable film, Hit, is over a budget of one half in any list. Wide shows the most genres (2-5), but no
-    other film has both of those it lacks. Left (1-3) and Right (4-6) show all six together.
+    The most probable film, Hit, is over a budget of one half in any list. Wide shows the most
+    genres (2-5), but no other film has both of those it lacks. Left (1-3) and Right (4-6) show all
+    six together.
     """
     genres = {"Past": "123456", "Hit": "12345", "Wide": "2345", "Left": "123", "Right": "456"}
-    catalogue = make_catalogue(list(genres), features={name: list(digits) for name, digits in genres.items()})
+    catalogue = make_catalogue(
+        list(genres), features={name: list(digits) for name, digits in genres.items()}
+    )
     catalogue = replace(catalogue, counts=np.array([0, 3, 10, 3, 2, 2]))
     chances = np.array([[0, 0, 0.4, 0.3, 0.2, 0.1]])
-    context = Context(Sequences.from_lists([[1]]), np.array([0]), catalogue, k=2, of_probabilities=chances)
+    context = Context(
+        Sequences.from_lists([[1]]), np.array([0]), catalogue, k=2, of_probabilities=chances
+    )
     return Pool(np.array([[2, 3, 4, 5]]), np.array([[0.4, 0.3, 0.2, 0.1]]), context)
 
 

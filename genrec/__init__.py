@@ -1,3 +1,7 @@
-"""genrec: teachers, list generation and alignment for sequential recommendation."""
+"""Teachers, list generation and alignment for sequential recommendation."""
 
-__version__ = "0.1.0"
+import lazy_loader
+
+__version__ = "0.2.0.dev0"
+__getattr__, __dir__, _exported = lazy_loader.attach_stub(__name__, __file__)
+__all__ = ["__version__", *_exported]

@@ -51,17 +51,21 @@ class TeacherSettings(_Model):
     """Which scorer, how large, and how it is trained."""
 
     recipe: str = "sasrec_softmax"
-    """Name of a recipe or baseline: sasrec, sasrec_softmax, gsasrec, bert4rec, sasrec_rss, gru4rec, caser, nextitnet,
-    tisasrec, popularity, markov, item_knn, user_knn, association_rules, als, bpr, fpmc."""
+    """Name of a recipe or baseline: sasrec, sasrec_softmax, gsasrec, bert4rec, sasrec_rss, gru4rec,
+    caser, nextitnet, tisasrec, popularity, markov, item_knn, user_knn, association_rules, als, bpr,
+    fpmc."""
     embedding: Literal["table", "recjpq"] = "table"
-    """A vector for every item, or item vectors put together from shared pieces, for large catalogues."""
+    """A vector for every item, or item vectors put together from shared pieces, for large
+    catalogues."""
     splits: Count = 8
     """Pieces of an item vector (recjpq); hidden_size is a multiple of it."""
     codes: Literal["svd", "bpr", "features", "random"] = "svd"
-    """Which items share pieces (recjpq): those with the same users (svd, bpr), with the same features, or any."""
+    """Which items share pieces (recjpq): those with the same users (svd, bpr), with the same
+    features, or any."""
     ranking: Literal["pqtopk", "pruned"] = "pqtopk"
-    """How the best items are found (recjpq): all from sub-item scores, or without those that cannot be among them.
-    The lists are the same; the second is for few users at a time and a very large catalogue."""
+    """How the best items are found (recjpq): all from sub-item scores, or without those that cannot
+    be among them. The lists are the same; the second is for few users at a time and a very large
+    catalogue."""
     hidden_size: Count = 64
     """Width of item vectors and states."""
     blocks: Count = 2
@@ -77,25 +81,29 @@ class TeacherSettings(_Model):
     dropout: Share = 0.1
     """Share of dropped activations while training."""
     objective: ObjectiveName | None = None
-    """Which positions answer for which items: each for the next one, masked ones for themselves, the last for the next,
-    or the last for a set drawn from the sequence by recency; the recipe's own by default."""
+    """Which positions answer for which items: each for the next one, masked ones for themselves,
+    the last for the next, or the last for a set drawn from the sequence by recency; the recipe's
+    own by default."""
     negatives: NegativesName | None = None
-    """What targets are compared with: every item, or samples that are uniform, by popularity, or other targets of the
-    batch; the recipe's own by default."""
+    """What targets are compared with: every item, or samples that are uniform, by popularity, or
+    other targets of the batch; the recipe's own by default."""
     loss: LossName | None = None
     """How they are compared; the recipe's own by default."""
     num_negatives: Count | None = None
     """Sampled negatives a target; the recipe's own number by default."""
     shared_negatives: Literal[False, "sequence", "batch"] = False
-    """Whose targets share a draw of negatives: nobody's (false), a sequence's, or, fastest, a whole batch's."""
+    """Whose targets share a draw of negatives: nobody's (false), a sequence's, or, fastest, a whole
+    batch's."""
     reject_history: bool = False
     """Items of the user's own sequence are no negatives."""
     popularity_power: Annotated[float, Field(ge=0)] = 1.0
     """Popular negatives are drawn in proportion to this power of their counts."""
     logq: bool = False
-    """Sampled softmax estimates the whole catalogue's: a negative counts once over how often it is expected."""
+    """Sampled softmax estimates the whole catalogue's: a negative counts once over how often it is
+    expected."""
     t: Share = 0.75
-    """gBCE's calibration: 0 is plain BCE; 1 with uniform negatives gives calibrated probabilities."""
+    """gBCE's calibration: 0 is plain BCE; 1 with uniform negatives gives calibrated
+    probabilities."""
     mask_share: Share = 0.2
     """Share of masked items (masked)."""
     last_mask_share: Share = 0.1
@@ -105,10 +113,11 @@ class TeacherSettings(_Model):
     rss_decay: Share = 0.8
     """How often an item is drawn, as a share of how often the one after it is (recency)."""
     rss_power: Annotated[float, Field(ge=0)] | None = None
-    """Replaces rss_decay: item i of a sequence is drawn in proportion to this power of i (recency)."""
+    """Replaces rss_decay: item i of a sequence is drawn in proportion to this power of i
+    (recency)."""
     contrastive: Literal["none", "cl4srec", "duorec"] = "none"
-    """A second loss that brings states together: of a sequence cropped, masked or reordered in two ways, or read twice
-    under dropout and of sequences before the same item."""
+    """A second loss that brings states together: of a sequence cropped, masked or reordered in two
+    ways, or read twice under dropout and of sequences before the same item."""
     contrastive_weight: Positive = 0.1
     """Of the second loss (cl4srec, duorec)."""
     contrastive_temperature: Positive = 0.1
@@ -120,12 +129,13 @@ class TeacherSettings(_Model):
     tokens_per_step: Count = 8192
     """Padded positions in one batch."""
     windows: Share = 0.5
-    """Share of the sequences longer than max_length that are read up to a random event in place of their end, drawn
-    anew every epoch: so events are learnt that lie too far back to be read."""
+    """Share of the sequences longer than max_length that are read up to a random event in place of
+    their end, drawn anew every epoch: so events are learnt that lie too far back to be read."""
     evaluate_every: Count = 2
     """Epochs between validations."""
     patience: Count = 10
-    """Validations without a better NDCG@10 before stopping, counted once a teacher is above popularity."""
+    """Validations without a better NDCG@10 before stopping, counted once a teacher is above
+    popularity."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Decoupled weight decay."""
     bf16: bool = True
@@ -136,7 +146,8 @@ class StudentSettings(_Model):
     """The GPTRec that learns to write a teacher's lists, and its lessons."""
 
     hidden_size: Count = 64
-    """Width; a student as wide as its teacher, with as many heads, inherits the teacher's transformer."""
+    """Width; a student as wide as its teacher, with as many heads, inherits the teacher's
+    transformer."""
     blocks: Count = 2
     """GPT-2 blocks."""
     heads: Count = 1
@@ -150,7 +161,8 @@ class StudentSettings(_Model):
     pool: Count = 100
     """Teacher's best items kept for each history, with scores; the first K are its list."""
     hard: Share = 0.8
-    """Weight of the teacher's list itself as target; the rest goes to its distribution over the pool."""
+    """Weight of the teacher's list itself as target; the rest goes to its distribution over the
+    pool."""
     temperature: Positive = 1.0
     """Of that distribution."""
     epochs: Count = 2
@@ -169,13 +181,14 @@ class AlignSettings(_Model):
     agent: Literal["ppo", "sb3", "grpo"] = "ppo"
     """Who trains: our PPO, MaskablePPO of stable-baselines3's contrib package, or GRPO of TRL."""
     accuracy: Literal["relevance", "ndcg", "mixed", "none"] = "relevance"
-    """The accuracy reward that is added with weight 1 unless one is named: the calibrated teacher's expected NDCG, the
-    NDCG of the event that came next, half of each, or none."""
+    """The accuracy reward that is added with weight 1 unless one is named: the calibrated teacher's
+    expected NDCG, the NDCG of the event that came next, half of each, or none."""
     weight: float = 0.3
     """Of a reward that is named without one."""
     warm_start: Annotated[int, Field(ge=0)] = 20_000
-    """Lists of the greedy re-ranker on the same rewards, for whole training sequences over and over, that the student
-    learns before it explores; where lists are paid as a whole, what local search makes of them; 0 for none."""
+    """Lists of the greedy re-ranker on the same rewards, for whole training sequences over and
+    over, that the student learns before it explores; where lists are paid as a whole, what local
+    search makes of them; 0 for none."""
     candidates: Count = 200
     """Items such a list may be chosen from: the teacher's best."""
     updates: Count = 400
@@ -191,7 +204,8 @@ class AlignSettings(_Model):
     minibatches: Count = 2
     """Gradient steps in a pass."""
     temperature: Positive = 0.5
-    """The student is sharpened by this before it explores: its greedy lists stay, its samples come nearer to them."""
+    """The student is sharpened by this before it explores: its greedy lists stay, its samples come
+    nearer to them."""
     clip: Positive = 0.2
     """Probability ratios are clipped to 1 +- this."""
     discount: Share = 1.0
@@ -199,11 +213,13 @@ class AlignSettings(_Model):
     gae_lambda: Share = 0.95
     """lambda of generalised advantage estimation."""
     baseline: Literal["group", "critic"] = "group"
-    """What an action is compared with: the mean return of the history's other lists, or a learnt value (GAE)."""
+    """What an action is compared with: the mean return of the history's other lists, or a learnt
+    value (GAE)."""
     kl: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the KL divergence from the student, a position."""
     kl_target: Positive | None = None
-    """KL divergence from the student, a position, that the penalty steers to; its weight, kl at first, is adapted."""
+    """KL divergence from the student, a position, that the penalty steers to; its weight, kl at
+    first, is adapted."""
     entropy: Annotated[float, Field(ge=0)] = 0.0
     """Weight of an entropy bonus, a position."""
     evaluate_every: Count = 25
@@ -222,8 +238,8 @@ class CompareSettings(_Model):
     candidates: Count = 200
     """Items a re-ranker may choose from: the teacher's best."""
     highest: Positive = 16.0
-    """Largest weight of the reward for the greedy re-ranker, in units of the aligned policy's weight, before the last
-    one, which is the reward alone."""
+    """Largest weight of the reward for the greedy re-ranker, in units of the aligned policy's
+    weight, before the last one, which is the reward alone."""
     resamples: Count = 2000
     """Draws of the users for intervals and tests by bootstrap."""
 
@@ -237,8 +253,8 @@ class Settings(_Model):
     split: Literal["leave-one-out", "global-time"] = "leave-one-out"
     """How events are held out."""
     hold_back: Annotated[int, Field(ge=0)] = 0
-    """Newest events of training sequences (of two more at least) that teacher and student never see; alignment is paid
-    on them."""
+    """Newest events of training sequences (of two more at least) that teacher and student never
+    see; alignment is paid on them."""
     k: Count = 10
     """Length of a list."""
     seed: Annotated[int, Field(ge=0)] = 0
@@ -261,9 +277,11 @@ def read_settings(
 
     Args:
         file: a path, or the name of a shipped configuration such as ``demo.yaml``.
-        start: settings to begin with where there is no file, for instance those of a run; the defaults otherwise.
+        start: settings to begin with where there is no file, for instance those of a run; the
+            defaults otherwise.
         overrides: such as ``teacher.epochs=5``; values are read as YAML.
-        known: top-level values that are not None, for instance ``dataset="demo"``; they win over the file.
+        known: top-level values that are not None, for instance ``dataset="demo"``; they win over
+            the file.
 
     Raises:
         ConfigError: naming the unknown key and the valid ones, or the value and what it should be.
@@ -296,7 +314,9 @@ def find_config(name: Path) -> Path:
     if (shipped / name).exists():
         return shipped / name
     names = sorted(str(path.relative_to(shipped)) for path in shipped.rglob("*.yaml"))
-    raise ConfigError(f"no configuration {name}; give a path or one of the shipped {', '.join(names)}")
+    raise ConfigError(
+        f"no configuration {name}; give a path or one of the shipped {', '.join(names)}"
+    )
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:
@@ -326,9 +346,13 @@ def _explain(error: ValidationError) -> str:
             valid = _fields(keys[:-1])
             close = get_close_matches(keys[-1], valid, n=1)
             hint = f"; did you mean {close[0]}?" if close else "."
-            lines.append(f"unknown setting {'.'.join(keys)}{hint} Valid here: {', '.join(sorted(valid))}")
+            lines.append(
+                f"unknown setting {'.'.join(keys)}{hint} Valid here: {', '.join(sorted(valid))}"
+            )
         else:
-            lines.append(f"setting {'.'.join(keys)} is {problem['input']!r}: {problem['msg'].lower()}")
+            lines.append(
+                f"setting {'.'.join(keys)} is {problem['input']!r}: {problem['msg'].lower()}"
+            )
     return "\n".join(lines)
 
 

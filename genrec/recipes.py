@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import nn
 
-from genrec import runs
 from genrec.baselines import ALS, BPR, FPMC, AssociationRules, ItemKNN, Markov, Popularity, UserKNN
 from genrec.config import TeacherSettings
 from genrec.data.splits import Split
@@ -21,7 +20,7 @@ from genrec.models.caser import Caser
 from genrec.models.codes import factor_codes, feature_codes, svd_codes
 from genrec.models.embeddings import Embedding, Table
 from genrec.models.gru import GRU
-from genrec.models.lambdarank import lambdarank
+from genrec.models.lambdarank_loss import lambdarank
 from genrec.models.nextitnet import NextItNet
 from genrec.models.objectives import Last, Masked, Objective, RecencySampled, Shifted
 from genrec.models.quantized import JointQuantized
@@ -30,6 +29,9 @@ from genrec.models.tisasrec import TiSASRec
 from genrec.models.trainer import fit
 from genrec.models.transformer import Transformer
 from genrec.recommender import Scorer
+from genrec.training.checkpoint import drop_checkpoint, save_tensors
+from genrec.training.logger import Logbook
+from genrec.training.run_directory import read_json, write_json
 
 
 class Baseline(Scorer, Protocol):
@@ -61,17 +63,20 @@ def sasrec_softmax() -> Axes:
 
 
 def gsasrec() -> Axes:
-    """SASRec with 256 negatives and gBCE, which undoes their overconfidence [Petrov & Macdonald 2023]."""
+    """SASRec with 256 negatives and gBCE, which undoes their overconfidence [Petrov & Macdonald
+    2023]."""
     return Axes("causal", "shifted", "uniform", "gbce", num_negatives=256)
 
 
 def bert4rec() -> Axes:
-    """Bidirectional transformer, Cloze task, cross-entropy over the whole catalogue [Sun et al. 2019]."""
+    """Bidirectional transformer, Cloze task, cross-entropy over the whole catalogue [Sun et al.
+    2019]."""
     return Axes("bidirectional", "masked", "catalogue", "softmax")
 
 
 def sasrec_rss() -> Axes:
-    """SASRec whose last state ranks a set of recently seen items, LambdaRank [Petrov & Macdonald 2022b]."""
+    """SASRec whose last state ranks a set of recently seen items, LambdaRank [Petrov & Macdonald
+    2022b]."""
     return Axes("causal", "recency", "catalogue", "lambdarank")
 
 
@@ -81,23 +86,36 @@ def gru4rec() -> Axes:
 
 
 def caser() -> Axes:
-    """Convolutions over the last five items at every position, next item, cross-entropy [Tang & Wang 2018]."""
+    """Convolutions over the last five items at every position, next item, cross-entropy [Tang &
+    Wang 2018]."""
     return Axes("caser", "shifted", "catalogue", "softmax")
 
 
 def nextitnet() -> Axes:
-    """Dilated causal convolutions, next item, cross-entropy over the whole catalogue [Yuan et al. 2019]."""
+    """Dilated causal convolutions, next item, cross-entropy over the whole catalogue [Yuan et al.
+    2019]."""
     return Axes("nextitnet", "shifted", "catalogue", "softmax")
 
 
 def tisasrec() -> Axes:
-    """SASRec, softmax, whose attention reads the time between events [Li et al. 2020]; the log needs timestamps."""
+    """SASRec, softmax, whose attention reads the time between events [Li et al. 2020]; the log
+    needs timestamps."""
     return Axes("tisasrec", "shifted", "catalogue", "softmax")
 
 
 RECIPES: dict[str, Callable[[], Axes]] = {
     function.__name__: function
-    for function in (sasrec, sasrec_softmax, gsasrec, bert4rec, sasrec_rss, gru4rec, caser, nextitnet, tisasrec)
+    for function in (
+        sasrec,
+        sasrec_softmax,
+        gsasrec,
+        bert4rec,
+        sasrec_rss,
+        gru4rec,
+        caser,
+        nextitnet,
+        tisasrec,
+    )
 }
 SEEDED: dict[str, type[ALS] | type[BPR] | type[FPMC]] = {"als": ALS, "bpr": BPR, "fpmc": FPMC}
 BASELINES: dict[str, type[Baseline]] = {
@@ -117,18 +135,23 @@ def axes_of(settings: TeacherSettings) -> Axes:
         ValueError: listing the recipes there are.
     """
     if settings.recipe not in RECIPES:
-        raise ValueError(f"unknown recipe {settings.recipe!r}; choose one of {', '.join([*RECIPES, *BASELINES])}")
+        raise ValueError(
+            f"unknown recipe {settings.recipe!r}; choose one of {', '.join([*RECIPES, *BASELINES])}"
+        )
     return choose(settings, RECIPES[settings.recipe]())
 
 
-def build(num_items: int, settings: TeacherSettings, seed: int, counts: torch.Tensor | None = None) -> Recipe:
+def build(
+    num_items: int, settings: TeacherSettings, seed: int, counts: torch.Tensor | None = None
+) -> Recipe:
     """An untrained recipe by name, initialised from the seed.
 
     Args:
         num_items: V.
         settings: of the teacher.
         seed: of the weights.
-        counts: (V+1,) training events of each item, which negatives by popularity and from the batch need.
+        counts: (V+1,) training events of each item, which negatives by popularity and from the
+            batch need.
 
     Raises:
         ValueError: for an unknown recipe, or choices and settings that do not fit.
@@ -144,8 +167,11 @@ def build(num_items: int, settings: TeacherSettings, seed: int, counts: torch.Te
     )
 
 
-def build_scorer(num_items: int, settings: TeacherSettings, seed: int, base: float | None = None) -> NeuralScorer:
-    """The untrained scorer of a recipe, initialised from the seed; ``base`` replaces what its loss would start from."""
+def build_scorer(
+    num_items: int, settings: TeacherSettings, seed: int, base: float | None = None
+) -> NeuralScorer:
+    """The untrained scorer of a recipe, initialised from the seed; ``base`` replaces what its loss
+    would start from."""
     axes = axes_of(settings)
     if base is None:
         base = _base(axes, settings, num_items)
@@ -153,13 +179,17 @@ def build_scorer(num_items: int, settings: TeacherSettings, seed: int, base: flo
         torch.manual_seed(seed)
         embedding = _embedding(num_items, settings)
         backbone, objective = _backbone(axes, settings), _objective(axes, settings)
-        return NeuralScorer(embedding, backbone, objective, settings.max_length, axes.backbone == "tisasrec", base)
+        return NeuralScorer(
+            embedding, backbone, objective, settings.max_length, axes.backbone == "tisasrec", base
+        )
 
 
 def _embedding(num_items: int, settings: TeacherSettings) -> Embedding:
     if settings.embedding == "table":
         return Table(num_items, settings.hidden_size)
-    return JointQuantized(num_items, settings.hidden_size, settings.splits, settings.ranking == "pruned")
+    return JointQuantized(
+        num_items, settings.hidden_size, settings.splits, settings.ranking == "pruned"
+    )
 
 
 def _backbone(axes: Axes, settings: TeacherSettings) -> nn.Module:
@@ -172,7 +202,9 @@ def _backbone(axes: Axes, settings: TeacherSettings) -> nn.Module:
         case "nextitnet":
             return NextItNet(s.hidden_size, s.blocks, dropout=s.dropout)
         case "tisasrec":
-            return TiSASRec(s.hidden_size, s.blocks, s.heads, s.max_length, s.dropout, s.max_interval)
+            return TiSASRec(
+                s.hidden_size, s.blocks, s.heads, s.max_length, s.dropout, s.max_interval
+            )
     causal = axes.backbone == "causal"
     return Transformer(s.hidden_size, s.blocks, s.heads, s.max_length, s.dropout, causal, s.block)
 
@@ -196,12 +228,16 @@ def _sampled(
     if axes.negatives == "uniform":
         proposal = negatives.uniform(num_items)
     elif counts is None:
-        raise ValueError(f"{axes.negatives} negatives need the counts of training events: give build counts")
+        raise ValueError(
+            f"{axes.negatives} negatives need the counts of training events: give build counts"
+        )
     elif axes.negatives == "popular":
         proposal = negatives.popular(counts, settings.popularity_power)
     else:
         proposal = negatives.in_batch(counts)
-    return negatives.Sampled(proposal, axes.num_negatives, settings.shared_negatives, settings.reject_history)
+    return negatives.Sampled(
+        proposal, axes.num_negatives, settings.shared_negatives, settings.reject_history
+    )
 
 
 def _beta(axes: Axes, settings: TeacherSettings, num_items: int) -> float:
@@ -222,7 +258,12 @@ def _base(axes: Axes, settings: TeacherSettings, num_items: int) -> float:
 def _loss(axes: Axes, settings: TeacherSettings, num_items: int) -> losses.Loss:
     if axes.loss == "gbce":
         return partial(losses.gbce, beta=_beta(axes, settings, num_items))
-    plain = {"bce": losses.bce, "bpr": losses.bpr, "softmax": losses.softmax, "lambdarank": lambdarank}
+    plain = {
+        "bce": losses.bce,
+        "bpr": losses.bpr,
+        "softmax": losses.softmax,
+        "lambdarank": lambdarank,
+    }
     return plain[axes.loss]
 
 
@@ -235,26 +276,38 @@ def train_scorer(
     quiet: bool = False,
     k: int = 10,
 ) -> Scorer:
-    """Train the teacher that the settings name and save it in ``folder``; goes on from a checkpoint found there."""
+    """Train the teacher that the settings name and save it in ``folder``; goes on from a checkpoint
+    found there."""
     if settings.recipe in BASELINES:
         name = settings.recipe
         if unread := changed(settings):
             given = ", ".join(f"teacher.{key}={value}" for key, value in unread.items())
-            runs.Logbook(None, "").warn(f"{name} has no settings of its own, so these change nothing: {given}")
-        baseline = SEEDED[name].fit(split, seed=seed) if name in SEEDED else BASELINES[name].fit(split)
+            Logbook(None, "").warn(
+                f"{name} has no settings of its own, so these change nothing: {given}"
+            )
+        baseline = (
+            SEEDED[name].fit(split, seed=seed) if name in SEEDED else BASELINES[name].fit(split)
+        )
         baseline.save(folder)
         return baseline
-    recipe = build(split.catalogue.num_items, settings, seed, torch.from_numpy(split.catalogue.counts))
+    recipe = build(
+        split.catalogue.num_items, settings, seed, torch.from_numpy(split.catalogue.counts)
+    )
     embedding = recipe.scorer.embedding
     if isinstance(embedding, JointQuantized) and settings.codes != "random":
         embedding.assign(torch.from_numpy(_codes(split, settings, seed)))
     recipe.scorer.to(device)
     fit(recipe, split, settings, seed, folder, quiet, k)
-    runs.save_tensors(folder / "scorer.safetensors", recipe.scorer.state_dict())
+    save_tensors(folder / "scorer.safetensors", recipe.scorer.state_dict())
     scorer, size = recipe.scorer, split.catalogue.num_items
-    content = {"kind": "neural", "num_items": size, "base": scorer.base, "settings": settings.model_dump()}
-    runs.write_json(folder / "scorer.json", content)
-    runs.drop_checkpoint(folder)
+    content = {
+        "kind": "neural",
+        "num_items": size,
+        "base": scorer.base,
+        "settings": settings.model_dump(),
+    }
+    write_json(folder / "scorer.json", content)
+    drop_checkpoint(folder)
     return recipe.scorer
 
 
@@ -277,10 +330,12 @@ def load_scorer(folder: Path, device: torch.device) -> Scorer:
     Raises:
         RunError: if there is none.
     """
-    content = runs.read_json(folder / "scorer.json")
+    content = read_json(folder / "scorer.json")
     if content["kind"] in BASELINES:
         return BASELINES[content["kind"]].load(folder)
     settings = TeacherSettings.model_validate(content["settings"])
-    scorer = build_scorer(content["num_items"], settings, seed=0, base=content.get("base", 0.0))  # older ones had none
+    scorer = build_scorer(
+        content["num_items"], settings, seed=0, base=content.get("base", 0.0)
+    )  # older ones had none
     scorer.load_state_dict(load_file(folder / "scorer.safetensors"))
     return scorer.to(device).eval()

@@ -20,7 +20,8 @@ class Scorer(Protocol):
         ...
 
     def score(self, histories: Sequences) -> torch.Tensor:
-        """(B, V+1) float32 scores; column i is item i, column 0 (PAD) is -inf. Seen items are *not* filtered."""
+        """(B, V+1) float32 scores; column i is item i, column 0 (PAD) is -inf. Seen items are *not*
+        filtered."""
         ...
 
 
@@ -29,7 +30,8 @@ class Ranker(Scorer, Protocol):
     """A scorer that finds its best items by itself, with or without a score for every item."""
 
     def best(self, histories: Sequences, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scores and items of the k best unseen items, both (B, k): what sorting ``score`` would give.
+        """Scores and items of the k best unseen items, both (B, k): what sorting ``score`` would
+        give.
 
         Equal scores keep the order of the items. Every history leaves at least k items.
         """
@@ -59,7 +61,9 @@ class TopK:
         """The k best-scored unseen items, (B, k); equal scores keep the order of the items."""
         return self.candidates(histories, k)[0]
 
-    def candidates(self, histories: Sequences, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def candidates(
+        self, histories: Sequences, k: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The k best unseen items and their scores, both (B, k)."""
         slates, scores = [np.empty((0, k), np.int64)], [np.empty((0, k), np.float32)]
         for batch in batches(histories, min(self.batch_size, rows_at_once(self.scorer.num_items))):
@@ -79,7 +83,8 @@ def _best(scorer: Scorer, histories: Sequences, k: int) -> tuple[torch.Tensor, t
 
 
 def top_k(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The k largest of each row, (B, k) values and columns; ties go to the smaller column, on every device."""
+    """The k largest of each row, (B, k) values and columns; ties go to the smaller column, on every
+    device."""
     values, columns = torch.topk(scores, min(k + 1, scores.shape[1]), dim=1)
     tied = (values[:, 1:] == values[:, :-1]).any(dim=1)
     values, columns = values[:, :k].clone(), columns[:, :k].clone()
@@ -112,7 +117,8 @@ def require_unseen(histories: Sequences, num_items: int, k: int) -> None:
 def _require(allowed: NDArray[np.int64], num_items: int, k: int) -> None:
     if len(allowed) and allowed.min() < k:
         raise ValueError(
-            f"a list of {k} items was asked for, but only {allowed.min()} of {num_items} items are new"
+            f"a list of {k} items was asked for, but only {allowed.min()} of {num_items} items are"
+            " new"
             f" to the user of row {allowed.argmin()}; ask for a shorter list"
         )
 
@@ -124,7 +130,8 @@ def batches(histories: Sequences, size: int) -> Iterator[Sequences]:
 
 
 def rows_at_once(num_items: int) -> int:
-    """How many histories are scored at once, so that their scores (B, V+1) are no more than 2²⁶ numbers, 256 MiB.
+    """How many histories are scored at once, so that their scores (B, V+1) are no more than 2²⁶
+    numbers, 256 MiB.
 
     >>> rows_at_once(1_000_000)
     67

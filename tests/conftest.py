@@ -18,5 +18,8 @@ def data_dir() -> Path:
     """The folder with the public datasets: GENREC_DATA, a path from the root of the repository."""
     folder = (ROOT / os.environ.get("GENREC_DATA", "../shared/data")).resolve()
     if not folder.is_dir():
-        pytest.skip(f"no data in {folder}: set GENREC_DATA to the folder that holds ml-1m/ml-1m.txt and the others")
+        pytest.skip(
+            f"no data in {folder}: set GENREC_DATA to the folder that holds ml-1m/ml-1m.txt and the"
+            " others"
+        )
     return folder

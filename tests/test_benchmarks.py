@@ -1,4 +1,5 @@
-"""The benchmark of the alignment runs, and refuses to compare ways that compute different things."""
+"""The benchmark of the alignment runs, and refuses to compare ways that compute different
+things."""
 
 import json
 import runpy
@@ -15,7 +16,9 @@ SCRIPT = Path(__file__).parents[1] / "benchmarks" / "alignment.py"
 def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """The functions of the script, in sizes that take a second."""
     threads = torch.get_num_threads()
-    monkeypatch.setattr(sys, "argv", [SCRIPT.name, "--quick", "--json", str(tmp_path / "alignment.json")])
+    monkeypatch.setattr(
+        sys, "argv", [SCRIPT.name, "--quick", "--json", str(tmp_path / "alignment.json")]
+    )
     yield runpy.run_path(str(SCRIPT))["main"].__globals__
     torch.set_num_threads(threads)
 
@@ -23,9 +26,13 @@ def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 def test_the_quick_run_writes_what_it_prints(script, tmp_path, capsys):
     script["main"]()
     printed, found = capsys.readouterr().out, json.loads((tmp_path / "alignment.json").read_text())
-    seconds = {name: sum(found[f"{name}_seconds"].values()) for name in ("shared", "apart", "generate")}
+    seconds = {
+        name: sum(found[f"{name}_seconds"].values()) for name in ("shared", "apart", "generate")
+    }
     for name, taken in seconds.items():
-        assert found["lists_per_second"][name] == pytest.approx(3 * 2 / taken)  # one round, so the medians are its own
+        assert found["lists_per_second"][name] == pytest.approx(
+            3 * 2 / taken
+        )  # one round, so the medians are its own
     for name in ("apart", "generate"):
         assert found[f"shared/{name}"] == pytest.approx(seconds[name] / seconds["shared"])
         assert f"shared/{name}" in printed
@@ -34,15 +41,19 @@ def test_the_quick_run_writes_what_it_prints(script, tmp_path, capsys):
 
 
 def test_the_multiply_adds_are_those_counted_by_hand(script):
-    """3 histories of 20 items and SEP, 2 lists of 4, width 16, 2 blocks, 60 items and 2 tokens, a head of attention.
+    """3 histories of 20 items and SEP, 2 lists of 4, width 16, 2 blocks, 60 items and 2 tokens, a
+    head of attention.
 
-    A token costs a block 12·16² = 3,072. Encoding: 63 tokens · 2 blocks · 3,072 and 2 · 21² · 16 in 6 attentions,
-    471,744. Going on: 18 list items, 110,592, and attention, 28,800 item by item, 31,104 at once. Output: 24 · 16 · 62
-    = 23,808. Critic: 24 · (16² + 16) = 6,528. Rollout 634,944; a pass 643,776; its gradient 2 · 613,440 of the blocks
-    and 3 · 23,808 of the output, which is computed again. A rollout, a pass that judges, two that learn: 5,162,880.
+    A token costs a block 12·16² = 3,072. Encoding: 63 tokens · 2 blocks · 3,072 and 2 · 21² · 16 in
+    6 attentions, 471,744. Going on: 18 list items, 110,592, and attention, 28,800 item by item,
+    31,104 at once. Output: 24 · 16 · 62 = 23,808. Critic: 24 · (16² + 16) = 6,528. Rollout 634,944;
+    a pass 643,776; its gradient 2 · 613,440 of the blocks and 3 · 23,808 of the output, which is
+    computed again. A rollout, a pass that judges, two that learn: 5,162,880.
     """
     sizes, settings = script["QUICK"], script["AlignSettings"]()
-    found = script["measured"](script["make_task"](sizes), script["make_policy"](sizes), sizes, settings)
+    found = script["measured"](
+        script["make_task"](sizes), script["make_policy"](sizes), sizes, settings
+    )
     assert found["multiply_adds"] == 5_162_880
 
 
@@ -60,9 +71,13 @@ def truncated(function):
     """Lists apart of which the newest item is not read."""
 
     def wrong(policy, histories, placed):
-        return function(policy, histories, placed.clone().index_fill_(2, torch.tensor([placed.shape[2] - 1]), 1))
+        return function(
+            policy, histories, placed.clone().index_fill_(2, torch.tensor([placed.shape[2] - 1]), 1)
+        )
 
-    return lambda policy, histories, placed: (wrong if placed.shape[2] else function)(policy, histories, placed)
+    return lambda policy, histories, placed: (wrong if placed.shape[2] else function)(
+        policy, histories, placed
+    )
 
 
 def unmasked(function):
@@ -71,7 +86,8 @@ def unmasked(function):
 
 
 @pytest.mark.parametrize(
-    ("name", "wrong"), [("history_tokens", shifted), ("states_apart", truncated), ("Unplaced", unmasked)]
+    ("name", "wrong"),
+    [("history_tokens", shifted), ("states_apart", truncated), ("Unplaced", unmasked)],
 )
 def test_other_mathematics_is_not_timed(script, name, wrong):
     script[name] = wrong(script[name])

@@ -11,22 +11,37 @@ def test_defaults_without_a_file():
 
 
 def test_a_file_changes_what_it_names_and_nothing_else(tmp_path: Path):
-    (tmp_path / "run.yaml").write_text("dataset: ml-1m\nk: 5\nteacher:\n  recipe: gsasrec\n  t: 0.5\n")
+    (tmp_path / "run.yaml").write_text(
+        "dataset: ml-1m\nk: 5\nteacher:\n  recipe: gsasrec\n  t: 0.5\n"
+    )
     settings = read_settings(tmp_path / "run.yaml")
-    assert (settings.dataset, settings.k, settings.teacher.recipe, settings.teacher.t) == ("ml-1m", 5, "gsasrec", 0.5)
+    assert (settings.dataset, settings.k, settings.teacher.recipe, settings.teacher.t) == (
+        "ml-1m",
+        5,
+        "gsasrec",
+        0.5,
+    )
     assert settings.teacher.blocks == Settings().teacher.blocks
     assert settings.student == Settings().student
 
 
 def test_overrides_win_over_known_values_and_these_over_the_file(tmp_path: Path):
     (tmp_path / "run.yaml").write_text("dataset: ml-1m\nseed: 1\nk: 5\n")
-    settings = read_settings(tmp_path / "run.yaml", ["seed=3"], dataset="steam", seed=2, device=None)
+    settings = read_settings(
+        tmp_path / "run.yaml", ["seed=3"], dataset="steam", seed=2, device=None
+    )
     assert (settings.dataset, settings.seed, settings.k, settings.device) == ("steam", 3, 5, "auto")
 
 
 def test_override_values_are_read_as_yaml():
     settings = read_settings(
-        None, ["teacher.epochs=7", "teacher.learning_rate=1e-3", "teacher.bf16=false", "teacher.num_negatives=null"]
+        None,
+        [
+            "teacher.epochs=7",
+            "teacher.learning_rate=1e-3",
+            "teacher.bf16=false",
+            "teacher.num_negatives=null",
+        ],
     )
     assert settings.teacher.epochs == 7
     assert settings.teacher.learning_rate == 0.001
@@ -49,7 +64,8 @@ def test_an_unknown_key_lists_the_valid_ones_and_the_close_match():
         read_settings(None, ["teacher.learning_rat=1"])
     message = str(caught.value)
     assert message.startswith(
-        "unknown setting teacher.learning_rat; did you mean learning_rate? Valid here: bf16, block, blocks, "
+        "unknown setting teacher.learning_rat; did you mean learning_rate? Valid here: bf16, block,"
+        " blocks, "
     )
     listed = message.split("Valid here: ")[1].split(", ")
     assert listed == sorted(config.TeacherSettings.model_fields)
@@ -57,7 +73,8 @@ def test_an_unknown_key_lists_the_valid_ones_and_the_close_match():
 
 def test_an_unknown_key_that_resembles_nothing():
     with pytest.raises(
-        ConfigError, match=r"^unknown setting zzz\. Valid here: align, compare, dataset, device, hold_back, "
+        ConfigError,
+        match=r"^unknown setting zzz\. Valid here: align, compare, dataset, device, hold_back, ",
     ):
         read_settings(None, ["zzz=1"])
 
@@ -73,12 +90,30 @@ def test_all_mistakes_are_named_at_once():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("teacher.blocks=0", "setting teacher.blocks is 0: input should be greater than or equal to 1"),
-        ("teacher.dropout=1.5", "setting teacher.dropout is 1.5: input should be less than or equal to 1"),
-        ("teacher.learning_rate=0", "setting teacher.learning_rate is 0: input should be greater than 0"),
-        ("teacher.epochs=many", "setting teacher.epochs is 'many': input should be a valid integer"),
-        ("split=random", "setting split is 'random': input should be 'leave-one-out' or 'global-time'"),
-        ("align.baseline=none", "setting align.baseline is 'none': input should be 'group' or 'critic'"),
+        (
+            "teacher.blocks=0",
+            "setting teacher.blocks is 0: input should be greater than or equal to 1",
+        ),
+        (
+            "teacher.dropout=1.5",
+            "setting teacher.dropout is 1.5: input should be less than or equal to 1",
+        ),
+        (
+            "teacher.learning_rate=0",
+            "setting teacher.learning_rate is 0: input should be greater than 0",
+        ),
+        (
+            "teacher.epochs=many",
+            "setting teacher.epochs is 'many': input should be a valid integer",
+        ),
+        (
+            "split=random",
+            "setting split is 'random': input should be 'leave-one-out' or 'global-time'",
+        ),
+        (
+            "align.baseline=none",
+            "setting align.baseline is 'none': input should be 'group' or 'critic'",
+        ),
         ("teacher=5", "setting teacher is 5: "),
         ("seed=-1", "setting seed is -1: input should be greater than or equal to 0"),
     ],
@@ -125,7 +160,14 @@ def test_settings_are_frozen():
 
 
 def test_every_setting_says_what_it_is():
-    groups = [Settings, *(type(value) for value in dict(Settings()).values() if isinstance(value, config.BaseModel))]
+    groups = [
+        Settings,
+        *(
+            type(value)
+            for value in dict(Settings()).values()
+            if isinstance(value, config.BaseModel)
+        ),
+    ]
     assert len(groups) >= 5
     silent = [
         f"{group.__name__}.{name}"
@@ -152,10 +194,15 @@ def test_a_shipped_configuration_by_name(tmp_path: Path, monkeypatch: pytest.Mon
     assert read_settings(Path("demo.yaml")).k == 9  # the user's own file comes first
 
 
-def test_no_such_configuration_lists_the_shipped_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_no_such_configuration_lists_the_shipped_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.chdir(tmp_path)
     shipped(monkeypatch, tmp_path / "shipped")
-    with pytest.raises(ConfigError, match=r"no configuration dmo.yaml; .* shipped demo.yaml, teachers/gsasrec.yaml$"):
+    with pytest.raises(
+        ConfigError,
+        match=r"no configuration dmo.yaml; .* shipped demo.yaml, teachers/gsasrec.yaml$",
+    ):
         find_config(Path("dmo.yaml"))
 
 

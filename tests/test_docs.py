@@ -1,4 +1,5 @@
-"""The pages that teach, run from top to bottom: their files are written, their commands run, on small settings."""
+"""The pages that teach, run from top to bottom: their files are written, their commands run, on
+small settings."""
 
 import re
 import shlex
@@ -20,8 +21,20 @@ TINY = [
         "student.epochs=1",
         "student.hidden_size=16",
     ),
-    *("student.blocks=1", "student.heads=2", "student.max_length=10", "student.lessons=100", "student.pool=15"),
-    *("align.warm_start=60", "align.updates=2", "align.histories=4", "align.group_size=2", "align.evaluate_every=2"),
+    *(
+        "student.blocks=1",
+        "student.heads=2",
+        "student.max_length=10",
+        "student.lessons=100",
+        "student.pool=15",
+    ),
+    *(
+        "align.warm_start=60",
+        "align.updates=2",
+        "align.histories=4",
+        "align.group_size=2",
+        "align.evaluate_every=2",
+    ),
 ]
 SMALLER = {
     "align": [part for change in TINY for part in ("--set", change)],
@@ -36,7 +49,8 @@ def blocks(page: str) -> list[tuple[str, str]]:
 
 
 def commands(block: str) -> Iterator[tuple[list[str], int]]:
-    """The arguments of the genrec commands of a block, and the exit status that the page promises."""
+    """The arguments of the genrec commands of a block, and the exit status that the page
+    promises."""
     for line in block.splitlines():
         if line.startswith("genrec "):
             promised = re.search(r"# exit status (\d)", line)
@@ -53,7 +67,9 @@ def run(page: str, folder: Path) -> list[list[str]]:
             (folder / name.group(1)).write_text(block)
         elif language == "text":
             printed = output.splitlines()
-            assert [line for line in block.splitlines() if not any(p.startswith(line) for p in printed)] == []
+            assert [
+                line for line in block.splitlines() if not any(p.startswith(line) for p in printed)
+            ] == []
         else:
             for arguments, status in commands(block):
                 result = CliRunner().invoke(app, [*arguments, *SMALLER[arguments[0]]])
@@ -90,7 +106,9 @@ def test_which_trainer_when(tmp_path, monkeypatch):
         pytest.importorskip(library, reason=f"the page needs {library}")
     monkeypatch.chdir(tmp_path)
     done = run("which-trainer-when.md", tmp_path)
-    assert [arguments[arguments.index("--agent") + 1] for arguments in done if arguments[0] == "align"] == [
+    assert [
+        arguments[arguments.index("--agent") + 1] for arguments in done if arguments[0] == "align"
+    ] == [
         *("ppo", "sb3", "grpo"),
         *("ppo", "sb3", "grpo"),
     ]

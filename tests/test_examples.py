@@ -31,7 +31,12 @@ def test_the_tests_of_the_plugin_pass():
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     run = subprocess.run(
-        command, cwd=EXAMPLES / "reward-plugin", env=environment, capture_output=True, text=True, timeout=60
+        command,
+        cwd=EXAMPLES / "reward-plugin",
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert run.returncode == 0, run.stdout + run.stderr
     assert "3 passed, 1 skipped" in run.stdout

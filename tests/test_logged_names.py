@@ -1,4 +1,5 @@
-"""docs/what-an-alignment-logs.md explains every name that a training logs, and none that is not logged."""
+"""docs/what-an-alignment-logs.md explains every name that a training logs, and none that is not
+logged."""
 
 import json
 import re
@@ -7,22 +8,33 @@ from pathlib import Path
 import pytest
 import torch
 
-from genrec import experiment
-from genrec.bench import Bench
 from genrec.config import Settings
 from genrec.data.splits import leave_one_out
 from genrec.data.synthetic import demo
+from genrec.pipeline import stages
+from genrec.pipeline.workspace import Bench
 
 PAGE = Path(__file__).parents[1] / "docs" / "what-an-alignment-logs.md"
-ENTRY = re.compile(r"^- \*\*`([^`]+)`\*\* \(([^)]+)\)", re.MULTILINE)  # name, and the agents or the unit
+ENTRY = re.compile(
+    r"^- \*\*`([^`]+)`\*\* \(([^)]+)\)", re.MULTILINE
+)  # name, and the agents or the unit
 TERMS = ("relevance", "diversity")
 AGENTS = {"ppo", "sb3", "grpo"}
-SECTIONS = ("In every line", "What lists are measured by", "Teacher", "Student and start", "Alignment", "Only grpo")
+SECTIONS = (
+    "In every line",
+    "What lists are measured by",
+    "Teacher",
+    "Student and start",
+    "Alignment",
+    "Only grpo",
+)
 
 
 def explained(section: str) -> dict[str, str]:
     """Name -> what stands in the parentheses after it, of a section of the page."""
-    (text,) = re.findall(rf"^## {re.escape(section)}\n(.*?)(?=^## |\Z)", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    (text,) = re.findall(
+        rf"^## {re.escape(section)}\n(.*?)(?=^## |\Z)", PAGE.read_text(), re.MULTILINE | re.DOTALL
+    )
     found = ENTRY.findall(text)
     assert len(dict(found)) == len(found) == text.count("- **`")
     return dict(found)
@@ -30,14 +42,18 @@ def explained(section: str) -> dict[str, str]:
 
 def explained_for(agent: str) -> set[str]:
     """The names of an alignment that an agent logs, by the parentheses after them."""
-    entries = {name: set(re.findall(r"\w+", said.partition(";")[0])) for name, said in explained("Alignment").items()}
+    entries = {
+        name: set(re.findall(r"\w+", said.partition(";")[0]))
+        for name, said in explained("Alignment").items()
+    }
     assert all(agents and agents <= AGENTS for agents in entries.values())
     own = set(explained("Only grpo")) if agent == "grpo" else set()
     return own | {name for name, agents in entries.items() if agent in agents}
 
 
 def logged(folder: Path, stage: str) -> set[str]:
-    """The names of a folder's metrics, as the page writes them: K for the length of a list, TERM for a reward."""
+    """The names of a folder's metrics, as the page writes them: K for the length of a list, TERM
+    for a reward."""
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert {row["stage"] for row in rows} == {stage}
     names = {name.replace("@4", "@K") for row in rows for name in row}
@@ -46,10 +62,18 @@ def logged(folder: Path, stage: str) -> set[str]:
 
 def aligned(folder: Path, agent: str, made: Path | None = None) -> Path:
     """An alignment of two updates with everything on that can be logged."""
-    align = {"agent": agent, "warm_start": 60, "updates": 2, "histories": 4, "group_size": 2, "evaluate_every": 2}
-    align |= {"ppo": {"baseline": "critic", "kl": 0.1, "kl_target": 0.05}, "grpo": {"kl": 0.1, "entropy": 0.01}}.get(
-        agent, {}
-    )
+    align = {
+        "agent": agent,
+        "warm_start": 60,
+        "updates": 2,
+        "histories": 4,
+        "group_size": 2,
+        "evaluate_every": 2,
+    }
+    align |= {
+        "ppo": {"baseline": "critic", "kl": 0.1, "kl_target": 0.05},
+        "grpo": {"kl": 0.1, "entropy": 0.01},
+    }.get(agent, {})
     content = {
         "k": 4,
         "teacher": {"hidden_size": 8, "blocks": 1, "max_length": 8, "epochs": 2},
@@ -71,7 +95,7 @@ def aligned(folder: Path, agent: str, made: Path | None = None) -> Path:
         quiet=True,
     )
     parts = (made / "teacher", made / "student") if made else (None, None)
-    return experiment.align(bench, ["diversity"], *parts, folder)
+    return stages.align(bench, ["diversity"], *parts, folder)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +114,9 @@ def measures() -> set[str]:
 
 
 def test_teacher(run, everywhere, measures):
-    expected = everywhere | {f"valid {name}" for name in measures - {"TERM@K"}} | set(explained("Teacher"))
+    expected = (
+        everywhere | {f"valid {name}" for name in measures - {"TERM@K"}} | set(explained("Teacher"))
+    )
     assert logged(run / "teacher", "teacher") == expected
 
 
@@ -103,11 +129,16 @@ def test_student_and_start(run, everywhere, measures, folder):
 @pytest.mark.parametrize("agent", sorted(AGENTS))
 def test_alignment(agent, run, everywhere, measures, tmp_path):
     if agent != "ppo":
-        pytest.importorskip({"sb3": "sb3_contrib", "grpo": "trl"}[agent], reason="the agent's library is not installed")
+        pytest.importorskip(
+            {"sb3": "sb3_contrib", "grpo": "trl"}[agent],
+            reason="the agent's library is not installed",
+        )
     folder = run if agent == "ppo" else aligned(tmp_path / agent, agent, run)
     expected = everywhere | {f"valid {name}" for name in measures} | explained_for(agent)
     assert logged(folder, "align") == expected
 
 
 def test_every_entry_of_the_page_is_in_a_section_that_is_compared():
-    assert len(ENTRY.findall(PAGE.read_text())) == sum(len(explained(section)) for section in SECTIONS)
+    assert len(ENTRY.findall(PAGE.read_text())) == sum(
+        len(explained(section)) for section in SECTIONS
+    )

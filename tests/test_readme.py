@@ -1,4 +1,5 @@
-"""The README's commands and code: every command parses, every Python block runs, the slow tier runs the demo."""
+"""The README's commands and code: every command parses, every Python block runs, the slow tier runs
+the demo."""
 
 import re
 import shlex
@@ -12,7 +13,7 @@ import typer
 
 from genrec.cli import app
 from genrec.data import leave_one_out, load
-from genrec.metrics import Context
+from genrec.metrics.context import Context
 from genrec.rewards import checked, resolve
 
 ROOT = Path(__file__).parents[1]
@@ -57,13 +58,19 @@ def test_the_reward_of_the_readme_is_a_reward(tmp_path: Path):
     split = leave_one_out(load("demo").dataset)
     counts = split.catalogue.counts
     rarest, commonest = np.argsort(counts[1:])[:10] + 1, np.argsort(counts[1:])[-10:] + 1
-    context = Context(split.test.histories.take([0, 1]), split.test.targets[:2], split.catalogue, 10)
-    assert reward(np.stack([rarest, commonest]), context).sum(axis=1).tolist() == pytest.approx([1.0, 0.0])
+    context = Context(
+        split.test.histories.take([0, 1]), split.test.targets[:2], split.catalogue, 10
+    )
+    assert reward(np.stack([rarest, commonest]), context).sum(axis=1).tolist() == pytest.approx(
+        [1.0, 0.0]
+    )
 
 
 def test_the_python_of_the_readme_runs(tmp_path: Path):
     (source,) = [block for block in blocks(ROOT / "README.md", "python") if "@reward" not in block]
-    run = subprocess.run([sys.executable, "-c", source], cwd=tmp_path, capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", source], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     assert 0.4 < float(run.stdout) < 0.5
 
 

@@ -5,27 +5,32 @@ from pathlib import Path
 import pytest
 import torch
 
-from genrec import recipes, runs
+from genrec import recipes
 from genrec.config import TeacherSettings
 from genrec.data import Sequences, leave_one_out, synthetic
 from genrec.models import losses
 from genrec.models.axes import READERS
 from genrec.models.caser import Caser
 from genrec.models.gru import GRU
-from genrec.models.lambdarank import lambdarank
+from genrec.models.lambdarank_loss import lambdarank
 from genrec.models.nextitnet import NextItNet
 from genrec.models.objectives import Batch, Last, Masked, RecencySampled, Shifted
 from genrec.models.scorer import Recipe
 from genrec.models.transformer import Block, LiGRBlock, SASRecBlock
 from genrec.recipes import BASELINES, RECIPES, build, load_scorer, train_scorer
+from genrec.training.run_directory import RunError, read_json, write_json
 
 CPU = torch.device("cpu")
 BATCH = Batch(torch.tensor([[1, 2], [3, 4]]), torch.tensor([0, 1, 2]), torch.tensor([7, 8, 9]))
 
 
 def made(name: str, num_items: int = 3416, **changes: object) -> Recipe:
-    small = {"hidden_size": 8, "max_length": 5, "recipe": name} | ({"blocks": 1} if name != "caser" else {})
-    return build(num_items, TeacherSettings.model_validate(small | changes), 0, torch.arange(num_items + 1))
+    small = {"hidden_size": 8, "max_length": 5, "recipe": name} | (
+        {"blocks": 1} if name != "caser" else {}
+    )
+    return build(
+        num_items, TeacherSettings.model_validate(small | changes), 0, torch.arange(num_items + 1)
+    )
 
 
 def drawn(recipe: Recipe) -> torch.Tensor | None:
@@ -72,8 +77,12 @@ def test_sasrec_rss_ranks_sets_from_the_last_state():
     assert recipe.loss is lambdarank
 
 
-@pytest.mark.parametrize(("name", "backbone"), [("gru4rec", GRU), ("caser", Caser), ("nextitnet", NextItNet)])
-def test_other_backbones_are_shifted_and_compare_with_the_whole_catalogue(name: str, backbone: type):
+@pytest.mark.parametrize(
+    ("name", "backbone"), [("gru4rec", GRU), ("caser", Caser), ("nextitnet", NextItNet)]
+)
+def test_other_backbones_are_shifted_and_compare_with_the_whole_catalogue(
+    name: str, backbone: type
+):
     recipe = made(name, dropout=0.25)
     assert type(recipe.scorer.backbone) is backbone
     assert recipe.scorer.backbone.dropout.p == 0.25
@@ -87,10 +96,14 @@ def test_layers_come_from_the_settings():
     assert len(made("nextitnet", blocks=3).scorer.backbone.blocks) == 6
 
 
-@pytest.mark.parametrize(("block", "kind"), [("pre-norm", Block), ("sasrec", SASRecBlock), ("ligr", LiGRBlock)])
+@pytest.mark.parametrize(
+    ("block", "kind"), [("pre-norm", Block), ("sasrec", SASRecBlock), ("ligr", LiGRBlock)]
+)
 def test_the_block_of_a_transformer_can_be_chosen(block: str, kind: type):
     for name in ("sasrec", "bert4rec"):
-        assert {type(part) for part in made(name, blocks=2, block=block).scorer.backbone.blocks} == {kind}
+        assert {
+            type(part) for part in made(name, blocks=2, block=block).scorer.backbone.blocks
+        } == {kind}
 
 
 @pytest.mark.parametrize(
@@ -102,7 +115,9 @@ def test_the_block_of_a_transformer_can_be_chosen(block: str, kind: type):
         ({"num_negatives": 100, "t": 1.0}, 0.0293, 100),
     ],
 )
-def test_gsasrec_takes_beta_from_the_catalogue_and_the_negatives(changes: dict, beta: float, columns: int):
+def test_gsasrec_takes_beta_from_the_catalogue_and_the_negatives(
+    changes: dict, beta: float, columns: int
+):
     recipe = made("gsasrec", **changes)
     assert drawn(recipe).shape == (3, columns)
     assert isinstance(recipe.loss, partial)
@@ -129,12 +144,14 @@ def test_scores_start_where_the_loss_is_content(name: str, changes: dict, base: 
 
 def test_a_scorer_keeps_its_base_and_an_older_one_had_none(tmp_path: Path):
     parts = leave_one_out(synthetic.chain(30, 20, 6, 0.1, seed=0))
-    settings = TeacherSettings(recipe="gsasrec", hidden_size=8, epochs=1, num_negatives=4, max_length=10)
+    settings = TeacherSettings(
+        recipe="gsasrec", hidden_size=8, epochs=1, num_negatives=4, max_length=10
+    )
     scorer = train_scorer(parts, settings, 0, CPU, tmp_path, quiet=True)
     assert load_scorer(tmp_path, CPU).base == scorer.base < 0
-    content = runs.read_json(tmp_path / "scorer.json")
+    content = read_json(tmp_path / "scorer.json")
     del content["base"]
-    runs.write_json(tmp_path / "scorer.json", content)
+    write_json(tmp_path / "scorer.json", content)
     assert load_scorer(tmp_path, CPU).base == 0
 
 
@@ -148,14 +165,26 @@ def test_negatives_may_be_shared_and_their_number_chosen(name: str):
 
 def test_a_setting_changes_an_axis_and_leaves_the_others():
     recipe = made("sasrec", loss="softmax", negatives="uniform", num_negatives=256)
-    assert (recipe.scorer.objective, recipe.loss, drawn(recipe).shape) == (Shifted(), losses.softmax, (3, 256))
+    assert (recipe.scorer.objective, recipe.loss, drawn(recipe).shape) == (
+        Shifted(),
+        losses.softmax,
+        (3, 256),
+    )
     assert recipe.log_expected is None
     recipe = made("bert4rec", negatives="uniform", loss="bce", num_negatives=1)
     assert not recipe.scorer.backbone.causal
-    assert (recipe.scorer.objective, recipe.loss, drawn(recipe).shape) == (Masked(), losses.bce, (3, 1))
+    assert (recipe.scorer.objective, recipe.loss, drawn(recipe).shape) == (
+        Masked(),
+        losses.bce,
+        (3, 1),
+    )
     recipe = made("gru4rec", objective="last", loss="bpr", negatives="popular", num_negatives=4)
     assert type(recipe.scorer.backbone) is GRU
-    assert (recipe.scorer.objective, recipe.loss, drawn(recipe).shape) == (Last(), losses.bpr, (3, 4))
+    assert (recipe.scorer.objective, recipe.loss, drawn(recipe).shape) == (
+        Last(),
+        losses.bpr,
+        (3, 4),
+    )
     recipe = made("sasrec", loss="lambdarank", negatives="catalogue")
     assert (recipe.scorer.objective, recipe.loss, drawn(recipe)) == (Shifted(), lambdarank, None)
 
@@ -166,28 +195,65 @@ def test_settings_of_an_axis_reach_it():
     assert made("sasrec_rss", rss_power=2.0).scorer.objective == RecencySampled(power=2.0)
     in_batch = drawn(made("sasrec", negatives="in_batch", num_negatives=50))
     assert set(in_batch.flatten().tolist()) == {7, 8, 9}
-    by_square = made("sasrec", negatives="popular", popularity_power=2.0, num_items=2).negatives.proposal
+    by_square = made(
+        "sasrec", negatives="popular", popularity_power=2.0, num_items=2
+    ).negatives.proposal
     assert by_square.log_q.exp().tolist() == [0, pytest.approx(0.2), pytest.approx(0.8)]
     kept = drawn(made("sasrec", num_negatives=500, reject_history=True, num_items=9))
-    assert {1, 2, 7, 8} - set(kept[0].tolist()) == {1, 2, 8}  # its own target stands for what was rejected
+    assert {1, 2, 7, 8} - set(kept[0].tolist()) == {
+        1,
+        2,
+        8,
+    }  # its own target stands for what was rejected
 
 
 def test_logq_is_how_often_each_item_is_expected():
-    recipe = made("sasrec", loss="softmax", negatives="in_batch", num_negatives=3, logq=True, num_items=3)
-    assert recipe.log_expected.exp().tolist() == [0, pytest.approx(0.5), pytest.approx(1), pytest.approx(1.5)]
+    recipe = made(
+        "sasrec", loss="softmax", negatives="in_batch", num_negatives=3, logq=True, num_items=3
+    )
+    assert recipe.log_expected.exp().tolist() == [
+        0,
+        pytest.approx(0.5),
+        pytest.approx(1),
+        pytest.approx(1.5),
+    ]
 
 
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("sasrec", {"objective": "masked"}, "choose teacher.recipe=bert4rec, or teacher.objective=shifted"),
+        (
+            "sasrec",
+            {"objective": "masked"},
+            "choose teacher.recipe=bert4rec, or teacher.objective=shifted",
+        ),
         ("gru4rec", {"objective": "masked"}, "this backbone sees only what came before"),
-        ("bert4rec", {"objective": "shifted"}, "choose teacher.objective=masked, last or recency, or teacher.recipe="),
-        ("sasrec", {"objective": "recency"}, "choose teacher.negatives=catalogue, or teacher.objective=last"),
+        (
+            "bert4rec",
+            {"objective": "shifted"},
+            "choose teacher.objective=masked, last or recency, or teacher.recipe=",
+        ),
+        (
+            "sasrec",
+            {"objective": "recency"},
+            "choose teacher.negatives=catalogue, or teacher.objective=last",
+        ),
         ("sasrec_rss", {"negatives": "popular"}, "and popular negatives are drawn for one item"),
-        ("sasrec_softmax", {"loss": "gbce"}, "choose teacher.loss=bce, or teacher.negatives=uniform"),
-        ("sasrec_softmax", {"negatives": "in_batch"}, "how many in_batch negatives? Set teacher.num_negatives"),
-        ("sasrec", {"shared_negatives": "batch", "reject_history": True}, "set teacher.shared_negatives=sequence"),
+        (
+            "sasrec_softmax",
+            {"loss": "gbce"},
+            "choose teacher.loss=bce, or teacher.negatives=uniform",
+        ),
+        (
+            "sasrec_softmax",
+            {"negatives": "in_batch"},
+            "how many in_batch negatives? Set teacher.num_negatives",
+        ),
+        (
+            "sasrec",
+            {"shared_negatives": "batch", "reject_history": True},
+            "set teacher.shared_negatives=sequence",
+        ),
     ],
 )
 def test_choices_that_do_not_fit_are_refused_with_a_way_out(name: str, changes: dict, message: str):
@@ -206,19 +272,36 @@ def test_choices_that_do_not_fit_are_refused_with_a_way_out(name: str, changes: 
         (
             "sasrec",
             {"t": 0.5},
-            "teacher.t=0.5 counts only with loss gbce, and here it is bce: choose teacher.loss=gbce",
+            "teacher.t=0.5 counts only with loss gbce, and here it is bce: choose"
+            " teacher.loss=gbce",
         ),
-        ("gru4rec", {"heads": 2}, "backbone causal or bidirectional or tisasrec, and here it is gru: choose another"),
+        (
+            "gru4rec",
+            {"heads": 2},
+            "backbone causal or bidirectional or tisasrec, and here it is gru: choose another",
+        ),
         ("caser", {"blocks": 3}, "teacher.blocks=3 counts only with backbone"),
-        ("sasrec_softmax", {"num_negatives": 9}, "counts only with negatives uniform or popular or in_batch, and here"),
-        ("sasrec", {"logq": True}, "teacher.logq=True counts only with loss softmax, and here it is bce"),
+        (
+            "sasrec_softmax",
+            {"num_negatives": 9},
+            "counts only with negatives uniform or popular or in_batch, and here",
+        ),
+        (
+            "sasrec",
+            {"logq": True},
+            "teacher.logq=True counts only with loss softmax, and here it is bce",
+        ),
         (
             "gsasrec",
             {"popularity_power": 0.5},
             "choose teacher.negatives=popular, or leave teacher.popularity_power out",
         ),
         ("sasrec", {"splits": 4}, "choose teacher.embedding=recjpq"),
-        ("sasrec_rss", {"rss_power": 1.0, "rss_decay": 0.5}, "teacher.rss_power replaces teacher.rss_decay"),
+        (
+            "sasrec_rss",
+            {"rss_power": 1.0, "rss_decay": 0.5},
+            "teacher.rss_power replaces teacher.rss_decay",
+        ),
     ],
 )
 def test_a_setting_that_nothing_reads_is_refused(name: str, changes: dict, message: str):
@@ -236,12 +319,15 @@ def test_every_setting_of_an_axis_is_a_setting():
     assert set(READERS) < set(TeacherSettings.model_fields)
 
 
-def test_a_baseline_says_which_settings_change_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_baseline_says_which_settings_change_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     split = leave_one_out(synthetic.chain(40, 15, 6, 0.1, seed=0))
     settings = TeacherSettings(recipe="popularity", epochs=3)
     train_scorer(split, settings, 0, CPU, tmp_path, quiet=True)
-    assert "warning: popularity has no settings of its own, so these change nothing: teacher.epochs=3" in (
-        capsys.readouterr().err
+    assert (
+        "warning: popularity has no settings of its own, so these change nothing: teacher.epochs=3"
+        in (capsys.readouterr().err)
     )
     train_scorer(split, TeacherSettings(recipe="popularity"), 0, CPU, tmp_path, quiet=True)
     assert not capsys.readouterr().err
@@ -254,7 +340,9 @@ def test_negatives_that_need_counts_ask_for_them():
 
 
 def test_sizes_come_from_the_settings():
-    recipe = made("sasrec", num_items=20, hidden_size=12, blocks=3, heads=2, max_length=6, dropout=0.25)
+    recipe = made(
+        "sasrec", num_items=20, hidden_size=12, blocks=3, heads=2, max_length=6, dropout=0.25
+    )
     backbone = recipe.scorer.backbone
     assert recipe.scorer.embedding.weight.shape == (22, 12)
     assert backbone.position.shape == (6, 12)
@@ -275,7 +363,8 @@ def test_the_seed_decides_the_weights_and_leaves_torch_alone():
 
 def test_an_unknown_recipe_lists_all_names():
     with pytest.raises(
-        ValueError, match=r"unknown recipe 'sasrek'; choose one of sasrec, .*bert4rec, .*tisasrec, popularity, markov"
+        ValueError,
+        match=r"unknown recipe 'sasrek'; choose one of sasrec, .*bert4rec, .*tisasrec, popularity, markov",
     ):
         made("sasrek")
 
@@ -285,7 +374,9 @@ def test_the_seed_of_the_run_reaches_baselines_that_draw(name: str, tmp_path: Pa
     split = leave_one_out(synthetic.chain(40, 15, 6, 0.1, seed=0))
     history = Sequences.from_lists([[1, 2]])
     first, again, other = (
-        train_scorer(split, TeacherSettings(recipe=name), seed, CPU, tmp_path, quiet=True).score(history)
+        train_scorer(split, TeacherSettings(recipe=name), seed, CPU, tmp_path, quiet=True).score(
+            history
+        )
         for seed in (1, 1, 2)
     )
     assert torch.equal(first, again)
@@ -293,15 +384,21 @@ def test_the_seed_of_the_run_reaches_baselines_that_draw(name: str, tmp_path: Pa
 
 
 def test_a_folder_without_a_scorer(tmp_path: Path):
-    with pytest.raises(runs.RunError, match=r"scorer\.json does not exist"):
+    with pytest.raises(RunError, match=r"scorer\.json does not exist"):
         load_scorer(tmp_path, CPU)
 
 
-def test_training_ends_without_a_checkpoint_and_goes_on_from_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_training_ends_without_a_checkpoint_and_goes_on_from_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     split = leave_one_out(synthetic.chain(40, 15, 6, 0.1, seed=0))
-    settings = TeacherSettings(hidden_size=8, blocks=1, max_length=5, epochs=4, evaluate_every=1, bf16=False)
+    settings = TeacherSettings(
+        hidden_size=8, blocks=1, max_length=5, epochs=4, evaluate_every=1, bf16=False
+    )
     histories = Sequences.from_lists([[1, 2], [3]])
-    expected = train_scorer(split, settings, 0, CPU, tmp_path / "whole", quiet=True).score(histories)
+    expected = train_scorer(split, settings, 0, CPU, tmp_path / "whole", quiet=True).score(
+        histories
+    )
     assert not list((tmp_path / "whole").glob("checkpoint*"))
 
     fit = recipes.fit

@@ -3,7 +3,15 @@ import pytest
 import torch
 
 from genrec.data import Sequences
-from genrec.recommender import Ranker, TopK, batches, mask_seen, require_choice, require_unseen, top_k
+from genrec.recommender import (
+    Ranker,
+    TopK,
+    batches,
+    mask_seen,
+    require_choice,
+    require_unseen,
+    top_k,
+)
 
 
 class Fixed:
@@ -33,7 +41,10 @@ class Ranking(Fixed):
 
     def best(self, histories: Sequences, k: int) -> tuple[torch.Tensor, torch.Tensor]:
         self.sizes.append(len(histories))
-        unseen = [[i for i in range(1, self.num_items + 1) if i not in histories[n]] for n in range(len(histories))]
+        unseen = [
+            [i for i in range(1, self.num_items + 1) if i not in histories[n]]
+            for n in range(len(histories))
+        ]
         items = torch.tensor([row[:k] for row in unseen])
         return 10.0 - items, items
 
@@ -42,18 +53,28 @@ def test_a_scorer_that_ranks_is_asked_to():
     ranker = Ranking(6)
     assert isinstance(ranker, Ranker)
     assert not isinstance(Fixed([1.0]), Ranker)
-    slates, scores = TopK(ranker, batch_size=2).candidates(Sequences.from_lists([[], [1, 1, 3], [2]]), 2)
+    slates, scores = TopK(ranker, batch_size=2).candidates(
+        Sequences.from_lists([[], [1, 1, 3], [2]]), 2
+    )
     assert ranker.sizes == [2, 1]
     assert slates.tolist() == [[1, 2], [2, 4], [1, 3]]
     assert scores.tolist() == [[9, 8], [8, 6], [9, 7]]
-    with pytest.raises(ValueError, match=r"list of 4 items was asked for, but only 3 of 6 items are new.*row 1"):
+    with pytest.raises(
+        ValueError, match=r"list of 4 items was asked for, but only 3 of 6 items are new.*row 1"
+    ):
         TopK(ranker).recommend(Sequences.from_lists([[], [1, 2, 3, 3]]), 4)
 
 
-def test_scores_of_a_large_catalogue_are_asked_for_in_smaller_batches(monkeypatch: pytest.MonkeyPatch):
+def test_scores_of_a_large_catalogue_are_asked_for_in_smaller_batches(
+    monkeypatch: pytest.MonkeyPatch,
+):
     monkeypatch.setattr("genrec.recommender.SCORES", 14)  # two rows of six items and PAD
     scorer = Fixed([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
-    assert TopK(scorer).recommend(Sequences.from_lists([[6], [], [6, 5]]), 1).tolist() == [[5], [6], [4]]
+    assert TopK(scorer).recommend(Sequences.from_lists([[6], [], [6, 5]]), 1).tolist() == [
+        [5],
+        [6],
+        [4],
+    ]
     assert scorer.sizes == [2, 1]
     monkeypatch.setattr("genrec.recommender.SCORES", 3)  # never none
     assert TopK(scorer).recommend(Sequences.from_lists([[6], []]), 1).tolist() == [[5], [6]]
@@ -73,7 +94,9 @@ def test_best_first():
 
 
 def test_candidates_come_with_their_scores():
-    slates, scores = TopK(Fixed([0.25, 0.75, 0.5, -2.0])).candidates(Sequences.from_lists([[2], []]), 3)
+    slates, scores = TopK(Fixed([0.25, 0.75, 0.5, -2.0])).candidates(
+        Sequences.from_lists([[2], []]), 3
+    )
     assert slates.tolist() == [[3, 1, 4], [2, 3, 1]]
     assert scores.tolist() == [[0.5, 0.25, -2.0], [0.75, 0.5, 0.25]]
     assert scores.dtype == np.float32
@@ -94,7 +117,9 @@ def test_mask_seen_touches_seen_items_and_pad_only():
 
 
 def test_ties_go_to_the_smaller_item():
-    slates = TopK(Fixed([0.5, 0.9, 0.5, 0.9, 0.9, 0.5])).recommend(Sequences.from_lists([[], [2]]), 4)
+    slates = TopK(Fixed([0.5, 0.9, 0.5, 0.9, 0.9, 0.5])).recommend(
+        Sequences.from_lists([[], [2]]), 4
+    )
     assert slates.tolist() == [[2, 4, 5, 1], [4, 5, 1, 3]]
 
 
@@ -123,7 +148,9 @@ def test_too_short_a_choice_is_an_error():
     recommender = TopK(Fixed([0.1, 0.2, 0.3]))
     histories = Sequences.from_lists([[1], [1, 2, 2]])
     assert recommender.recommend(histories, 1).tolist() == [[3], [3]]
-    with pytest.raises(ValueError, match=r"list of 2 items was asked for, but only 1 of 3 items are new.*row 1"):
+    with pytest.raises(
+        ValueError, match=r"list of 2 items was asked for, but only 1 of 3 items are new.*row 1"
+    ):
         recommender.recommend(histories, 2)
 
 
@@ -137,7 +164,10 @@ def test_require_choice_accepts_exactly_enough():
 
 def test_batches_cover_all_histories_in_order():
     histories = Sequences.from_lists([[1], [], [2, 3], [4], [5, 6]])
-    found = [[row.tolist() for row in (part[n] for n in range(len(part)))] for part in batches(histories, 2)]
+    found = [
+        [row.tolist() for row in (part[n] for n in range(len(part)))]
+        for part in batches(histories, 2)
+    ]
     assert found == [[[1], []], [[2, 3], [4]], [[5, 6]]]
     assert [len(part) for part in batches(histories, 9)] == [5]
     assert list(batches(Sequences.from_lists([]), 2)) == []

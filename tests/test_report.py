@@ -21,12 +21,22 @@ def row(method, weight, ndcg, diversity, objective=None, popularity=0.002):
 
 @pytest.fixture
 def comparison():
-    """The teacher in one corner, MMR over 9 weights (best objective at 0.625), an aligned policy better than both."""
+    """The teacher in one corner, MMR over 9 weights (best objective at 0.625), an aligned policy
+    better than both."""
     curve = [
-        row("mmr", i / 8, 0.10 - 0.005 * i, 0.30 + 0.02 * i, objective=0.5 if i == 5 else 0.1 + 0.01 * i)
+        row(
+            "mmr",
+            i / 8,
+            0.10 - 0.005 * i,
+            0.30 + 0.02 * i,
+            objective=0.5 if i == 5 else 0.1 + 0.01 * i,
+        )
         for i in range(9)
     ]
-    points = [row("teacher", None, 0.11, 0.30, popularity=0.004), row("aligned", None, 0.10, 0.45, 0.4, 0.001)]
+    points = [
+        row("teacher", None, 0.11, 0.30, popularity=0.004),
+        row("aligned", None, 0.10, 0.45, 0.4, 0.001),
+    ]
     return {
         "rows": points + curve, "reward": "diversity", "k": 10, "dataset": "demo", "fingerprint": "ab" * 8,
         "cases": 1234, "seed": 1,
@@ -40,14 +50,20 @@ def printed(view):
 
 
 def test_hypervolumes_are_shares_of_the_box(comparison):
-    comparison["rows"] = [row("a", None, 0.1, 0.0), row("b", None, 0.0, 0.2), row("c", None, 0.05, 0.1)]
+    comparison["rows"] = [
+        row("a", None, 0.1, 0.0),
+        row("b", None, 0.0, 0.2),
+        row("c", None, 0.05, 0.1),
+    ]
     assert report.hypervolumes(comparison) == pytest.approx({"a": 0.0, "b": 0.0, "c": 0.25})
 
 
 def test_less_popularity_is_better(comparison):
     rows = [row("low", None, 0.1, 0, popularity=0.1), row("high", None, 0.1, 0, popularity=0.3)]
     comparison["rows"] = [*rows, row("bad", None, 0.0, 0, popularity=0.3)]
-    assert report.hypervolumes(comparison, "popularity@10") == pytest.approx({"low": 1.0, "high": 0.0, "bad": 0.0})
+    assert report.hypervolumes(comparison, "popularity@10") == pytest.approx(
+        {"low": 1.0, "high": 0.0, "bad": 0.0}
+    )
 
 
 def test_table_shows_five_weights_and_the_best(comparison):
@@ -75,7 +91,9 @@ def test_picture_is_drawn_at_its_size(comparison, tmp_path):
 
 
 def test_picture_of_an_unknown_metric_is_refused(comparison, tmp_path):
-    with pytest.raises(ValueError, match=r"'serendipity@10'; there are ndcg@10, diversity@10, popularity@10$"):
+    with pytest.raises(
+        ValueError, match=r"'serendipity@10'; there are ndcg@10, diversity@10, popularity@10$"
+    ):
         report.plot(comparison, tmp_path / "x.png", x="serendipity@10")
 
 
@@ -91,15 +109,33 @@ def test_reading_a_run(comparison, tmp_path):
 
 def full(comparison):
     """The comparison with everything that is measured beside the rows."""
-    gap = {"method": "mmr", "gap": 0.01234, "error": 0.0021, "low": 0.008, "high": 0.0165, "p": 0.00003}
+    gap = {
+        "method": "mmr",
+        "gap": 0.01234,
+        "error": 0.0021,
+        "low": 0.008,
+        "high": 0.0165,
+        "p": 0.00003,
+    }
     far = {**dict.fromkeys(gap), "method": "sog-raw"}
     mmr = {"method": "mmr", "points": 9, "area": 0.25, "low": 0.2, "high": 0.3}
     own = {"method": "aligned", "points": 1, "area": 0.5, "low": 0.4, "high": 0.6}
     own |= dict.fromkeys(("behind", "behind_low", "behind_high", "p"))
     mmr |= {"behind": 0.25, "behind_low": 0.15, "behind_high": 0.35, "p": 0.002}
-    box = {"axes": ["diversity@10", "ndcg@10"], "worst": [0.3, 0.06], "best": [0.46, 0.1], "methods": [mmr, own]}
-    changes = {"novelty@10": {"difference": -0.25, "error": 0.01, "p": 0.01}, "distinct": {"difference": 0.125}}
-    same = {"novelty@10": {"difference": 0.0, "error": 0.01, "p": 1.0}, "distinct": {"difference": 0.0}}
+    box = {
+        "axes": ["diversity@10", "ndcg@10"],
+        "worst": [0.3, 0.06],
+        "best": [0.46, 0.1],
+        "methods": [mmr, own],
+    }
+    changes = {
+        "novelty@10": {"difference": -0.25, "error": 0.01, "p": 0.01},
+        "distinct": {"difference": 0.125},
+    }
+    same = {
+        "novelty@10": {"difference": 0.0, "error": 0.01, "p": 1.0},
+        "distinct": {"difference": 0.0},
+    }
     moved = [
         {"method": "aligned", "weight": None, "with": "student", "changes": changes},
         {"method": "mmr", "weight": 0.5, "with": "teacher", "changes": same},
@@ -155,14 +191,18 @@ def test_page_of_an_older_comparison(comparison):
 
 def test_one_row_a_method(comparison):
     text = printed(report.table(comparison, rows_per_method=1))
-    assert [line.split()[:2] for line in text.splitlines() if line.startswith(" mmr")] == [["mmr", "0.625"]]
+    assert [line.split()[:2] for line in text.splitlines() if line.startswith(" mmr")] == [
+        ["mmr", "0.625"]
+    ]
     assert "of each re-ranker's weights the one with the best objective" in " ".join(text.split())
 
 
 def test_picture_has_bands_where_errors_are_known(comparison, tmp_path):
     report.plot(full(comparison), tmp_path / "bands.png")
     report.plot(comparison, tmp_path / "plain.png")
-    bands, plain = (matplotlib.image.imread(tmp_path / f"{name}.png") for name in ("bands", "plain"))
+    bands, plain = (
+        matplotlib.image.imread(tmp_path / f"{name}.png") for name in ("bands", "plain")
+    )
     assert bands.shape == plain.shape
     assert (bands != plain).any()
 
@@ -170,9 +210,13 @@ def test_picture_has_bands_where_errors_are_known(comparison, tmp_path):
 def test_variants_of_a_method_share_its_colour_and_differ_in_the_line(comparison):
     drawn = []
     for variant in ("mmr", "mmr-raw", "mmr-calibrated"):
-        comparison["rows"] += [row(variant, weight, 0.05 + weight / 100, 0.3) for weight in (0.0, 1.0)]
+        comparison["rows"] += [
+            row(variant, weight, 0.05 + weight / 100, 0.3) for weight in (0.0, 1.0)
+        ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pictures, "_draw", lambda axes, rows, names, style, label: drawn.append((label, style)))
+        patch.setattr(
+            pictures, "_draw", lambda axes, rows, names, style, label: drawn.append((label, style))
+        )
         patch.setattr(pictures, "_furnish", lambda *_: None)
         patch.setattr(pictures.Figure, "savefig", lambda *_: None)
         report.plot(comparison, pathlib.Path("nowhere.png"))
@@ -187,9 +231,11 @@ def test_sentences_name_the_hardest_variant_and_the_largest_area(comparison):
     hard = {**content["gaps"][0], "method": "mmr-calibrated", "gap": -0.5, "p": 0.5}
     content["gaps"] = [content["gaps"][0], hard, content["gaps"][1]]
     assert report.sentences(content) == [
-        "aligned against MMR (calibrated) at equal diversity: -0.5000 ± 0.0021 NDCG@10, corrected p = 0.5",
+        "aligned against MMR (calibrated) at equal diversity: -0.5000 ± 0.0021 NDCG@10, corrected p"
+        " = 0.5",
         "SOG: no weight of its grid has the diversity of the aligned policy",
-        "hypervolume: aligned 0.500 with 1 point(s); MMR, the best re-ranker, 0.250 with 9; difference +0.250"
+        "hypervolume: aligned 0.500 with 1 point(s); MMR, the best re-ranker, 0.250 with 9;"
+        " difference +0.250"
         " [+0.150, +0.350], corrected p = 0.002",
     ]
 

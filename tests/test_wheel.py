@@ -1,4 +1,5 @@
-"""The wheel, installed outside the checkout, is the whole product. Runs where GENREC_WHEEL names a built wheel."""
+"""The wheel, installed outside the checkout, is the whole product. Runs where GENREC_WHEEL names a
+built wheel."""
 
 import json
 import os
@@ -34,7 +35,9 @@ student: {hidden_size: 16, blocks: 1, heads: 2, max_length: 10, lessons: 100, po
 align: {warm_start: 60, updates: 2, histories: 4, group_size: 2, evaluate_every: 2}
 """
 
-pytestmark = pytest.mark.skipif(not WHEEL, reason="GENREC_WHEEL names no wheel: python -m build; .ci/run does it")
+pytestmark = pytest.mark.skipif(
+    not WHEEL, reason="GENREC_WHEEL names no wheel: python -m build; .ci/run does it"
+)
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +47,22 @@ def names() -> set[str]:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bin folder of an environment with the wheel, which borrows the dependencies of this one but not genrec."""
+    """The bin folder of an environment with the wheel, which borrows the dependencies of this one
+    but not genrec."""
     folder = tmp_path_factory.mktemp("wheel")
     venv.create(folder, symlinks=True, with_pip=False)
     python = folder / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index"]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(python),
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+    ]
     subprocess.run([*pip, str(Path(WHEEL).resolve())], check=True, timeout=120)
     packages = subprocess.run(
         [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
@@ -56,14 +70,16 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         capture_output=True,
         text=True,
     )
-    # A path named in a .pth file is searched, but its own .pth files (the editable genrec) are not read.
+    # A path named in a .pth file is searched, but its own .pth files (the editable genrec) are not
+    # read.
     Path(packages.stdout.strip(), "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return folder / "bin"
 
 
 @pytest.fixture(scope="module")
 def plugged(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same environment with the example's reward plugin, and a plugin that cannot be imported beside it."""
+    """The same environment with the example's reward plugin, and a plugin that cannot be imported
+    beside it."""
     good = tmp_path_factory.mktemp("plugins") / "good"
     shutil.copytree(ROOT / "examples" / "reward-plugin", good)
     broken = good.parent / "broken"
@@ -78,8 +94,12 @@ def plugged(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def process(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("PYTHON")
+    }
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+    )
 
 
 def outside(command: list[str], folder: Path) -> str:
@@ -130,24 +150,34 @@ def test_a_plugin_beside_the_wheel_aligns_and_a_broken_one_does_no_harm(plugged,
     genrec = str(plugged / "genrec")
     listed = process([genrec, "rewards", "list", "--json"], tmp_path)
     assert listed.returncode == 0, listed.stderr
-    assert "warning: plugin 'broken' of broken-reward 6.5 (broken_reward:anything) is left out" in listed.stderr
+    assert (
+        "warning: plugin 'broken' of broken-reward 6.5 (broken_reward:anything) is left out"
+        in listed.stderr
+    )
     rows = {row["name"]: row for row in json.loads(listed.stdout)}
     assert rows["genre-coverage"]["origin"].startswith("genrec-genre-coverage 0.1.0 ")
     assert "No module named 'a_module_that_is_not_there'" in rows["broken"]["error"]
 
     outside([genrec, "rewards", "check", "genre-coverage", "--lists", "50"], tmp_path)
-    outside([genrec, "align", "-c", "tiny.yaml", "-r", "genre-coverage=0.5", "-o", "run", "--quiet"], tmp_path)
+    outside(
+        [genrec, "align", "-c", "tiny.yaml", "-r", "genre-coverage=0.5", "-o", "run", "--quiet"],
+        tmp_path,
+    )
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     assert run["rewards"] == ["relevance=1", "genre-coverage=0.5"]
     assert 0 < run["valid"]["genre-coverage@10"] <= 1
 
     refused = process([genrec, "align", "-c", "tiny.yaml", "-r", "broken", "-o", "other"], tmp_path)
     assert refused.returncode == 1
-    assert refused.stderr.startswith("error: reward 'broken' of broken-reward 6.5 (broken_reward:anything) cannot be")
+    assert refused.stderr.startswith(
+        "error: reward 'broken' of broken-reward 6.5 (broken_reward:anything) cannot be"
+    )
     assert not (tmp_path / "other").exists()
 
 
 def test_the_plugins_own_tests_pass_where_it_is_installed(plugged, tmp_path):
     tests = tmp_path / "tests"
     shutil.copytree(ROOT / "examples" / "reward-plugin" / "tests", tests)
-    assert "4 passed" in outside([str(plugged / "python"), "-m", "pytest", "-q", str(tests)], tmp_path)
+    assert "4 passed" in outside(
+        [str(plugged / "python"), "-m", "pytest", "-q", str(tests)], tmp_path
+    )

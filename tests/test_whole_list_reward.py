@@ -1,4 +1,5 @@
-"""The example of a reward for whole lists: its values by hand, and that no step-by-step choice finds the best list."""
+"""The example of a reward for whole lists: its values by hand, and that no step-by-step choice
+finds the best list."""
 
 import runpy
 from itertools import permutations
@@ -9,7 +10,7 @@ import pytest
 
 from genrec.data import leave_one_out
 from genrec.data.synthetic import demo
-from genrec.metrics import Context
+from genrec.metrics.context import Context
 from genrec.rerankers import Guided, followed, greedy, greedy_ahead
 from genrec.rewards import Relevance, Telescoped, Terminal, WeightedSum, resolve
 
@@ -43,11 +44,18 @@ def test_lists_by_hand(example, reward, slate, worth):
 
 
 def test_beginnings_by_hand(example, reward):
-    """The guide: Wide shows 4 of 6 genres and Left 3 for the first item; Hit is over budget until others make up."""
+    """The guide: Wide shows 4 of 6 genres and Left 3 for the first item; Hit is over budget until
+    others make up."""
     context = example["tiny_pool"]().context
-    assert reward.guide(np.array([[WIDE, LEFT]]), context).tolist() == [pytest.approx([4 / 6, 1 / 6])]
-    assert reward.guide(np.array([[LEFT, RIGHT]]), context).tolist() == [pytest.approx([3 / 6, 3 / 6])]
-    assert reward.guide(np.array([[RIGHT, HIT]]), context).tolist() == [pytest.approx([3 / 6, -3 / 6])]
+    assert reward.guide(np.array([[WIDE, LEFT]]), context).tolist() == [
+        pytest.approx([4 / 6, 1 / 6])
+    ]
+    assert reward.guide(np.array([[LEFT, RIGHT]]), context).tolist() == [
+        pytest.approx([3 / 6, 3 / 6])
+    ]
+    assert reward.guide(np.array([[RIGHT, HIT]]), context).tolist() == [
+        pytest.approx([3 / 6, -3 / 6])
+    ]
 
 
 def test_fewer_genres_than_the_tour_has_are_enough_where_the_user_knows_no_more(example):
@@ -58,7 +66,8 @@ def test_fewer_genres_than_the_tour_has_are_enough_where_the_user_knows_no_more(
 
 
 def test_no_step_by_step_choice_finds_the_best_list(example, reward):
-    """Brute force over all lists of two: 1. Greedy that follows the guide: 5/6. The others see nothing: 0."""
+    """Brute force over all lists of two: 1. Greedy that follows the guide: 5/6. The others see
+    nothing: 0."""
     pool = example["tiny_pool"]()
     earned = {
         name: float(reward(slates, pool.context).sum())
@@ -76,16 +85,20 @@ def test_no_step_by_step_choice_finds_the_best_list(example, reward):
 
 @pytest.mark.parametrize("weight", [1.0, 4.0])
 def test_nor_together_with_relevance(example, reward, weight):
-    """Wide, Left: .3 + .2 * .631 + w * 5/6 = .426 + .833 w; Left, Right: .2 + .1 * .631 + w = .263 + w.
+    """Wide, Left: .3 + .2 * .631 + w * 5/6 = .426 + .833 w; Left, Right: .2 + .1 * .631 + w = .263
+    + w.
 
-    So the second is better for w > .98, and greedy never takes it: Wide wins the first place by .1 + w / 6.
+    So the second is better for w > .98, and greedy never takes it: Wide wins the first place by .1
+    + w / 6.
     """
     pool = example["tiny_pool"]()
     whole = WeightedSum(((Relevance(), 1.0), (reward, weight)))
     best, guided = example["best_list"](pool, 2, whole), greedy(pool, 2, followed(whole))
     assert (best.tolist(), guided.tolist()) == ([[LEFT, RIGHT]], [[WIDE, LEFT]])
     assert whole(best, pool.context).sum() == pytest.approx(0.2 + 0.1 / np.log2(3) + weight)
-    assert whole(guided, pool.context).sum() == pytest.approx(0.3 + 0.2 / np.log2(3) + weight * 5 / 6)
+    assert whole(guided, pool.context).sum() == pytest.approx(
+        0.3 + 0.2 / np.log2(3) + weight * 5 / 6
+    )
 
 
 def test_the_command_line_finds_both_rewards():
@@ -108,7 +121,9 @@ def test_both_rewards_keep_the_contract_on_lists_of_a_log(example):
             np.testing.assert_allclose(found(lists[:, :j], context), gains[:, :j])
         worth = gains.sum(axis=1)
         assert worth.min() == 0 < worth.max() <= 1
-    np.testing.assert_allclose(late(lists, context).sum(axis=1), late.guide(lists, context).sum(axis=1), atol=1e-12)
+    np.testing.assert_allclose(
+        late(lists, context).sum(axis=1), late.guide(lists, context).sum(axis=1), atol=1e-12
+    )
 
 
 def test_the_script_prints_the_four_lists(example, capsys):

@@ -1,10 +1,13 @@
-"""Train a RecTools SASRec or BERT4Rec and say after every epoch how good it is: a line of JSON an epoch.
+"""Train a RecTools SASRec or BERT4Rec and say after every epoch how good it is: a line of JSON an
+epoch.
 
-    PEER_PYTHON benchmarks/peers/rectools_teacher.py --log LOG.npz --model sasrec --epochs 30 --goal 0.17
+    PEER_PYTHON benchmarks/peers/rectools_teacher.py --log LOG.npz --model sasrec --epochs 30 --goal
+    0.17
 
-Runs in an environment of its own (`pip install "rectools[torch]"`), knows nothing of genrec and is started by
-benchmarks/time_to_quality.py. LOG.npz holds users, items (in order) of the training events, and the target of each user
-0..N-1. Only training counts as time; lists are written with RecTools' own ``recommend``, seen items filtered.
+Runs in an environment of its own (`pip install "rectools[torch]"`), knows nothing of genrec and is
+started by benchmarks/time_to_quality.py. LOG.npz holds users, items (in order) of the training
+events, and the target of each user 0..N-1. Only training counts as time; lists are written with
+RecTools' own ``recommend``, seen items filtered.
 """
 
 import argparse
@@ -39,7 +42,12 @@ class Watch(pl.Callback):
         module.train()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         epoch = trainer.current_epoch + 1
-        print(json.dumps({"epoch": epoch, "seconds": self.seconds, "ndcg@10": ndcg, "peak_gib": peak}), flush=True)
+        print(
+            json.dumps(
+                {"epoch": epoch, "seconds": self.seconds, "ndcg@10": ndcg, "peak_gib": peak}
+            ),
+            flush=True,
+        )
         trainer.should_stop = trainer.should_stop or ndcg >= self.goal
 
 
@@ -55,7 +63,12 @@ def main():
     moments = pd.Timestamp("2000-01-01") + pd.to_timedelta(np.arange(len(log["users"])), unit="s")
     weights = np.ones(len(log["users"]))
     events = pd.DataFrame(
-        {Columns.User: log["users"], Columns.Item: log["items"], Columns.Weight: weights, Columns.Datetime: moments}
+        {
+            Columns.User: log["users"],
+            Columns.Item: log["items"],
+            Columns.Weight: weights,
+            Columns.Datetime: moments,
+        }
     )
     dataset = Dataset.construct(events)
     targets = log["targets"]
@@ -70,7 +83,9 @@ def main():
 
     def trainer():
         quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-        return pl.Trainer(max_epochs=options.epochs, callbacks=[watch], enable_model_summary=False, **quiet)
+        return pl.Trainer(
+            max_epochs=options.epochs, callbacks=[watch], enable_model_summary=False, **quiet
+        )
 
     pl.seed_everything(0)
     model = MODELS[options.model](

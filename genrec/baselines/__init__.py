@@ -1,11 +1,5 @@
-"""Scorers without a neural network: they count, look for neighbours or factorise."""
+"""Scorers without a neural network: they count, find neighbours or factorise."""
 
-from genrec.baselines.association_rules import AssociationRules
-from genrec.baselines.fpmc import FPMC
-from genrec.baselines.item_knn import ItemKNN
-from genrec.baselines.markov import Markov
-from genrec.baselines.mf import ALS, BPR
-from genrec.baselines.popularity import Popularity
-from genrec.baselines.user_knn import UserKNN
+import lazy_loader
 
-__all__ = ["ALS", "BPR", "FPMC", "AssociationRules", "ItemKNN", "Markov", "Popularity", "UserKNN"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

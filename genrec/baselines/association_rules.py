@@ -23,16 +23,17 @@ Measure = Literal["support", "confidence", "lift"]
 class AssociationRules:
     """Adds up the strength of the rules X → i over the items X of the history.
 
-    score_i = Σ_{X in history} m(X → i) + ε · p(i), with n_X the training users of X, n_Xi of both, U of anything, and m
+    score_i = Σ_{X in history} m(X → i) + ε · p(i), with n_X the training users of X, n_Xi of both,
+    U of anything, and m
 
     - support, n_Xi / U: how many users are behind the rule;
     - confidence, n_Xi / n_X: which share of the users of X has i as well;
     - lift, n_Xi · U / (n_X · n_i): how much more often than by chance.
 
-    Support and confidence are from [Agrawal et al. 1993, §2], lift from [Brin et al. 1997, §3], where it is called
-    interest. Sets of one item on either side, each user's items being one transaction. Lift says most of the rarest
-    items; ``min_users`` keeps rules off that few users are behind. ε = 0.001 lets p(i), the training share of i, order
-    the items without a rule.
+    Support and confidence are from [Agrawal et al. 1993, §2], lift from [Brin et al. 1997, §3],
+    where it is called interest. Sets of one item on either side, each user's items being one
+    transaction. Lift says most of the rarest items; ``min_users`` keeps rules off that few users
+    are behind. ε = 0.001 lets p(i), the training share of i, order the items without a rule.
 
     Attributes:
         rules: (V+1, V+1) sparse; row X holds m(X → ·).
@@ -48,7 +49,8 @@ class AssociationRules:
     def fit(
         cls, split: Split, measure: Measure = "confidence", min_users: int = 2, rules: int = 500
     ) -> "AssociationRules":
-        """The rules with at least ``min_users`` training users behind them, the ``rules`` strongest of each item.
+        """The rules with at least ``min_users`` training users behind them, the ``rules`` strongest
+        of each item.
 
         Raises:
             ValueError: for a measure that does not exist, or limits below 1.
@@ -84,10 +86,14 @@ class AssociationRules:
             ValueError: if the folder holds another kind of scorer.
         """
         settings, arrays = storage.read(folder, "association_rules")
-        return cls(storage.joined(arrays, len(arrays["counts"])), arrays["counts"], settings["measure"])
+        return cls(
+            storage.joined(arrays, len(arrays["counts"])), arrays["counts"], settings["measure"]
+        )
 
 
-def mine(train: Sequences, num_items: int, measure: Measure, min_users: int, rules: int) -> sparse.csr_matrix:
+def mine(
+    train: Sequences, num_items: int, measure: Measure, min_users: int, rules: int
+) -> sparse.csr_matrix:
     """The strength of the rules between pairs of items.
 
     Args:
@@ -107,14 +113,18 @@ def mine(train: Sequences, num_items: int, measure: Measure, min_users: int, rul
     [[0.0, 0.0, 0.0], [0.0, 0.0, 0.5], [0.0, 1.0, 0.0]]
     """
     if measure not in get_args(Measure):
-        raise ValueError(f"unknown measure {measure!r} of a rule; choose one of {', '.join(get_args(Measure))}")
+        raise ValueError(
+            f"unknown measure {measure!r} of a rule; choose one of {', '.join(get_args(Measure))}"
+        )
     if min(min_users, rules) < 1:
         raise ValueError(f"min_users is {min_users} and rules is {rules}; both must be at least 1")
     weight = partial(_strength, measure=measure, num_users=len(train), min_users=min_users)
     return pair_table(train, num_items, weight, rules)
 
 
-def _strength(both: Floats, first: Floats, second: Floats, measure: Measure, num_users: int, min_users: int) -> Floats:
+def _strength(
+    both: Floats, first: Floats, second: Floats, measure: Measure, num_users: int, min_users: int
+) -> Floats:
     frequent: Floats = np.where(both >= min_users, both, np.float32(0))
     if measure == "support":
         return frequent / np.float32(num_users)

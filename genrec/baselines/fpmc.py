@@ -23,15 +23,18 @@ Tables = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 class FPMC:
     """A factorised first-order Markov chain beside a factorised taste, for any history.
 
-    score_i = m(h)·y_i + a_l·n_i + b_i,  m(h) the mean of p_j over the events j of h, l its newest item
+    score_i = m(h)·y_i + a_l·n_i + b_i,  m(h) the mean of p_j over the events j of h, l its newest
+    item
 
-    FPMC adds the products user × next item and last item × next item [Rendle et al. 2010, eq. 9, with baskets of one
-    item]. Its user vectors exist for training users only; here the user part is the mean of item vectors p instead, in
-    training as in scoring, so that every history can be scored. An empty history is scored by b alone.
+    FPMC adds the products user × next item and last item × next item [Rendle et al. 2010, eq. 9,
+    with baskets of one item]. Its user vectors exist for training users only; here the user part is
+    the mean of item vectors p instead, in training as in scoring, so that every history can be
+    scored. An empty history is scored by b alone.
 
-    Every event but a user's first is trained on, from all events before it. The loss is the cross-entropy of the true
-    next item among N negatives, uniform and shared by a batch, with Adam: with one negative it is S-BPR, the paper's
-    criterion (eq. 13), as −log σ(s⁺ − s⁻) is a softmax over two.
+    Every event but a user's first is trained on, from all events before it. The loss is the
+    cross-entropy of the true next item among N negatives, uniform and shared by a batch, with Adam:
+    with one negative it is S-BPR, the paper's criterion (eq. 13), as −log σ(s⁺ − s⁻) is a softmax
+    over two.
 
     Attributes:
         profile: (V+1, D) float32 p.
@@ -57,7 +60,8 @@ class FPMC:
         num_negatives: int = 256,
         seed: int = 0,
     ) -> "FPMC":
-        """Train on the split's training sequences in batches of about 6,400 events, at least 32 of them in an epoch.
+        """Train on the split's training sequences in batches of about 6,400 events, at least 32 of
+        them in an epoch.
 
         Args:
             split: sequences to learn from.
@@ -69,7 +73,10 @@ class FPMC:
         """
         size, train = split.catalogue.num_items + 1, split.train.take(split.train.lengths >= 2)
         generator, numbers = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
-        tables = [(0.1 * torch.randn(size, hidden_size, generator=generator)).requires_grad_() for _ in range(4)]
+        tables = [
+            (0.1 * torch.randn(size, hidden_size, generator=generator)).requires_grad_()
+            for _ in range(4)
+        ]
         biases = torch.zeros(size, requires_grad=True)
         optimizer = torch.optim.Adam([*tables, biases], lr=learning_rate)
         tokens = max(1, min(LARGEST_BATCH, len(train.items) // STEPS_PER_EPOCH))
@@ -79,12 +86,16 @@ class FPMC:
             for rows in length_buckets(train.lengths, longest, tokens, numbers):
                 padded = torch.from_numpy(train.take(rows).padded())
                 negatives = torch.randint(1, size, (num_negatives,), generator=generator)
-                loss = next_item_loss((tables[0], tables[1], tables[2], tables[3]), biases, padded, negatives)
+                loss = next_item_loss(
+                    (tables[0], tables[1], tables[2], tables[3]), biases, padded, negatives
+                )
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
         biases.data[0] = -torch.inf
-        profile, taste, last, following, offsets = (table.detach().numpy() for table in (*tables, biases))
+        profile, taste, last, following, offsets = (
+            table.detach().numpy() for table in (*tables, biases)
+        )
         return cls(profile, taste, last, following, offsets)
 
     @property
@@ -103,10 +114,15 @@ class FPMC:
         filled = lengths > 0
         states = np.zeros((len(histories), 2 * self.profile.shape[1]), np.float32)
         states[filled] = np.concatenate(
-            [means(histories, self.profile)[filled], self.last[histories.items[histories.offsets[1:][filled] - 1]]],
+            [
+                means(histories, self.profile)[filled],
+                self.last[histories.items[histories.offsets[1:][filled] - 1]],
+            ],
             axis=1,
         )
-        return torch.from_numpy(states @ np.concatenate([self.taste, self.following], axis=1).T + self.biases)
+        return torch.from_numpy(
+            states @ np.concatenate([self.taste, self.following], axis=1).T + self.biases
+        )
 
     def save(self, folder: Path) -> None:
         """Write ``scorer.json`` and ``scorer.safetensors`` into the folder."""
@@ -120,7 +136,13 @@ class FPMC:
             ValueError: if the folder holds another kind of scorer.
         """
         arrays = storage.read(folder, "fpmc")[1]
-        return cls(arrays["profile"], arrays["taste"], arrays["last"], arrays["following"], arrays["biases"])
+        return cls(
+            arrays["profile"],
+            arrays["taste"],
+            arrays["last"],
+            arrays["following"],
+            arrays["biases"],
+        )
 
 
 def means(histories: Sequences, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -135,7 +157,8 @@ def means(histories: Sequences, vectors: NDArray[np.float32]) -> NDArray[np.floa
 def next_item_loss(
     tables: Tables, biases: torch.Tensor, sequences: torch.Tensor, negatives: torch.Tensor
 ) -> torch.Tensor:
-    """Mean cross-entropy of each next item against shared negatives; a negative that is the next item is left out.
+    """Mean cross-entropy of each next item against shared negatives; a negative that is the next
+    item is left out.
 
     Args:
         tables: p, y, a and n of the class, each (V+1, D).
@@ -152,7 +175,9 @@ def next_item_loss(
     inputs, targets = sequences[:, :-1], sequences[:, 1:]
     rows = targets != 0
     count = torch.arange(1, sequences.shape[1])[:, None]
-    states = torch.cat([functional.embedding(inputs, profile).cumsum(dim=1) / count, last[inputs]], dim=2)[rows]
+    states = torch.cat(
+        [functional.embedding(inputs, profile).cumsum(dim=1) / count, last[inputs]], dim=2
+    )[rows]
     targets = targets[rows]
     answers = torch.cat([taste, following], dim=1)
     own = (states * answers[targets]).sum(dim=1) + biases[targets]

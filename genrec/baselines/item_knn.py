@@ -25,12 +25,14 @@ DECAYS = (1.0, 0.99, 0.98, 0.95, 0.9, 0.8, 0.7, 0.5, 0.3)
 class ItemKNN:
     """Adds up the similarities of an item to the items of the history, newer ones counting more.
 
-    score_i = Σ_{a in history} β^(d(a)-1) · sim(a, i) + ε · p(i),  sim(a, i) = n_ai / (√(n_a · n_i) + λ)
+    score_i = Σ_{a in history} β^(d(a)-1) · sim(a, i) + ε · p(i),  sim(a, i) = n_ai / (√(n_a · n_i)
+    + λ)
 
-    n_a are the training users of a, n_ai the users of both: the cosine of binary user vectors [Sarwar et al. 2001,
-    §3.1.1], shrunk towards 0 by λ where few users are behind it. Only the N most similar items of each a are kept
-    [Deshpande & Karypis 2004, §4.1]. d(a) is 1 for the newest item of the history; β = 1 forgets the order. ε = 0.001
-    lets p(i), the training share of i, order the items that similarity cannot tell apart.
+    n_a are the training users of a, n_ai the users of both: the cosine of binary user vectors
+    [Sarwar et al. 2001, §3.1.1], shrunk towards 0 by λ where few users are behind it. Only the N
+    most similar items of each a are kept [Deshpande & Karypis 2004, §4.1]. d(a) is 1 for the newest
+    item of the history; β = 1 forgets the order. ε = 0.001 lets p(i), the training share of i,
+    order the items that similarity cannot tell apart.
 
     Attributes:
         similarities: (V+1, V+1) sparse; row a holds sim(a, ·), at most N entries.
@@ -47,8 +49,11 @@ class ItemKNN:
             raise ValueError(f"ItemKNN decay is {self.decay}; it must lie in (0, 1]")
 
     @classmethod
-    def fit(cls, split: Split, neighbours: int = 100, shrinkage: float = 0.0, tune: bool = True) -> "ItemKNN":
-        """Similarities of the training users; the decay is chosen on the validation cases unless told not to.
+    def fit(
+        cls, split: Split, neighbours: int = 100, shrinkage: float = 0.0, tune: bool = True
+    ) -> "ItemKNN":
+        """Similarities of the training users; the decay is chosen on the validation cases unless
+        told not to.
 
         Raises:
             ValueError: for an impossible parameter, or without validation cases to tune on.
@@ -86,10 +91,14 @@ class ItemKNN:
             ValueError: if the folder holds another kind of scorer.
         """
         settings, arrays = storage.read(folder, "item_knn")
-        return cls(storage.joined(arrays, len(arrays["counts"])), arrays["counts"], settings["decay"])
+        return cls(
+            storage.joined(arrays, len(arrays["counts"])), arrays["counts"], settings["decay"]
+        )
 
 
-def item_similarities(train: Sequences, num_items: int, neighbours: int, shrinkage: float) -> sparse.csr_matrix:
+def item_similarities(
+    train: Sequences, num_items: int, neighbours: int, shrinkage: float
+) -> sparse.csr_matrix:
     """(V+1, V+1) shrunk cosines of binary user vectors, the N largest of each row.
 
     Args:
@@ -112,7 +121,8 @@ def item_similarities(train: Sequences, num_items: int, neighbours: int, shrinka
 
 
 def tuned(scorer: ItemKNN, split: Split, decays: Sequence[float] = DECAYS) -> ItemKNN:
-    """The scorer with the decay of the highest NDCG@10 on the validation cases; the similarities are shared."""
+    """The scorer with the decay of the highest NDCG@10 on the validation cases; the similarities
+    are shared."""
     return best((replace(scorer, decay=decay) for decay in decays), split.valid)
 
 

@@ -29,10 +29,11 @@ class Markov:
 
     score_i = Σ_{d=1..k} β^d · log((C_d[a_d, i] + s) / n(a_d)) + ε · log p(i)
 
-    a_d is the d-th newest item of the history, C_d[a, i] how often i came d events after a in training, n(a) the
-    training events of a, p(i) the smoothed training share of i [Petrov 2025, §8.7.6]. The sum over d has no term where
-    the history is shorter than k or where a_d has no training event. ε = 0.001 lets popularity order the items that
-    the chain cannot tell apart; where no term is left at all (an empty history), ε = 1 and the score is log p(i).
+    a_d is the d-th newest item of the history, C_d[a, i] how often i came d events after a in
+    training, n(a) the training events of a, p(i) the smoothed training share of i [Petrov 2025,
+    §8.7.6]. The sum over d has no term where the history is shorter than k or where a_d has no
+    training event. ε = 0.001 lets popularity order the items that the chain cannot tell apart;
+    where no term is left at all (an empty history), ε = 1 and the score is log p(i).
 
     Attributes:
         transitions: (k·(V+1), V+1) sparse counts; row (d - 1)·(V+1) + a holds C_d[a, ·].
@@ -54,10 +55,11 @@ class Markov:
 
     @classmethod
     def fit(cls, split: Split, order: int | None = None, tune: bool = True) -> "Markov":
-        """Count the training sequences; choose decay and smoothing on the validation cases unless told not to.
+        """Count the training sequences; choose decay and smoothing on the validation cases unless
+        told not to.
 
-        The order is 30 by default, and less on a log of more than a million events, so that there are at most
-        ``MOST_COUNTS`` counts.
+        The order is 30 by default, and less on a log of more than a million events, so that there
+        are at most ``MOST_COUNTS`` counts.
         """
         num_items = split.catalogue.num_items
         order = order or max(1, min(30, MOST_COUNTS // max(1, len(split.train.items))))
@@ -76,7 +78,8 @@ class Markov:
 
     @cached_property
     def evidence(self) -> sparse.csr_matrix:
-        """log(1 + C/s) of the transition counts, sparse like them: log((C + s)/n) = log(s/n) + log(1 + C/s)."""
+        """log(1 + C/s) of the transition counts, sparse like them: log((C + s)/n) = log(s/n) +
+        log(1 + C/s)."""
         counts = self.transitions
         logs = np.log1p(counts.data / np.float32(self.smoothing))
         return sparse.csr_matrix((logs, counts.indices, counts.indptr), shape=counts.shape)
@@ -90,7 +93,8 @@ class Markov:
         recent = histories.last(self.order)
         if int(recent.items.max(initial=0)) > self.num_items:
             raise ValueError(
-                f"a history holds item {recent.items.max()}, but this chain knows items 1..{self.num_items}"
+                f"a history holds item {recent.items.max()}, but this chain knows items"
+                f" 1..{self.num_items}"
             )
         size, rows = len(self.counts), recent.rows()
         gap = recent.offsets[1:][rows] - np.arange(len(rows))
@@ -103,13 +107,17 @@ class Markov:
         scores += np.bincount(rows, constant, minlength=len(recent)).astype(np.float32)[:, None]
         informed = np.bincount(rows, weight, minlength=len(recent)) > 0
         popularity = log_popularity(self.counts, self.smoothing).astype(np.float32)
-        scores += np.where(informed, np.float32(POPULARITY_WEIGHT), np.float32(1))[:, None] * popularity
+        scores += (
+            np.where(informed, np.float32(POPULARITY_WEIGHT), np.float32(1))[:, None] * popularity
+        )
         return torch.from_numpy(scores)
 
     def save(self, folder: Path) -> None:
         """Write ``scorer.json`` and ``scorer.safetensors`` into the folder."""
         settings = {"decay": self.decay, "smoothing": self.smoothing}
-        storage.write(folder, "markov", settings, {"counts": self.counts, **storage.parts(self.transitions)})
+        storage.write(
+            folder, "markov", settings, {"counts": self.counts, **storage.parts(self.transitions)}
+        )
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -137,8 +145,9 @@ def count_transitions(train: Sequences, num_items: int, order: int) -> sparse.cs
     Raises:
         ValueError: if order is below 1.
 
-    >>> count_transitions(Sequences.from_lists([[1, 2, 1], [1, 2]]), num_items=2, order=2).toarray().tolist()
-    [[0.0, 0.0, 0.0], [0.0, 0.0, 2.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
+    >>> train = Sequences.from_lists([[1, 2, 1], [1, 2]])
+    >>> count_transitions(train, num_items=2, order=2).astype(int).toarray().tolist()
+    [[0, 0, 0], [0, 0, 2], [0, 1, 0], [0, 0, 0], [0, 1, 0], [0, 0, 0]]
     """
     if order < 1:
         raise ValueError(f"a Markov chain of order {order} was asked for; the order is at least 1")
@@ -154,9 +163,13 @@ def count_transitions(train: Sequences, num_items: int, order: int) -> sparse.cs
 
 
 def tuned(
-    chain: Markov, cases: Cases, decays: Sequence[float] = DECAYS, smoothings: Sequence[float] = SMOOTHINGS
+    chain: Markov,
+    cases: Cases,
+    decays: Sequence[float] = DECAYS,
+    smoothings: Sequence[float] = SMOOTHINGS,
 ) -> Markov:
-    """The chain with the decay and smoothing of the highest NDCG@10 on the cases; the counts are shared.
+    """The chain with the decay and smoothing of the highest NDCG@10 on the cases; the counts are
+    shared.
 
     Args:
         chain: a fitted chain; its own decay and smoothing play no part.
@@ -168,4 +181,6 @@ def tuned(
         ValueError: without cases.
     """
     pairs = ((decay, smoothing) for smoothing in smoothings for decay in decays)
-    return best((replace(chain, decay=decay, smoothing=smoothing) for decay, smoothing in pairs), cases)
+    return best(
+        (replace(chain, decay=decay, smoothing=smoothing) for decay, smoothing in pairs), cases
+    )

@@ -19,8 +19,8 @@ TIE_WEIGHT = 1e-3
 class Popularity:
     """Scores an item by how often it was used in training, whoever asks.
 
-    score_i = log((n_i + 1) / (N + V)), n_i the training events of item i and N their sum: the order of the counts, on
-    the scale of a log-probability, finite for items without events.
+    score_i = log((n_i + 1) / (N + V)), n_i the training events of item i and N their sum: the order
+    of the counts, on the scale of a log-probability, finite for items without events.
 
     Attributes:
         counts: (V+1,) training events of each item, 0 at PAD.
@@ -70,7 +70,8 @@ def log_popularity(counts: NDArray[np.int64], smoothing: float) -> NDArray[np.fl
 
 
 def tie_break(counts: NDArray[np.int64]) -> NDArray[np.float32]:
-    """(V+1,) ε · n_i / N with ε = 0.001: the training share of item i, small enough to decide only between equals.
+    """(V+1,) ε · n_i / N with ε = 0.001: the training share of item i, small enough to decide only
+    between equals.
 
     >>> tie_break(np.array([0, 3, 1])).astype(float).round(6).tolist()
     [-inf, 0.00075, 0.00025]

@@ -13,12 +13,18 @@ from scipy import sparse
 Arrays = dict[str, NDArray[Any]]
 
 
-def write(folder: Path, kind: str, settings: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write ``scorer.json``, the settings with their kind, and ``scorer.safetensors`` into the folder."""
+def write(
+    folder: Path, kind: str, settings: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
+) -> None:
+    """Write ``scorer.json``, the settings with their kind, and ``scorer.safetensors`` into the
+    folder."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "scorer.json").write_text(json.dumps({"kind": kind, **settings}))
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / "scorer.safetensors")
+    save_file(
+        {name: np.ascontiguousarray(array) for name, array in arrays.items()},
+        folder / "scorer.safetensors",
+    )
 
 
 def read(folder: Path, kind: str) -> tuple[dict[str, Any], Arrays]:

@@ -6,7 +6,7 @@ from typing import TypeVar
 import numpy as np
 
 from genrec.data.splits import Cases
-from genrec.metrics import discount
+from genrec.metrics.ranking import discount
 from genrec.recommender import Scorer, batches, mask_seen
 
 S = TypeVar("S", bound=Scorer)
@@ -23,14 +23,18 @@ def best(candidates: Iterable[S], cases: Cases) -> S:
         ValueError: without cases.
     """
     if not len(cases):
-        raise ValueError("no validation case to tune the baseline on; split with some, or fit with tune=False")
+        raise ValueError(
+            "no validation case to tune the baseline on; split with some, or fit with tune=False"
+        )
     return max(candidates, key=lambda candidate: ndcg(candidate, cases))
 
 
 def ndcg(scorer: Scorer, cases: Cases, k: int = 10) -> float:
     """Mean NDCG@k over the cases, seen items filtered, equal scores in the order of the items."""
     ranks = []
-    for start, histories in zip(range(0, len(cases), 512), batches(cases.histories, 512), strict=True):
+    for start, histories in zip(
+        range(0, len(cases), 512), batches(cases.histories, 512), strict=True
+    ):
         scores = mask_seen(scorer.score(histories), histories).numpy()
         target = cases.targets[start : start + 512, None].astype(np.int64)
         own = np.take_along_axis(scores, target, axis=1)

@@ -27,11 +27,12 @@ class UserKNN:
 
     score_i = Σ_{u in N(h)} sim(h, u) · [i in u] + ε · p(i),  sim(h, u) = |h ∩ u| / √(|h| · |u|)
 
-    h and u are sets of items, so that sim is the cosine of their binary vectors, and N(h) the training users with the
-    largest sim; of equal ones those that come first in the split. This is the user-based scheme of GroupLens with
-    cosines for correlations [Sarwar et al. 2000, §3.2; Deshpande & Karypis 2004, §2]. ε = 0.001 lets p(i), the training
-    share of i, order the items without votes. The query's own training sequence is not left out: it votes only for
-    items that it holds, which for test cases are items of the history.
+    h and u are sets of items, so that sim is the cosine of their binary vectors, and N(h) the
+    training users with the largest sim; of equal ones those that come first in the split. This is
+    the user-based scheme of GroupLens with cosines for correlations [Sarwar et al. 2000, §3.2;
+    Deshpande & Karypis 2004, §2]. ε = 0.001 lets p(i), the training share of i, order the items
+    without votes. The query's own training sequence is not left out: it votes only for items that
+    it holds, which for test cases are items of the history.
 
     Attributes:
         users: (U, V+1) sparse binary rows of the training users.
@@ -45,7 +46,9 @@ class UserKNN:
 
     def __post_init__(self) -> None:
         if self.neighbours < 1:
-            raise ValueError(f"UserKNN was asked for {self.neighbours} neighbours; at least 1 is needed")
+            raise ValueError(
+                f"UserKNN was asked for {self.neighbours} neighbours; at least 1 is needed"
+            )
 
     @classmethod
     def fit(cls, split: Split, neighbours: int = 100, tune: bool = True) -> "UserKNN":
@@ -92,7 +95,9 @@ class UserKNN:
             ValueError: if the folder holds another kind of scorer.
         """
         settings, arrays = storage.read(folder, "user_knn")
-        return cls(storage.joined(arrays, len(arrays["counts"])), arrays["counts"], settings["neighbours"])
+        return cls(
+            storage.joined(arrays, len(arrays["counts"])), arrays["counts"], settings["neighbours"]
+        )
 
 
 def unit_rows(table: sparse.csr_matrix) -> sparse.csr_matrix:
@@ -107,5 +112,6 @@ def unit_rows(table: sparse.csr_matrix) -> sparse.csr_matrix:
 
 
 def tuned(scorer: UserKNN, split: Split, neighbours: Sequence[int] = NEIGHBOURS) -> UserKNN:
-    """The scorer with the N of the highest NDCG@10 on the validation cases; the users are shared."""
+    """The scorer with the N of the highest NDCG@10 on the validation cases; the users are
+    shared."""
     return best((replace(scorer, neighbours=count) for count in neighbours), split.valid)

@@ -1,4 +1,5 @@
-"""The command line: ``genrec VERB``. Heavy imports happen inside the commands, so that help answers at once."""
+"""The command line: ``genrec VERB``. Heavy imports happen inside the commands, so that help answers
+at once."""
 
 import typer
 

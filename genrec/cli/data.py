@@ -20,17 +20,29 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Source = Annotated[str, typer.Argument(help="demo, a known name (see `genrec data list`), or a file or folder.")]
+Source = Annotated[
+    str, typer.Argument(help="demo, a known name (see `genrec data list`), or a file or folder.")
+]
 User = Annotated[str | None, typer.Option(help="Column of the user; guessed by default.")]
 Item = Annotated[str | None, typer.Option(help="Column of the item; guessed by default.")]
-Time = Annotated[str | None, typer.Option(help="Column of the time; guessed, else the order of the file counts.")]
-Separator = Annotated[str | None, typer.Option(help="Separator of a text table, for instance ';' or tab.")]
-Items = Annotated[Path | None, typer.Option(help="File with titles and genres; found beside the log by default.")]
+Time = Annotated[
+    str | None, typer.Option(help="Column of the time; guessed, else the order of the file counts.")
+]
+Separator = Annotated[
+    str | None, typer.Option(help="Separator of a text table, for instance ';' or tab.")
+]
+Items = Annotated[
+    Path | None, typer.Option(help="File with titles and genres; found beside the log by default.")
+]
 MinUserEvents = Annotated[int, typer.Option(min=0, help="Remove users with fewer events.")]
 MinItemEvents = Annotated[int, typer.Option(min=0, help="Remove items with fewer events.")]
-DropRepeats = Annotated[bool, typer.Option("--drop-repeats", help="Keep only a user's first event with an item.")]
+DropRepeats = Annotated[
+    bool, typer.Option("--drop-repeats", help="Keep only a user's first event with an item.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no report, only what was asked for.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print no report, only what was asked for.")
+]
 
 
 @app.command("list")
@@ -61,8 +73,12 @@ def list_sources(as_json: Json = False) -> None:
 @reports_errors
 def fetch_dataset(
     name: Annotated[str, typer.Argument(help="A known name, see `genrec data list`.")],
-    cache: Annotated[Path | None, typer.Option(help="Folder of downloads; GENREC_CACHE or ~/.cache/genrec.")] = None,
-    base: Annotated[str | None, typer.Option(help="Address of another server's folder with <name>.zip.")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder of downloads; GENREC_CACHE or ~/.cache/genrec.")
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option(help="Address of another server's folder with <name>.zip.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Download a known dataset, check it, unpack it, and print its folder.
@@ -78,7 +94,10 @@ def fetch_dataset(
 
     folder = fetch(name, cache, base or BASE, quiet)
     if KNOWN[name].sha256 is None and not quiet:
-        typer.echo(f"{name} changes with releases: it has no checksum, only the zip file was checked", err=True)
+        typer.echo(
+            f"{name} changes with releases: it has no checksum, only the zip file was checked",
+            err=True,
+        )
     typer.echo(str(folder))
 
 
@@ -105,7 +124,9 @@ def describe(
       genrec data describe log.csv --user customer --item sku --time day
       genrec data describe ml-1m/ratings.dat --min-item-events 5 --json
     """  # noqa: D301
-    loaded = _load(source, user, item, time, separator, items, min_user_events, min_item_events, drop_repeats)
+    loaded = _load(
+        source, user, item, time, separator, items, min_user_events, min_item_events, drop_repeats
+    )
     statistics = loaded.dataset.statistics()
     if as_json:
         what = {"name": loaded.dataset.name, "fingerprint": loaded.dataset.fingerprint}
@@ -123,7 +144,9 @@ def describe(
 @reports_errors
 def convert(
     source: Source,
-    out: Annotated[Path, typer.Argument(help="File to write: .txt (SASRec text), .csv or .parquet.")],
+    out: Annotated[
+        Path, typer.Argument(help="File to write: .txt (SASRec text), .csv or .parquet.")
+    ],
     user: User = None,
     item: Item = None,
     time: Time = None,
@@ -143,7 +166,9 @@ def convert(
     """  # noqa: D301
     from genrec.data.export import write
 
-    loaded = _load(source, user, item, time, separator, items, min_user_events, min_item_events, drop_repeats)
+    loaded = _load(
+        source, user, item, time, separator, items, min_user_events, min_item_events, drop_repeats
+    )
     for path in write(loaded.dataset, out):
         typer.echo(str(path))
     _print_report(loaded, quiet)
@@ -163,7 +188,12 @@ def _load(
     from genrec.data.formats import ReadOptions
     from genrec.data.sources import load
 
-    return load(source, ReadOptions(user, item, time, separator, items, min_user_events, min_item_events, drop_repeats))
+    return load(
+        source,
+        ReadOptions(
+            user, item, time, separator, items, min_user_events, min_item_events, drop_repeats
+        ),
+    )
 
 
 def _print_table(header: list[str], rows: list[list[str]]) -> None:

@@ -14,9 +14,12 @@ PACKAGES = ("numpy", "pandas", "gymnasium", "transformers", "stable-baselines3",
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object instead of a table.")
+    ] = False,
 ) -> None:
-    """Show what genrec finds on this machine. Nothing is changed; the exit status is 0 where it could look.
+    """Show what genrec finds on this machine. Nothing is changed; the exit status is 0 where it
+    could look.
 
     \b
     Examples:
@@ -42,10 +45,18 @@ def examine(runs: Path = Path("runs")) -> dict[str, str]:
     Args:
         runs: where run folders go; looked at, not made.
     """
-    found = {"genrec": _version("genrec"), "python": platform.python_version(), "platform": platform.platform()}
+    found = {
+        "genrec": _version("genrec"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
     found |= _torch_facts()
     found |= {name: _version(name) for name in PACKAGES}
-    return found | {"dataset cache": _cache(), "runs folder": _writable(runs), "rewards": _rewards()}
+    return found | {
+        "dataset cache": _cache(),
+        "runs folder": _writable(runs),
+        "rewards": _rewards(),
+    }
 
 
 def _version(distribution: str) -> str:
@@ -71,7 +82,8 @@ def _torch_facts() -> dict[str, str]:
 
 
 def bfloat16_speedup(device: str, size: int = 768, repeats: int = 10) -> float:
-    """Time of a float32 product of two (size, size) matrices over its time in bfloat16, the best of the repeats each.
+    """Time of a float32 product of two (size, size) matrices over its time in bfloat16, the best of
+    the repeats each.
 
     Above 1 bfloat16 pays, below 1 the device emulates it.
     """
@@ -97,7 +109,8 @@ def _cache() -> str:
 
 
 def _writable(folder: Path) -> str:
-    """The path and whether something can be written there, judged by the nearest folder that exists."""
+    """The path and whether something can be written there, judged by the nearest folder that
+    exists."""
     place = folder.resolve()
     existing = next(parent for parent in (place, *place.parents) if parent.exists())
     if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):

@@ -1,4 +1,5 @@
-"""Mistakes of the caller become one message on stderr and exit status 1; Ctrl-C one and exit status 130."""
+"""Mistakes of the caller become one message on stderr and exit status 1; Ctrl-C one and exit status
+130."""
 
 import functools
 from collections.abc import Callable
@@ -16,8 +17,8 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
     """A command that prints ``error: ...`` and exits with 1 where it raises one of ``MISTAKES``.
 
-    A training that was stopped by Ctrl-C and saved says how to go on and exits with 130. The signature is kept, so
-    Typer reads the options of the wrapped command.
+    A training that was stopped by Ctrl-C and saved says how to go on and exits with 130. The
+    signature is kept, so Typer reads the options of the wrapped command.
     """
 
     @functools.wraps(command)
@@ -25,12 +26,14 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except BrokenPipeError:
-            raise  # the reader of our output left, as `head` does; the command line framework exits quietly
+            # the reader of our output left, as `head` does; the command line framework exits
+            # quietly
+            raise
         except MISTAKES as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(1) from error
         except Exception as error:
-            from genrec.runs import Interrupted  # here, so that help does not import torch
+            from genrec.training.interruption import Interrupted
 
             if not isinstance(error, Interrupted):
                 raise

@@ -14,14 +14,19 @@ from genrec.cli.training import Dataset, Device, Json, Quiet, open_bench
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from genrec.bench import Bench
+    from genrec.pipeline.workspace import Bench
 
 
 @reports_errors
 def evaluate(
-    folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders: teachers, students, aligned.")],
+    folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Run folders: teachers, students, aligned."),
+    ],
     dataset: Dataset = None,
-    users: Annotated[int | None, typer.Option(min=1, help="Measure this many test users only.")] = None,
+    users: Annotated[
+        int | None, typer.Option(min=1, help="Measure this many test users only.")
+    ] = None,
     calibration: Annotated[
         Path | None,
         typer.Option(help="Also draw what teachers promise against what they keep, as this PNG."),
@@ -36,10 +41,12 @@ def evaluate(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure finished runs on the test users: accuracy, diversity, novelty, popularity, minutes of training.
+    """Measure finished runs on the test users: accuracy, diversity, novelty, popularity, minutes of
+    training.
 
-    Settings come from the first run; all must have been made on the same data and split. Runs that differ in the seed
-    alone are also shown as mean and standard deviation, and every run is compared with the first, user by user.
+    Settings come from the first run; all must have been made on the same data and split. Runs that
+    differ in the seed alone are also shown as mean and standard deviation, and every run is
+    compared with the first, user by user.
 
     \b
     Examples:
@@ -47,7 +54,7 @@ def evaluate(
       genrec evaluate runs/teacher --calibration reliability.png --json
       genrec evaluate runs/single runs/range --weight diversity=0.1
     """  # noqa: D301
-    from genrec import evaluation
+    from genrec.evaluation import runs as evaluation
     from genrec.rewards import read_weights
 
     weights = read_weights(weight or [])
@@ -55,11 +62,19 @@ def evaluate(
     kinds = evaluation.kinds_of(bench, folders)
     teachers = [folder for folder, kind in zip(folders, kinds, strict=True) if kind == "teacher"]
     if calibration and not teachers:
-        raise ValueError("--calibration draws the probabilities of teachers, and none of these runs is one")
+        raise ValueError(
+            "--calibration draws the probabilities of teachers, and none of these runs is one"
+        )
     told = [evaluation.told_to(folder, weights) for folder in folders]
     if unheard := weights.keys() - {name for each in told for name in each}:
-        raise ValueError(f"--weight {', '.join(sorted(unheard))}: none of these runs was aligned for a range of it")
-    measured = [evaluation.measure_run(bench, folder, users, own) for folder, own in zip(folders, told, strict=True)]
+        raise ValueError(
+            f"--weight {', '.join(sorted(unheard))}: none of these runs was aligned for a range of"
+            " it"
+        )
+    measured = [
+        evaluation.measure_run(bench, folder, users, own)
+        for folder, own in zip(folders, told, strict=True)
+    ]
     content: dict[str, Any] = {
         "dataset": bench.settings.dataset,
         "fingerprint": bench.split.fingerprint,
@@ -81,15 +96,22 @@ def evaluate(
         typer.echo(line)
 
 
-def _calibrations(bench: "Bench", folders: Sequence[Path], users: int | None, picture: Path) -> list[dict[str, Any]]:
-    from genrec import evaluation, report
+def _calibrations(
+    bench: "Bench", folders: Sequence[Path], users: int | None, picture: Path
+) -> list[dict[str, Any]]:
+    from genrec import report
+    from genrec.evaluation import runs as evaluation
 
     curves, rows = {}, []
     for folder in folders:
         for link, (curve, total) in evaluation.reliability(bench, folder, users).items():
             curves[f"{folder}, {link}"] = curve
             lengths = [k for k in (1, bench.settings.k, 100) if k <= len(curve.k)]
-            at = {f"{what}@{k}": float(getattr(curve, what)[k - 1]) for what in PROMISES for k in lengths}
+            at = {
+                f"{what}@{k}": float(getattr(curve, what)[k - 1])
+                for what in PROMISES
+                for k in lengths
+            }
             rows.append({"run": str(folder), "link": link, "sum_of_probabilities": total, **at})
     report.plot_reliability(curves, picture)
     bench.say(f"picture: {picture}")
@@ -105,7 +127,9 @@ def _table(content: Mapping[str, Any]) -> "Table":
 
     rows = content["runs"]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.title = f"{content['dataset']} · {content['cases']:,} test users · lists of {content['k']}"
+    table.title = (
+        f"{content['dataset']} · {content['cases']:,} test users · lists of {content['k']}"
+    )
     names = [name for name in rows[0] if name not in ("run", "name", "seed", "minutes")]
     for name in ("run", "what", "seed", *names, "minutes"):
         table.add_column(name, justify="left" if name in ("run", "what") else "right")
@@ -121,13 +145,19 @@ def _sentences(content: Mapping[str, Any]) -> list[str]:
     metrics = (f"ndcg@{k}", "recall@1", f"recall@{k}")
     lines = []
     for group in content["over_seeds"]:
-        values = ", ".join(f"{name} {group['mean'][name]:.4f} ± {group['sd'][name]:.4f}" for name in metrics)
-        lines.append(f"{group['name']} over seeds {', '.join(map(str, group['seeds']))}: {values} (mean ± sd)")
+        values = ", ".join(
+            f"{name} {group['mean'][name]:.4f} ± {group['sd'][name]:.4f}" for name in metrics
+        )
+        lines.append(
+            f"{group['name']} over seeds {', '.join(map(str, group['seeds']))}: {values} (mean ±"
+            " sd)"
+        )
     for row in content["against_first"]:
         gap = f"{row['difference']:+.4f} ± {row['error']:.4f} NDCG@{k}"
         lines.append(f"{row['run']} against {first}: {gap}, p = {row['p']:.2g}")
     lines += [
-        f"{row['run']}, {row['link']} probabilities sum to {row['sum_of_probabilities']:.3g}; the first {k}"
+        f"{row['run']}, {row['link']} probabilities sum to {row['sum_of_probabilities']:.3g}; the"
+        f" first {k}"
         f" items promise {row[f'probability@{k}']:.4f} and keep {row[f'precision@{k}']:.4f}"
         for row in content.get("calibration", [])
     ]

@@ -13,23 +13,34 @@ from genrec.cli.training import Change, Quiet
 
 if TYPE_CHECKING:
     from genrec.data import Dataset
-    from genrec.serving import Audience, Titled
+    from genrec.pipeline.recommend import Audience, Titled
 
 COLUMNS = ("read.user=", "read.item=", "read.time=", "read.separator=", "read.drop_repeats=")
 
 
 @reports_errors
 def recommend(
-    run: Annotated[Path, typer.Argument(help="Run folder of a teacher, a student or an aligned policy.")],
+    run: Annotated[
+        Path, typer.Argument(help="Run folder of a teacher, a student or an aligned policy.")
+    ],
     history: Annotated[
         str | None,
-        typer.Option("--history", help="One list, after these raw item ids, oldest first, joined by commas."),
+        typer.Option(
+            "--history", help="One list, after these raw item ids, oldest first, joined by commas."
+        ),
     ] = None,
     dataset: Annotated[
         str | None,
-        typer.Option("--dataset", "-d", help="A list for every user of this log: demo, a known name, or a path."),
+        typer.Option(
+            "--dataset",
+            "-d",
+            help="A list for every user of this log: demo, a known name, or a path.",
+        ),
     ] = None,
-    k: Annotated[int | None, typer.Option("--k", "-k", min=1, help="Length of the list; the run's by default.")] = None,
+    k: Annotated[
+        int | None,
+        typer.Option("--k", "-k", min=1, help="Length of the list; the run's by default."),
+    ] = None,
     beams: Annotated[int, typer.Option(min=1, help="Beam width of a policy; 1 is greedy.")] = 1,
     weight: Annotated[
         list[str] | None,
@@ -46,9 +57,10 @@ def recommend(
 ) -> None:
     """Recommend after one history, or for every user of a log.
 
-    After a history it prints rank, id and title of each item, separated by tabs; for a log the same behind the user,
-    under a line of names. Columns of the log are those that the run was trained with; --set read.user=... changes them.
-    Items that the run does not know are left out of the histories.
+    After a history it prints rank, id and title of each item, separated by tabs; for a log the same
+    behind the user, under a line of names. Columns of the log are those that the run was trained
+    with; --set read.user=... changes them. Items that the run does not know are left out of the
+    histories.
 
     \b
     Examples:
@@ -57,24 +69,34 @@ def recommend(
       genrec recommend runs/range --history item-0001 --weight diversity=0.7
       genrec recommend runs/clicks --dataset today.csv > lists.tsv
     """  # noqa: D301
-    from genrec import runs, serving
+    from genrec.pipeline.recommend import audience, recommend_titles, recommend_users
     from genrec.rewards import read_weights
+    from genrec.training.device import choose_device
+    from genrec.training.run_directory import read_json
 
     if (history is None) == (dataset is None):
-        raise ValueError("give either --history, for one list, or --dataset, for a list for every user of a log")
+        raise ValueError(
+            "give either --history, for one list, or --dataset, for a list for every user of a log"
+        )
     if bad := [text for text in change or [] if dataset is None or not text.startswith(COLUMNS)]:
-        raise ValueError(f"--set {bad[0]}: only how --dataset is read can be changed here, {', '.join(COLUMNS)}...")
-    length = k or runs.read_json(run / "run.json")["settings"]["k"]
-    place, weights = runs.choose_device(device), read_weights(weight or [])
+        raise ValueError(
+            f"--set {bad[0]}: only how --dataset is read can be changed here,"
+            f" {', '.join(COLUMNS)}..."
+        )
+    length = k or read_json(run / "run.json")["settings"]["k"]
+    place, weights = choose_device(device), read_weights(weight or [])
     if dataset is not None:
-        asked = serving.audience(run, _log(run, dataset, change or [], quiet))
+        asked = audience(run, _log(run, dataset, change or [], quiet))
         _say_left_out(asked)
         _print_lists(
-            serving.recommend_users(run, asked, length, place, beams, weights), len(asked.users), as_json, quiet
+            recommend_users(run, asked, length, place, beams, weights),
+            len(asked.users),
+            as_json,
+            quiet,
         )
         return
     ids = [raw.strip() for raw in (history or "").split(",") if raw.strip()]
-    rows = serving.recommend_titles(run, ids, length, place, beams, weights)
+    rows = recommend_titles(run, ids, length, place, beams, weights)
     if as_json:
         typer.echo(json.dumps(_ranked(rows)))
         return
@@ -84,42 +106,52 @@ def recommend(
 
 def _log(run: Path, source: str, changes: list[str], quiet: bool) -> "Dataset":
     """The log, read with the run's columns; users and items with few events stay in."""
-    from genrec import runs
     from genrec.config import Settings, read_settings
     from genrec.data import ReadOptions, load
+    from genrec.training.logger import Logbook
+    from genrec.training.run_directory import read_json
 
-    start = Settings.model_validate(runs.read_json(run / "run.json")["settings"])
+    start = Settings.model_validate(read_json(run / "run.json")["settings"])
     read = read_settings(None, changes, start).read
     columns = read.model_dump(include={"user", "item", "time", "separator", "drop_repeats"})
-    loaded, log = load(source, ReadOptions(**columns)), runs.Logbook(None, "", quiet)
+    loaded, log = load(source, ReadOptions(**columns)), Logbook(None, "", quiet)
     for sentence in loaded.report.sentences():
         log.say(sentence)
     return loaded.dataset
 
 
 def _say_left_out(asked: "Audience") -> None:
-    from genrec import runs
+    from genrec.training.logger import Logbook
 
     if asked.unknown_events:
-        runs.Logbook(None, "").warn(
+        Logbook(None, "").warn(
             f"{asked.unknown_events} event(s) of items that the run does not know are left out, and"
             f" {asked.unknown_users} user(s) who have no others get no list"
         )
 
 
-def _print_lists(lists: "Iterator[tuple[str, Titled]]", total: int, as_json: bool, quiet: bool) -> None:
-    from genrec import runs
+def _print_lists(
+    lists: "Iterator[tuple[str, Titled]]", total: int, as_json: bool, quiet: bool
+) -> None:
+    from genrec.training.logger import Logbook
 
     if not as_json:
         typer.echo("user\trank\titem\ttitle")
-    with runs.Logbook(None, "recommend", quiet or sys.stdout.isatty()).progress(total) as bar:
+    with Logbook(None, "recommend", quiet or sys.stdout.isatty()).progress(total) as bar:
         for done, (user, rows) in enumerate(lists, start=1):
             if as_json:
                 typer.echo(json.dumps({"user": user, "items": _ranked(rows)}))
             else:
-                typer.echo("\n".join(f"{user}\t{rank}\t{raw}\t{title}" for rank, (raw, title) in enumerate(rows, 1)))
+                typer.echo(
+                    "\n".join(
+                        f"{user}\t{rank}\t{raw}\t{title}"
+                        for rank, (raw, title) in enumerate(rows, 1)
+                    )
+                )
             bar(done, "")
 
 
 def _ranked(rows: "Titled") -> list[dict[str, int | str]]:
-    return [{"rank": rank, "id": raw, "title": title} for rank, (raw, title) in enumerate(rows, start=1)]
+    return [
+        {"rank": rank, "id": raw, "title": title} for rank, (raw, title) in enumerate(rows, start=1)
+    ]

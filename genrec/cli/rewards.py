@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from genrec.data import Catalogue, Sequences, Split
-    from genrec.metrics import Context, Floats, Slates
+    from genrec.metrics.context import Context, Floats, Slates
     from genrec.rewards import Audit, Reward
 
 app = typer.Typer(
@@ -33,7 +33,8 @@ def rewards() -> None:
 @app.command("list")
 @reports_errors
 def list_rewards(as_json: Json = False) -> None:
-    """List the built-in rewards and those of installed plugins: name, origin, what each needs, one line.
+    """List the built-in rewards and those of installed plugins: name, origin, what each needs, one
+    line.
 
     A plugin that cannot be used is told on standard error as well; it harms nothing else.
 
@@ -47,9 +48,16 @@ def list_rewards(as_json: Json = False) -> None:
     entries = available()
     for entry in entries:
         if entry.error:
-            typer.echo(f"warning: plugin {entry.name!r} of {entry.origin} is left out: {entry.error}", err=True)
+            typer.echo(
+                f"warning: plugin {entry.name!r} of {entry.origin} is left out: {entry.error}",
+                err=True,
+            )
     if as_json:
-        typer.echo(json.dumps([asdict(entry) | {"needs": sorted(entry.needs)} for entry in entries], indent=2))
+        typer.echo(
+            json.dumps(
+                [asdict(entry) | {"needs": sorted(entry.needs)} for entry in entries], indent=2
+            )
+        )
         return
     for entry in entries:
         needs = ",".join(sorted(entry.needs)) or "-"
@@ -59,29 +67,33 @@ def list_rewards(as_json: Json = False) -> None:
 @app.command("check")
 @reports_errors
 def check_reward(
-    target: Annotated[str, typer.Argument(help="As in align --reward: a name, module:attr or file.py:attr.")],
+    target: Annotated[
+        str, typer.Argument(help="As in align --reward: a name, module:attr or file.py:attr.")
+    ],
     dataset: Annotated[
-        str | None, typer.Option("--dataset", "-d", help="demo, a known name (`genrec data list`), or a path.")
+        str | None,
+        typer.Option("--dataset", "-d", help="demo, a known name (`genrec data list`), or a path."),
     ] = None,
     lists: Annotated[int, typer.Option(min=2, help="How many random lists to try it on.")] = 1000,
     change: Annotated[
-        list[str] | None, typer.Option("--set", "-s", help="Change a setting: k=20, read.user=visitor ...")
+        list[str] | None,
+        typer.Option("--set", "-s", help="Change a setting: k=20, read.user=visitor ..."),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Try a reward on random lists: shape, numbers, causality, determinism, independence, speed.
 
-    A reward that needs probabilities gets those of a Markov chain. What is wrong is shown on a list it is wrong for,
-    and the exit status is 1.
+    A reward that needs probabilities gets those of a Markov chain. What is wrong is shown on a list
+    it is wrong for, and the exit status is 1.
 
     \b
     Examples:
       genrec rewards check diversity
       genrec rewards check ./my_reward.py:fresh --dataset ml-1m --set k=20
     """  # noqa: D301
-    from genrec.bench import prepare
     from genrec.config import read_settings
-    from genrec.rewards import audit, parse, require_times, sample_lists
+    from genrec.pipeline.workspace import prepare
+    from genrec.rewards import audit_reward, parse, require_times, sample_lists
 
     reward, _ = parse(target)
     bench = prepare(read_settings(None, change or [], dataset=dataset), quiet=True)
@@ -89,11 +101,16 @@ def check_reward(
     require_times(reward, parts.valid.histories)
     chances = _chain(parts) if "probabilities" in reward.needs else None
     slates, context = sample_lists(parts.valid, parts.catalogue, k, lists, chances)
-    found = audit(reward, slates, context)
+    found = audit_reward(reward, slates, context)
     if as_json:
         typer.echo(json.dumps(_described(target, reward, found, slates, context), indent=2))
     else:
-        _print(reward, found, f"{lists} lists of {k} items from {bench.settings.dataset}", context.catalogue)
+        _print(
+            reward,
+            found,
+            f"{lists} lists of {k} items from {bench.settings.dataset}",
+            context.catalogue,
+        )
     if not found.passed:
         wrong = ", ".join(finding.check for finding in found.findings if finding.passed is False)
         raise ValueError(f"reward {reward.name!r} does not keep its contract: {wrong}")
@@ -102,20 +119,25 @@ def check_reward(
 def _chain(parts: "Split") -> "Callable[[Sequences], Floats]":
     """Calibrated probabilities that take no training."""
     from genrec.baselines import Markov
-    from genrec.calibration import Calibrated, fit_temperature
+    from genrec.metrics.calibration import Calibrated, fit_temperature
 
     chain = Markov.fit(parts)
     return Calibrated(chain, fit_temperature(chain, parts.valid).value).probabilities
 
 
-def _described(target: str, reward: "Reward", found: "Audit", slates: "Slates", context: "Context") -> dict[str, Any]:
+def _described(
+    target: str, reward: "Reward", found: "Audit", slates: "Slates", context: "Context"
+) -> dict[str, Any]:
     """The result of a check as JSON has it."""
     checks = [
         {
             "check": finding.check,
             "passed": finding.passed,
             "message": finding.message,
-            "list": [dict(zip(("item", "id", "title"), row, strict=True)) for row in _named(finding.slate, context)],
+            "list": [
+                dict(zip(("item", "id", "title"), row, strict=True))
+                for row in _named(finding.slate, context)
+            ],
         }
         for finding in found.findings
     ]
@@ -140,12 +162,17 @@ def _named(slate: tuple[int, ...], context: "Context") -> list[tuple[int, str, s
 def _print(reward: "Reward", found: "Audit", where: str, catalogue: "Catalogue") -> None:
     from genrec.rewards.audit import MEANING
 
-    typer.echo(f"reward {reward.name}, needs {', '.join(sorted(reward.needs)) or 'nothing'}, on {where}")
+    typer.echo(
+        f"reward {reward.name}, needs {', '.join(sorted(reward.needs)) or 'nothing'}, on {where}"
+    )
     for finding in found.findings:
         verdict = {True: "ok", False: "WRONG", None: "-"}[finding.passed]
         typer.echo(f"  {verdict:<6}{finding.check:<15}{finding.message or MEANING[finding.check]}")
         for place, item in enumerate(finding.slate, start=1):
-            typer.echo(f"          {place:>2}. item {item}: {catalogue.item_ids[item]} {catalogue.titles[item]}")
+            typer.echo(
+                f"          {place:>2}. item {item}: {catalogue.item_ids[item]}"
+                f" {catalogue.titles[item]}"
+            )
     if len(found.totals):
         low, mean, high = found.totals.min(), found.totals.mean(), found.totals.max()
         typer.echo(f"a list earns {low:.4f} to {high:.4f}, on average {mean:.4f}")

@@ -10,17 +10,24 @@ import typer
 from genrec.cli.errors import reports_errors
 
 if TYPE_CHECKING:
-    from genrec.bench import Bench
+    from genrec.pipeline.workspace import Bench
 
 Dataset = Annotated[
-    str | None, typer.Option("--dataset", "-d", help="demo, a known name (`genrec data list`), or a path.")
+    str | None,
+    typer.Option("--dataset", "-d", help="demo, a known name (`genrec data list`), or a path."),
 ]
-Out = Annotated[Path, typer.Option("--out", "-o", help="Run folder. An interrupted run in it goes on.")]
+Out = Annotated[
+    Path, typer.Option("--out", "-o", help="Run folder. An interrupted run in it goes on.")
+]
 Config = Annotated[
-    Path | None, typer.Option("--config", "-c", help="YAML file, or a shipped one such as demo.yaml or ml-1m.yaml.")
+    Path | None,
+    typer.Option(
+        "--config", "-c", help="YAML file, or a shipped one such as demo.yaml or ml-1m.yaml."
+    ),
 ]
 Change = Annotated[
-    list[str] | None, typer.Option("--set", "-s", help="Change a setting: key=value, such as teacher.epochs=5.")
+    list[str] | None,
+    typer.Option("--set", "-s", help="Change a setting: key=value, such as teacher.epochs=5."),
 ]
 Seed = Annotated[int | None, typer.Option(help="Of everything random.")]
 Device = Annotated[str | None, typer.Option(help="auto, cuda, mps or cpu.")]
@@ -32,7 +39,9 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only th
 def train_teacher(
     out: Out,
     dataset: Dataset = None,
-    recipe: Annotated[str | None, typer.Option(help="sasrec, sasrec_softmax, gsasrec, bert4rec, markov ...")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="sasrec, sasrec_softmax, gsasrec, bert4rec, markov ...")
+    ] = None,
     config: Config = None,
     change: Change = None,
     seed: Seed = None,
@@ -45,13 +54,14 @@ def train_teacher(
     \b
     Examples:
       genrec train-teacher --dataset demo --recipe gsasrec --out runs/teacher
-      genrec train-teacher --dataset clicks.csv --out runs/t --set read.user=visitor --set teacher.epochs=20
+      genrec train-teacher --dataset clicks.csv --out runs/t --set read.user=visitor --set
+      teacher.epochs=20
     """  # noqa: D301
-    from genrec import experiment
+    from genrec.pipeline import stages
 
     changes = [*(change or []), *([f"teacher.recipe={recipe}"] if recipe else [])]
     bench = open_bench(config, changes, dataset, seed, device, quiet)
-    experiment.train_teacher(bench, out)
+    stages.train_teacher(bench, out)
     _print_result(out, as_json)
 
 
@@ -76,10 +86,10 @@ def pretrain(
       genrec pretrain --teacher runs/teacher --out runs/student
       genrec pretrain --teacher runs/teacher --out runs/student --set student.hidden_size=256
     """  # noqa: D301
-    from genrec import experiment
+    from genrec.pipeline import stages
 
     bench = open_bench(config, change or [], dataset, seed, device, quiet, origin=teacher)
-    experiment.train_student(bench, teacher, out)
+    stages.train_student(bench, teacher, out)
     _print_result(out, as_json)
 
 
@@ -92,15 +102,21 @@ def align(
             "--reward",
             "-r",
             help="NAME=WEIGHT, repeatable; NAME alone takes the setting align.weight, NAME=LOW:HIGH trains one policy"
-            " for all weights in the range. NAME is diversity, novelty, popularity (its negative), ndcg, relevance, a"
+            " for all weights in the range. NAME is diversity, novelty, popularity (its negative),"
+            " ndcg, relevance, a"
             " plugin's name, module:attr, or file.py:attr.",
         ),
     ] = None,
     dataset: Dataset = None,
-    teacher: Annotated[Path | None, typer.Option(help="Run folder of the teacher; trained if missing.")] = None,
-    student: Annotated[Path | None, typer.Option(help="Run folder of the student; made if missing.")] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="Run folder of the teacher; trained if missing.")
+    ] = None,
+    student: Annotated[
+        Path | None, typer.Option(help="Run folder of the student; made if missing.")
+    ] = None,
     agent: Annotated[
-        str | None, typer.Option(help="Who trains: ppo (ours), sb3 (stable-baselines3) or grpo (TRL).")
+        str | None,
+        typer.Option(help="Who trains: ppo (ours), sb3 (stable-baselines3) or grpo (TRL)."),
     ] = None,
     config: Config = None,
     change: Change = None,
@@ -111,26 +127,27 @@ def align(
 ) -> None:
     """Fine-tune a GPTRec with reinforcement learning for what lists should be.
 
-    First the student learns the lists of a greedy re-ranker on the same rewards (--set align.warm_start=0 leaves that
-    out), then it explores. An accuracy reward joins with weight 1 unless you name one (relevance=..., ndcg=...) or
-    switch it off (--set align.accuracy=none). A missing teacher or student is made first, inside the run folder.
+    First the student learns the lists of a greedy re-ranker on the same rewards (--set
+    align.warm_start=0 leaves that out), then it explores. An accuracy reward joins with weight 1
+    unless you name one (relevance=..., ndcg=...) or switch it off (--set align.accuracy=none). A
+    missing teacher or student is made first, inside the run folder.
 
     \b
     Examples:
       genrec align --reward diversity --out runs/diverse
-      genrec align -r diversity=0.3 -r popularity=0.1 --teacher runs/teacher --student runs/student -o runs/both
-      genrec align --reward diversity=0:2 --out runs/range
+      genrec align -r diversity=0.3 -r popularity=0.1 --teacher runs/teacher --student runs/student
+      -o runs/both genrec align --reward diversity=0:2 --out runs/range
       genrec align -r ./my_reward.py:fresh=0.3 -d clicks.csv -o runs/fresh
       genrec align --reward diversity --agent sb3 --out runs/sb3
     """  # noqa: D301
-    from genrec import experiment
+    from genrec.pipeline import stages
     from genrec.rewards import weighted
 
     if reward:
         weighted(reward)  # a misspelt one is told before anything is loaded
     changes = [*(change or []), *([f"align.agent={agent}"] if agent else [])]
     bench = open_bench(config, changes, dataset, seed, device, quiet, origin=student or teacher)
-    experiment.align(bench, reward or [], teacher, student, out)
+    stages.align(bench, reward or [], teacher, student, out)
     _print_result(out, as_json)
 
 
@@ -139,14 +156,18 @@ def compare(
     run: Annotated[Path, typer.Argument(help="Run folder of an aligned policy.")],
     dataset: Dataset = None,
     change: Change = None,
-    users: Annotated[int | None, typer.Option(min=1, help="Measure this many test users only.")] = None,
+    users: Annotated[
+        int | None, typer.Option(min=1, help="Measure this many test users only.")
+    ] = None,
     device: Device = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure an aligned policy against its teacher, MMR, SOG, DPP, greedy re-ranking and baselines.
+    """Measure an aligned policy against its teacher, MMR, SOG, DPP, greedy re-ranking and
+    baselines.
 
-    Prints each method at its best weight. The run folder gets comparison.json, the picture comparison.png, and
+    Prints each method at its best weight. The run folder gets comparison.json, the picture
+    comparison.png, and
     comparison.md: all weights, hypervolumes, what else moved.
 
     \b
@@ -154,12 +175,14 @@ def compare(
       genrec compare runs/diverse
       genrec compare runs/diverse --set compare.weights=41 --json > comparison.json
     """  # noqa: D301
-    from genrec import comparison
     from genrec.config import ConfigError
+    from genrec.evaluation import comparison
 
     bad = [text for text in change or [] if not text.startswith("compare.")]
     if bad:
-        raise ConfigError(f"--set {bad[0]}: a finished run keeps its settings; only compare.* can be changed here")
+        raise ConfigError(
+            f"--set {bad[0]}: a finished run keeps its settings; only compare.* can be changed here"
+        )
     bench = open_bench(None, change or [], dataset, None, device, quiet, origin=run)
     comparison.compare(bench, run, users)
     show_comparison(bench, run, as_json)
@@ -177,7 +200,9 @@ def show_comparison(bench: "Bench", run: Path, as_json: bool) -> None:
         return
     from rich.console import Console
 
-    Console(width=None if sys.stdout.isatty() else 160).print(report.table(content, rows_per_method=1))
+    Console(width=None if sys.stdout.isatty() else 160).print(
+        report.table(content, rows_per_method=1)
+    )
     for line in report.sentences(content):
         typer.echo(line)
     bench.say(f"picture: {run / 'comparison.png'}")
@@ -193,31 +218,43 @@ def open_bench(
     quiet: bool,
     origin: Path | None = None,
 ) -> "Bench":
-    """The bench of a command: settings of --config, else of the run it starts from, then the other options."""
-    from genrec import runs
-    from genrec.bench import prepare
+    """The bench of a command: settings of --config, else of the run it starts from, then the other
+    options."""
     from genrec.config import Settings, read_settings
     from genrec.data.interactions import DataError
+    from genrec.pipeline.workspace import prepare
+    from genrec.training.run_directory import read_json
 
     start = None
     if origin is not None and config is None:
-        start = Settings.model_validate(runs.read_json(origin / "run.json")["settings"])
+        start = Settings.model_validate(read_json(origin / "run.json")["settings"])
     settings = read_settings(config, changes, start, dataset=dataset, seed=seed, device=device)
     try:
         return prepare(settings, quiet)
     except DataError as error:
         place = Path(settings.dataset)
-        if start is None or settings.dataset != start.dataset or not place.is_absolute() or place.exists():
+        if (
+            start is None
+            or settings.dataset != start.dataset
+            or not place.is_absolute()
+            or place.exists()
+        ):
             raise
-        raise DataError(f"{origin} was made on {place}, which is not there: give --dataset ({error})") from None
+        raise DataError(
+            f"{origin} was made on {place}, which is not there: give --dataset ({error})"
+        ) from None
 
 
 def _print_result(out: Path, as_json: bool) -> None:
-    from genrec import runs
+    from genrec.training.run_directory import read_json
 
-    content = runs.read_json(out / "run.json")
+    content = read_json(out / "run.json")
     if as_json:
         typer.echo(json.dumps({"run": str(out), **content}, indent=2))
         return
-    found = ", ".join(f"{name} {value:.4f}" for name, value in content["valid"].items() if isinstance(value, float))
+    found = ", ".join(
+        f"{name} {value:.4f}"
+        for name, value in content["valid"].items()
+        if isinstance(value, float)
+    )
     typer.echo(f"{content['kind']} in {out}: validation {found}")

@@ -22,9 +22,9 @@ class Catalogue:
         counts: (V+1,) number of *training* events of each item; zeros before a split.
         audience: (V+1,) number of distinct training users of each item; zeros before a split.
         num_users: number of training users.
-        vectors: (V+1, D) float32 rows of unit length with entries >= 0, between which all distances are measured:
-            normalised features or, where the catalogue has none, training co-occurrences. A zero row is an item of
-            which nothing is known.
+        vectors: (V+1, D) float32 rows of unit length with entries >= 0, between which all distances
+            are measured: normalised features or, where the catalogue has none, training
+            co-occurrences. A zero row is an item of which nothing is known.
     """
 
     item_ids: NDArray[np.str_]
@@ -48,7 +48,8 @@ class Catalogue:
 
     @cached_property
     def known(self) -> NDArray[np.bool_]:
-        """(V+1,) whether anything is known of each item, so that distances from it mean something."""
+        """(V+1,) whether anything is known of each item, so that distances from it mean
+        something."""
         flags: NDArray[np.bool_] = np.asarray(self.vectors.any(axis=1))
         return flags
 
@@ -66,7 +67,10 @@ class Catalogue:
         unknown = [raw for raw in raw_ids if raw not in self.index]
         if unknown:
             sample = ", ".join(str(raw) for raw in self.item_ids[1:6])
-            raise ValueError(f"unknown item id(s) {', '.join(unknown[:10])}; this catalogue has ids such as {sample}")
+            raise ValueError(
+                f"unknown item id(s) {', '.join(unknown[:10])}; this catalogue has ids such as"
+                f" {sample}"
+            )
         return np.array([self.index[raw] for raw in raw_ids], dtype=np.int32)
 
 
@@ -115,8 +119,9 @@ class Dataset:
         name: what the user called it.
         users: (U,) raw user ids.
         sequences: U item sequences.
-        timestamps: (M,) int64 seconds, aligned with ``sequences.items``; None where the source has only an order. They
-            are the ``times`` of the sequences, and so of all that is cut from them.
+        timestamps: (M,) int64 seconds, aligned with ``sequences.items``; None where the source has
+            only an order. They are the ``times`` of the sequences, and so of all that is cut from
+            them.
         catalogue: the items.
     """
 
@@ -131,7 +136,8 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits over events, their times, items and features: datasets with the same one are one benchmark."""
+        """16 hex digits over events, their times, items and features: datasets with the same one
+        are one benchmark."""
         digest = hashlib.sha256()
         times = [] if self.timestamps is None else [self.timestamps]
         parts = (self.sequences.offsets, self.sequences.items, self.catalogue.features, *times)

@@ -1,4 +1,5 @@
-"""Known public datasets: downloaded into a cache, resumed where broken off, checked before use, unpacked safely."""
+"""Known public datasets: downloaded into a cache, resumed where broken off, checked before use,
+unpacked safely."""
 
 import hashlib
 import http.client
@@ -50,7 +51,9 @@ KNOWN = {
         "MovieLens 20M, 2015; research use",
         "96f243c338a8665f6bcc89c53edf6ee39162a846940de6b7c8c48aeada765ff3",
     ),
-    "ml-latest-small": Known("MovieLens latest-small; changes with releases, so it has no checksum", None),
+    "ml-latest-small": Known(
+        "MovieLens latest-small; changes with releases, so it has no checksum", None
+    ),
 }
 
 
@@ -70,7 +73,8 @@ def fetch(name: str, cache: Path | None = None, base: str = BASE, quiet: bool = 
 
     Raises:
         DataError: for an unknown name, a wrong checksum or an unsafe archive.
-        ConnectionError: where the download fails; what has come is kept and resumed by the next call.
+        ConnectionError: where the download fails; what has come is kept and resumed by the next
+            call.
     """
     if name not in KNOWN:
         raise DataError(f"no dataset {name!r} is known; known are {', '.join(KNOWN)}")
@@ -83,9 +87,15 @@ def fetch(name: str, cache: Path | None = None, base: str = BASE, quiet: bool = 
     url = f"{base.rstrip('/')}/{name}.zip"
     try:
         download(url, part, quiet)
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+    except (
+        urllib.error.URLError,
+        http.client.HTTPException,
+        TimeoutError,
+        ConnectionError,
+    ) as error:
         raise ConnectionError(
-            f"could not download {url}: {error}. What has come is kept in {part}; run the same again to go on, or"
+            f"could not download {url}: {error}. What has come is kept in {part}; run the same"
+            " again to go on, or"
             f" put the unpacked files into {folder}"
         ) from error
     verify(part, KNOWN[name].sha256)
@@ -104,11 +114,15 @@ def download(url: str, part: Path, quiet: bool = False) -> None:
         OSError: where the connection fails or ends early.
     """
     if not url.startswith(("http://", "https://")):
-        raise DataError(f"cannot download from {url!r}; the address must start with http:// or https://")
+        raise DataError(
+            f"cannot download from {url!r}; the address must start with http:// or https://"
+        )
     have = part.stat().st_size if part.exists() else 0
     headers = {"User-Agent": "genrec"} | ({"Range": f"bytes={have}-"} if have else {})
     try:
-        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
+        response = urllib.request.urlopen(
+            urllib.request.Request(url, headers=headers), timeout=TIMEOUT
+        )
     except urllib.error.HTTPError as error:
         if error.code != 416 or not have:
             raise
@@ -117,9 +131,14 @@ def download(url: str, part: Path, quiet: bool = False) -> None:
             download(url, part, quiet)
         return
     with response:
-        resumed = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        resumed = response.status == 206 and response.headers.get("Content-Range", "").startswith(
+            f"bytes {have}-"
+        )
         if response.status == 206 and not resumed:
-            raise ConnectionError(f"the server answered with the wrong range {response.headers.get('Content-Range')!r}")
+            raise ConnectionError(
+                "the server answered with the wrong range"
+                f" {response.headers.get('Content-Range')!r}"
+            )
         start = have if resumed else 0
         length = response.headers.get("Content-Length")
         total = start + int(length) if length else None
@@ -130,7 +149,9 @@ def download(url: str, part: Path, quiet: bool = False) -> None:
         raise ConnectionError(f"the connection ended after {part.stat().st_size} of {total} bytes")
 
 
-def _copy(read: Callable[[int], bytes], write: Callable[[bytes], object], advance: Callable[[int], None]) -> None:
+def _copy(
+    read: Callable[[int], bytes], write: Callable[[bytes], object], advance: Callable[[int], None]
+) -> None:
     while chunk := read(CHUNK):
         write(chunk)
         advance(len(chunk))
@@ -149,7 +170,8 @@ def _progress(quiet: bool) -> Progress:
 
 
 def verify(archive: Path, sha256: str | None) -> None:
-    """Check an archive against its checksum, or, where it has none, that it is a sound zip file; else delete it.
+    """Check an archive against its checksum, or, where it has none, that it is a sound zip file;
+    else delete it.
 
     Raises:
         DataError: with both checksums.
@@ -162,20 +184,24 @@ def verify(archive: Path, sha256: str | None) -> None:
             broken = str(error)
         if broken:
             archive.unlink()
-            raise DataError(f"{archive} is not a sound zip file ({broken}) and was deleted; fetch it again")
+            raise DataError(
+                f"{archive} is not a sound zip file ({broken}) and was deleted; fetch it again"
+            )
         return
     with archive.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256:
         archive.unlink()
         raise DataError(
-            f"{archive} has the SHA-256 {found}, expected was {sha256}; it was deleted. Fetch it again; if that"
+            f"{archive} has the SHA-256 {found}, expected was {sha256}; it was deleted. Fetch it"
+            " again; if that"
             " repeats, the file has been changed on the server or on the way: do not use it"
         )
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Files of a zip archive into a folder that appears only when complete; a single top folder is left out.
+    """Files of a zip archive into a folder that appears only when complete; a single top folder is
+    left out.
 
     Raises:
         DataError: for an entry that leads out of the folder or is a link, and for more than 4 GiB.
@@ -202,12 +228,23 @@ def unpack(archive: Path, folder: Path) -> None:
 def _require_safe(archive: Path, files: list[zipfile.ZipInfo]) -> None:
     for entry in files:
         path = PurePosixPath(entry.filename)
-        if path.is_absolute() or ".." in path.parts or "\\" in entry.filename or ":" in entry.filename:
-            raise DataError(f"{archive}: the entry {entry.filename!r} leads out of the folder; do not use this archive")
+        if (
+            path.is_absolute()
+            or ".." in path.parts
+            or "\\" in entry.filename
+            or ":" in entry.filename
+        ):
+            raise DataError(
+                f"{archive}: the entry {entry.filename!r} leads out of the folder; do not use this"
+                " archive"
+            )
         if stat.S_ISLNK(entry.external_attr >> 16):
-            raise DataError(f"{archive}: the entry {entry.filename!r} is a link; do not use this archive")
+            raise DataError(
+                f"{archive}: the entry {entry.filename!r} is a link; do not use this archive"
+            )
     size = sum(entry.file_size for entry in files)
     if not files or size > MAX_UNPACKED:
         raise DataError(
-            f"{archive}: {len(files)} file(s) of {size} bytes when unpacked; allowed are 1 to {MAX_UNPACKED}"
+            f"{archive}: {len(files)} file(s) of {size} bytes when unpacked; allowed are 1 to"
+            f" {MAX_UNPACKED}"
         )

@@ -12,10 +12,11 @@ from genrec.data.interactions import DataError
 def write(dataset: Dataset, path: Path) -> tuple[Path, Path]:
     """Write events and items; the form follows from the ending of the name.
 
-    ``.txt`` is SASRec text: ``user item`` a line, numbers from 1, a user's events in order; the numbers are row and
-    index in genrec, raw ids are in the item file. ``.csv`` and ``.parquet`` have columns user, item and, where known,
-    time (seconds), with raw ids. The item file ``<stem>.items.csv`` has item_id, raw_id (for text), title and genres,
-    and is found by the reader.
+    ``.txt`` is SASRec text: ``user item`` a line, numbers from 1, a user's events in order; the
+    numbers are row and index in genrec, raw ids are in the item file. ``.csv`` and ``.parquet``
+    have columns user, item and, where known, time (seconds), with raw ids. The item file
+    ``<stem>.items.csv`` has item_id, raw_id (for text), title and genres, and is found by the
+    reader.
 
     Returns:
         The two paths written.
@@ -24,7 +25,9 @@ def write(dataset: Dataset, path: Path) -> tuple[Path, Path]:
         DataError: for another ending, or a folder that does not exist.
     """
     if path.suffix not in (".txt", ".csv", ".parquet"):
-        raise DataError(f"cannot write {path}: the name must end in .txt (SASRec text), .csv or .parquet")
+        raise DataError(
+            f"cannot write {path}: the name must end in .txt (SASRec text), .csv or .parquet"
+        )
     if not path.parent.is_dir():
         raise DataError(f"cannot write {path}: there is no folder {path.parent}; make it first")
     as_text = path.suffix == ".txt"
@@ -45,13 +48,18 @@ def _events(dataset: Dataset, as_numbers: bool) -> pd.DataFrame:
     if as_numbers:
         return pd.DataFrame({"user": rows + 1, "item": items})
     columns = {"user": dataset.users[rows], "item": dataset.catalogue.item_ids[items]}
-    return pd.DataFrame(columns | ({} if dataset.timestamps is None else {"time": dataset.timestamps}))
+    return pd.DataFrame(
+        columns | ({} if dataset.timestamps is None else {"time": dataset.timestamps})
+    )
 
 
 def _items(dataset: Dataset, as_numbers: bool) -> pd.DataFrame:
     catalogue = dataset.catalogue
     names = np.array(catalogue.feature_names, dtype=object)
-    table = {"title": catalogue.titles[1:], "genres": ["|".join(names[row]) for row in catalogue.features[1:]]}
+    table = {
+        "title": catalogue.titles[1:],
+        "genres": ["|".join(names[row]) for row in catalogue.features[1:]],
+    }
     raw = catalogue.item_ids[1:]
     ids = {"item_id": np.arange(1, len(raw) + 1), "raw_id": raw} if as_numbers else {"item_id": raw}
     return pd.DataFrame(ids | table)

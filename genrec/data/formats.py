@@ -1,4 +1,5 @@
-"""Reading logs: SASRec text, MovieLens in its three native forms, and any CSV, TSV or Parquet table."""
+"""Reading logs: SASRec text, MovieLens in its three native forms, and any CSV, TSV or Parquet
+table."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,42 @@ from genrec.data.interactions import DataError, Log
 from genrec.data.items import find_items, read_items
 from genrec.data.tables import choose_column, column_names, first_line, read_table, read_text
 
-USER_NAMES = ("user", "user_id", "userid", "customer_id", "customerid", "reviewerid", "session_id", "visitorid", "uid")
+USER_NAMES = (
+    "user",
+    "user_id",
+    "userid",
+    "customer_id",
+    "customerid",
+    "reviewerid",
+    "session_id",
+    "visitorid",
+    "uid",
+)
 ITEM_NAMES = (
-    *("item", "item_id", "itemid", "movie_id", "movieid", "product_id", "productid", "article_id", "parent_asin"),
+    *(
+        "item",
+        "item_id",
+        "itemid",
+        "movie_id",
+        "movieid",
+        "product_id",
+        "productid",
+        "article_id",
+        "parent_asin",
+    ),
     *("asin", "track_id", "book_id", "business_id", "sku", "iid"),
 )
-TIME_NAMES = ("time", "timestamp", "datetime", "date", "unixreviewtime", "event_time", "created_at", "t_dat", "ts")
+TIME_NAMES = (
+    "time",
+    "timestamp",
+    "datetime",
+    "date",
+    "unixreviewtime",
+    "event_time",
+    "created_at",
+    "t_dat",
+    "ts",
+)
 LOG_SUFFIXES = (".txt", ".csv", ".tsv", ".inter", ".parquet")
 NOT_LOGS = ("items.", "movies.", "links.", "tags.", "genome-", "readme", "license")
 
@@ -26,7 +57,8 @@ class ReadOptions:
     Attributes:
         user: column of the user; None guesses among usual names such as user, user_id, userId.
         item: column of the item; None guesses among item, item_id, movieId, asin, ...
-        time: column of the time; None guesses among time, timestamp, date, ... and does without where there is none.
+        time: column of the time; None guesses among time, timestamp, date, ... and does without
+            where there is none.
         separator: of a text table; None finds it in the header.
         items: file with titles and features; None looks beside the log.
         min_user_events: fewest events a user may have, 0 keeps all.
@@ -47,8 +79,9 @@ class ReadOptions:
 def read_log(path: Path, options: ReadOptions) -> Log:
     """The events of a file, or of the log in a folder.
 
-    Recognised by name and content: ``ratings.dat`` and lines with ``::`` (MovieLens 1M), ``u.data`` (MovieLens 100k),
-    ``.parquet``, text without a header whose lines are ``user item`` (SASRec), else a table with a header.
+    Recognised by name and content: ``ratings.dat`` and lines with ``::`` (MovieLens 1M), ``u.data``
+    (MovieLens 100k), ``.parquet``, text without a header whose lines are ``user item`` (SASRec),
+    else a table with a header.
 
     Raises:
         DataError: naming file, line or column, and the remedy.
@@ -59,11 +92,21 @@ def read_log(path: Path, options: ReadOptions) -> Log:
     titles, features = read_items(item_file) if item_file else ({}, {})
     notes = (
         note,
-        f"titles and features from {item_file}" if item_file else "no item file found: no titles, no features",
+        f"titles and features from {item_file}"
+        if item_file
+        else "no item file found: no titles, no features",
     )
     named_by_folder = path.is_dir() or file.name in ("ratings.csv", "ratings.dat", "u.data")
     name = file.resolve().parent.name if named_by_folder else file.stem
-    return Log(name, frame, titles, features, str(file), "row" if file.suffix == ".parquet" else "line", notes)
+    return Log(
+        name,
+        frame,
+        titles,
+        features,
+        str(file),
+        "row" if file.suffix == ".parquet" else "line",
+        notes,
+    )
 
 
 def find_log(folder: Path) -> Path:
@@ -72,18 +115,28 @@ def find_log(folder: Path) -> Path:
     Raises:
         DataError: where none or several could be it.
     """
-    for name in ("ratings.csv", "ratings.dat", "u.data", f"{folder.name}.txt", f"{folder.name}.inter"):
+    for name in (
+        "ratings.csv",
+        "ratings.dat",
+        "u.data",
+        f"{folder.name}.txt",
+        f"{folder.name}.inter",
+    ):
         if (folder / name).is_file():
             return folder / name
     logs = [
         file
         for file in sorted(folder.iterdir())
-        if file.suffix in LOG_SUFFIXES and not file.name.lower().startswith(NOT_LOGS) and ".items." not in file.name
+        if file.suffix in LOG_SUFFIXES
+        and not file.name.lower().startswith(NOT_LOGS)
+        and ".items." not in file.name
     ]
     if len(logs) == 1:
         return logs[0]
     names = ", ".join(sorted(file.name for file in folder.iterdir())[:12]) or "nothing"
-    problem = f"{len(logs)} files in it could be the log" if logs else "no file in it looks like a log"
+    problem = (
+        f"{len(logs)} files in it could be the log" if logs else "no file in it looks like a log"
+    )
     raise DataError(f"{folder}: {problem} (there: {names}). Give the path of the file itself")
 
 
@@ -95,21 +148,36 @@ def _read_events(file: Path, options: ReadOptions) -> tuple[pd.DataFrame, str]:
     asked = options.user or options.item or options.separator
     if file.name == "u.data":
         columns = ["user", "item", "rating", "time"]
-        return read_text(file, "\t", columns, header=False)[["user", "item", "time"]], "read as MovieLens 100k"
+        return read_text(file, "\t", columns, header=False)[
+            ["user", "item", "time"]
+        ], "read as MovieLens 100k"
     if "::" in fields and not asked:
         return _read_double_colons(file), "read as MovieLens user::item::rating::time"
-    if len(fields.split()) == 2 and not set(fields) & {",", ";", "|"} and not asked and not _is_header(fields):
+    if (
+        len(fields.split()) == 2
+        and not set(fields) & {",", ";", "|"}
+        and not asked
+        and not _is_header(fields)
+    ):
         return _read_pairs(file), "read as SASRec text: user item, in the order of the file"
-    return _read_columns(file, options), "read as a table with a header" + _about_time(file, options)
+    return _read_columns(file, options), "read as a table with a header" + _about_time(
+        file, options
+    )
 
 
 def _about_time(file: Path, options: ReadOptions) -> str:
-    """What to add about a table without times: its columns, one of which may be the time under another name."""
+    """What to add about a table without times: its columns, one of which may be the time under
+    another name."""
     names, _ = column_names(file, options.separator)
-    if len(names) < 3 or options.time or choose_column(file, names, None, "time", TIME_NAMES, required=False):
+    if (
+        len(names) < 3
+        or options.time
+        or choose_column(file, names, None, "time", TIME_NAMES, required=False)
+    ):
         return ""
     return (
-        f"; none of its columns ({', '.join(names)}) is called like a time: if one is, name it (--time, or --set"
+        f"; none of its columns ({', '.join(names)}) is called like a time: if one is, name it"
+        " (--time, or --set"
         " read.time=... where a run is made)"
     )
 
@@ -124,12 +192,16 @@ def _read_pairs(file: Path) -> pd.DataFrame:
 
 
 def _read_double_colons(file: Path) -> pd.DataFrame:
-    """MovieLens 1M and 10M: ``user::item::rating::time``; split at single colons, which is many times faster."""
+    """MovieLens 1M and 10M: ``user::item::rating::time``; split at single colons, which is many
+    times faster."""
     names = ["user", "a", "item", "b", "rating", "c", "time"]
     frame = read_text(file, ":", names, ["user", "item", "time"], header=False)
     blank = frame["time"].isna() & frame["user"].notna()
     if blank.any():
-        raise DataError(f"{file}, line {blank.idxmax()}: lines must be user::item::rating::time, as in MovieLens")
+        raise DataError(
+            f"{file}, line {blank.idxmax()}: lines must be user::item::rating::time, as in"
+            " MovieLens"
+        )
     return frame
 
 
@@ -138,11 +210,14 @@ def _read_columns(file: Path, options: ReadOptions) -> pd.DataFrame:
     names, _ = column_names(file, options.separator)
     user = choose_column(file, names, options.user, "user", USER_NAMES)
     item = choose_column(file, names, options.item, "item", ITEM_NAMES)
-    time = choose_column(file, names, options.time, "time", TIME_NAMES, required=options.time is not None)
+    time = choose_column(
+        file, names, options.time, "time", TIME_NAMES, required=options.time is not None
+    )
     columns = [user, item] + ([time] if time else [])
     if len(set(columns)) < len(columns):
         raise DataError(
-            f"{file}: user, item and time are the columns {', '.join(columns)}; they must be different ones"
+            f"{file}: user, item and time are the columns {', '.join(columns)}; they must be"
+            " different ones"
         )
     table = read_table(file, options.separator, columns)[columns]
     return table.set_axis(["user", "item", "time"][: len(columns)], axis=1)

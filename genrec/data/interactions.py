@@ -1,4 +1,5 @@
-"""Cleaning a log of events into a Dataset, with a report of everything that was dropped or changed."""
+"""Cleaning a log of events into a Dataset, with a report of everything that was dropped or
+changed."""
 
 from dataclasses import dataclass, field
 
@@ -10,7 +11,11 @@ from genrec.data.dataset import Dataset, make_catalogue
 from genrec.data.sequences import Sequences
 
 LIST_LENGTH = 10  # the usual list; a catalogue too small for it is worth a warning
-EPOCH_UNITS = ((1e17, 1_000_000_000, "nanoseconds"), (1e14, 1_000_000, "microseconds"), (1e11, 1_000, "milliseconds"))
+EPOCH_UNITS = (
+    (1e17, 1_000_000_000, "nanoseconds"),
+    (1e14, 1_000_000, "microseconds"),
+    (1e11, 1_000, "milliseconds"),
+)
 
 
 class DataError(ValueError):
@@ -23,8 +28,9 @@ class Log:
 
     Attributes:
         name: what to call the dataset.
-        frame: columns ``user``, ``item`` and, where known, ``time`` (epoch numbers, ISO dates or datetimes), one row an
-            event. The index holds what error messages count by, for instance the line in the file.
+        frame: columns ``user``, ``item`` and, where known, ``time`` (epoch numbers, ISO dates or
+            datetimes), one row an event. The index holds what error messages count by, for instance
+            the line in the file.
         titles: raw item id -> title.
         features: raw item id -> names of its features.
         place: the file, for messages.
@@ -55,7 +61,8 @@ class Report:
         filtered_users: users removed by the filter on events a user and events an item.
         filtered_items: items removed by it.
         filtered_events: events removed by it.
-        ties: kept events with exactly the time of the user's event before; they keep the order of the file.
+        ties: kept events with exactly the time of the user's event before; they keep the order of
+            the file.
         order: how a user's events were ordered.
         titled_items: items with a title.
         featured_items: items with at least one feature.
@@ -88,9 +95,16 @@ class Report:
             (self.duplicates, f"{self.duplicates} exact duplicate row(s) dropped"),
             (self.repeats, f"{self.repeats} repeat(s) of an item by the same user {repeats}"),
             (self.filtered_events, f"{self.filtered_users} user(s), {filtered}"),
-            (self.ties, f"{self.ties} event(s) tie in time with the event before; ties keep the order of the file"),
+            (
+                self.ties,
+                f"{self.ties} event(s) tie in time with the event before; ties keep the order of"
+                " the file",
+            ),
         ]
-        return [text for count, text in lines if count] + [f"events ordered by {self.order}", *self.notes]
+        return [text for count, text in lines if count] + [
+            f"events ordered by {self.order}",
+            *self.notes,
+        ]
 
 
 def clean(
@@ -98,11 +112,12 @@ def clean(
 ) -> tuple[Dataset, Report]:
     """A Dataset from raw events, and the report of what was changed.
 
-    In this order: rows without user or item are dropped; events are sorted by user and time, *events of the same time
-    keep the order of the file* (without times all do); exact duplicates (user, item, time) are dropped, of a log
-    without times none are, since a repeat cannot be told from a duplicate; repeats of an item by a user are dropped if
-    asked, the oldest one stays; users and items with too few events are removed again and again until none is left
-    (k-core). Users and items are numbered in ascending order if all ids are integers, else by first appearance.
+    In this order: rows without user or item are dropped; events are sorted by user and time,
+    *events of the same time keep the order of the file* (without times all do); exact duplicates
+    (user, item, time) are dropped, of a log without times none are, since a repeat cannot be told
+    from a duplicate; repeats of an item by a user are dropped if asked, the oldest one stays; users
+    and items with too few events are removed again and again until none is left (k-core). Users and
+    items are numbered in ascending order if all ids are integers, else by first appearance.
 
     Args:
         log: the events.
@@ -141,14 +156,24 @@ def clean(
     return dataset, report
 
 
-def _ordered(log: Log, frame: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.str_], NDArray[np.str_], tuple[str, ...]]:
-    """Events as numbers, sorted by user and time; the ids behind the numbers; notes on the times."""
+def _ordered(
+    log: Log, frame: pd.DataFrame
+) -> tuple[pd.DataFrame, NDArray[np.str_], NDArray[np.str_], tuple[str, ...]]:
+    """Events as numbers, sorted by user and time; the ids behind the numbers; notes on the
+    times."""
     users, user_ids = _codes(frame["user"])
     items, item_ids = _codes(frame["item"])
     times, seconds, notes = _times(log, frame)
     order = np.argsort(users, kind="stable") if times is None else np.lexsort((times, users))
-    columns = {"user": users, "item": items} | ({} if times is None else {"time": times, "second": seconds})
-    return pd.DataFrame({name: column[order] for name, column in columns.items()}), user_ids, item_ids, notes
+    columns = {"user": users, "item": items} | (
+        {} if times is None else {"time": times, "second": seconds}
+    )
+    return (
+        pd.DataFrame({name: column[order] for name, column in columns.items()}),
+        user_ids,
+        item_ids,
+        notes,
+    )
 
 
 def _is_missing(ids: pd.Series) -> pd.Series:
@@ -156,9 +181,12 @@ def _is_missing(ids: pd.Series) -> pd.Series:
 
 
 def _codes(ids: pd.Series) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
-    """Numbers 0.. of ids and the ids as text; ascending if all are integers, else by first appearance."""
+    """Numbers 0.. of ids and the ids as text; ascending if all are integers, else by first
+    appearance."""
     if ids.dtype.kind == "f" and bool((ids % 1 == 0).all()):
-        ids = ids.astype("int64")  # integers that a missing value beside them had turned into floats
+        ids = ids.astype(
+            "int64"
+        )  # integers that a missing value beside them had turned into floats
     if ids.dtype.kind == "O":
         ids = ids.astype(str)
     codes, unique = pd.factorize(ids)
@@ -188,7 +216,9 @@ def _times(
         _require_times(log, column, is_number)
         return _epoch(numbers)
     dates = pd.to_datetime(column, format="ISO8601", utc=True, errors="coerce")
-    _require_times(log, column, dates.notna() if dates.notna().sum() > is_number.sum() else is_number)
+    _require_times(
+        log, column, dates.notna() if dates.notna().sum() > is_number.sum() else is_number
+    )
     microseconds = _microseconds(dates)
     return microseconds, microseconds // 1_000_000, ()
 
@@ -199,13 +229,19 @@ def _microseconds(dates: pd.Series) -> NDArray[np.int64]:
     return microseconds
 
 
-def _epoch(numbers: pd.Series) -> tuple[NDArray[np.int64] | NDArray[np.float64], NDArray[np.int64], tuple[str, ...]]:
+def _epoch(
+    numbers: pd.Series,
+) -> tuple[NDArray[np.int64] | NDArray[np.float64], NDArray[np.int64], tuple[str, ...]]:
     """Epoch numbers, whose size tells seconds from finer units."""
     values = numbers.to_numpy()
     largest = float(np.abs(values).max(initial=0))
     for bound, divisor, unit in EPOCH_UNITS:
         if largest >= bound:
-            return values, (values // divisor).astype(np.int64), (f"times are so large that they were read as {unit}",)
+            return (
+                values,
+                (values // divisor).astype(np.int64),
+                (f"times are so large that they were read as {unit}",),
+            )
     return values, np.floor(values).astype(np.int64), ()
 
 
@@ -214,8 +250,10 @@ def _require_times(log: Log, column: pd.Series, readable: pd.Series) -> None:
         return
     position = int(np.argmin(readable.to_numpy()))
     raise DataError(
-        f"{log.place}, {log.unit} {column.index[position]}: the time {column.iloc[position]!r} cannot be read"
-        f" ({int((~readable).sum())} such row(s)). Times are numbers of seconds since 1970, or ISO dates such as"
+        f"{log.place}, {log.unit} {column.index[position]}: the time {column.iloc[position]!r}"
+        " cannot be read"
+        f" ({int((~readable).sum())} such row(s)). Times are numbers of seconds since 1970, or ISO"
+        " dates such as"
         " 2020-01-31 or 2020-01-31T12:00:00Z. Correct or delete the row(s), or"
         " choose another column with the option time (--time)"
     )
@@ -226,21 +264,25 @@ def _core(events: pd.DataFrame, min_user_events: int, min_item_events: int) -> N
     users, items = events["user"].to_numpy(), events["item"].to_numpy()
     kept = np.ones(len(events), dtype=bool)
     while True:
-        enough = (np.bincount(users[kept], minlength=users.max(initial=0) + 1)[users] >= min_user_events) & (
-            np.bincount(items[kept], minlength=items.max(initial=0) + 1)[items] >= min_item_events
-        )
+        enough = (
+            np.bincount(users[kept], minlength=users.max(initial=0) + 1)[users] >= min_user_events
+        ) & (np.bincount(items[kept], minlength=items.max(initial=0) + 1)[items] >= min_item_events)
         if not (kept & ~enough).any():
             return kept
         kept &= enough
 
 
-def _dataset(log: Log, events: pd.DataFrame, user_ids: NDArray[np.str_], item_ids: NDArray[np.str_]) -> Dataset:
+def _dataset(
+    log: Log, events: pd.DataFrame, user_ids: NDArray[np.str_], item_ids: NDArray[np.str_]
+) -> Dataset:
     user_codes, rows = np.unique(events["user"].to_numpy(), return_inverse=True)
     item_codes, items = np.unique(events["item"].to_numpy(), return_inverse=True)
     if len(item_codes) < 2:
         raise DataError(
-            f"{log.place}: {len(item_codes)} item(s) in {len(events)} usable event(s) of {len(log.frame)} row(s), at"
-            " least 2 are needed. Check the columns and the file, or lower min_user_events and min_item_events"
+            f"{log.place}: {len(item_codes)} item(s) in {len(events)} usable event(s) of"
+            f" {len(log.frame)} row(s), at"
+            " least 2 are needed. Check the columns and the file, or lower min_user_events and"
+            " min_item_events"
         )
     offsets = np.concatenate([[0], np.cumsum(np.bincount(rows))]).astype(np.int64)
     return Dataset(
@@ -257,12 +299,16 @@ def _warnings(log: Log, dataset: Dataset) -> tuple[str, ...]:
     warnings = []
     if num_items < longest + LIST_LENGTH:
         warnings.append(
-            f"{num_items} items are few: a user with {longest} event(s) may have fewer than {LIST_LENGTH} unseen items"
+            f"{num_items} items are few: a user with {longest} event(s) may have fewer than"
+            f" {LIST_LENGTH} unseen items"
             " left, and asking for a list longer than that is an error; ask for shorter lists"
         )
-    if (log.titles or log.features) and not any(raw in log.titles for raw in dataset.catalogue.index):
+    if (log.titles or log.features) and not any(
+        raw in log.titles for raw in dataset.catalogue.index
+    ):
         warnings.append(
             "no item of the log is in the item file: check that both use the same ids, for instance"
-            f" {str(dataset.catalogue.item_ids[1])!r} in the log and {next(iter(log.titles), '')!r} in the item file"
+            f" {str(dataset.catalogue.item_ids[1])!r} in the log and {next(iter(log.titles), '')!r}"
+            " in the item file"
         )
     return tuple(warnings)

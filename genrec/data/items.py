@@ -9,7 +9,18 @@ from genrec.data.tables import choose_column, read_table, text_lines
 
 Items = tuple[dict[str, str], dict[str, list[str]]]
 
-ID_NAMES = ("item_id", "item", "itemid", "movieid", "movie_id", "product_id", "productid", "asin", "sku", "id")
+ID_NAMES = (
+    "item_id",
+    "item",
+    "itemid",
+    "movieid",
+    "movie_id",
+    "product_id",
+    "productid",
+    "asin",
+    "sku",
+    "id",
+)
 TITLE_NAMES = ("title", "name", "item_name", "product_title", "movie_title")
 FEATURE_NAMES = ("genres", "genre", "features", "categories", "category", "tags", "class")
 NO_FEATURES = ("", "(no genres listed)")
@@ -26,29 +37,44 @@ ML_100K_GENRES = (
         "Drama",
         "Fantasy",
     ),
-    *("Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western"),
+    *(
+        "Film-Noir",
+        "Horror",
+        "Musical",
+        "Mystery",
+        "Romance",
+        "Sci-Fi",
+        "Thriller",
+        "War",
+        "Western",
+    ),
 )
 
 
 def find_items(log_file: Path) -> Path | None:
-    """The item file beside a log: ``<stem>.items.csv``, items.csv, movies.csv, movies.dat or u.item."""
+    """The item file beside a log: ``<stem>.items.csv``, items.csv, movies.csv, movies.dat or
+    u.item."""
     names = (f"{log_file.stem}.items.csv", "items.csv", "movies.csv", "movies.dat", "u.item")
-    return next((log_file.with_name(name) for name in names if log_file.with_name(name).is_file()), None)
+    return next(
+        (log_file.with_name(name) for name in names if log_file.with_name(name).is_file()), None
+    )
 
 
 def read_items(path: Path) -> Items:
     """Titles and features by raw item id.
 
-    Files called movies.dat (``id::title::genres``) and u.item (ml-100k) are read as MovieLens has them. Any other file
-    is a table with a column for the id (item_id, item, movieId, ...) and, each where present, the title (title, name)
-    and the features (genres, categories, ...: names joined by ``|``).
+    Files called movies.dat (``id::title::genres``) and u.item (ml-100k) are read as MovieLens has
+    them. Any other file is a table with a column for the id (item_id, item, movieId, ...) and, each
+    where present, the title (title, name) and the features (genres, categories, ...: names joined
+    by ``|``).
 
     Raises:
         DataError: for a missing file or id column.
     """
     if not path.is_file():
         raise DataError(
-            f"there is no item file {path}; give the path of an existing file with the option items (--items)"
+            f"there is no item file {path}; give the path of an existing file with the option items"
+            " (--items)"
         )
     if path.name == "movies.dat":
         return _read_movies_dat(path)
@@ -70,7 +96,13 @@ def read_items(path: Path) -> Items:
 def _pairs(ids: pd.Series, titles: pd.Series) -> dict[str, str]:
     """Raw id -> title on one line: tabs and line ends would break the tables that show it."""
     known = titles.notna().to_numpy()
-    return dict(zip(ids[known].tolist(), titles[known].astype(str).str.split().str.join(" ").tolist(), strict=True))
+    return dict(
+        zip(
+            ids[known].tolist(),
+            titles[known].astype(str).str.split().str.join(" ").tolist(),
+            strict=True,
+        )
+    )
 
 
 def _features(ids: pd.Series, joined: pd.Series) -> dict[str, list[str]]:
@@ -90,7 +122,8 @@ def _read_movies_dat(path: Path) -> Items:
 
 
 def _read_u_item(path: Path) -> Items:
-    """ml-100k's ``id|title|date|video date|address|19 genre flags``, genre names from u.genre beside it."""
+    """ml-100k's ``id|title|date|video date|address|19 genre flags``, genre names from u.genre
+    beside it."""
     genres = list(ML_100K_GENRES)
     if path.with_name("u.genre").is_file():
         genres = [line.split("|")[0] for line in text_lines(path.with_name("u.genre"), "latin-1")]
@@ -98,7 +131,8 @@ def _read_u_item(path: Path) -> Items:
     flags = fields.iloc[:, 5:]
     if flags.shape[1] != len(genres) or flags.isna().any(axis=None):
         raise DataError(
-            f"{path}: lines must have 5 fields and {len(genres)} genre flags, separated by |, as in ml-100k"
+            f"{path}: lines must have 5 fields and {len(genres)} genre flags, separated by |, as in"
+            " ml-100k"
         )
     names = {
         raw: [genre for genre, flag in zip(genres, row, strict=True) if flag == "1"]

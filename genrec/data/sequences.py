@@ -17,7 +17,8 @@ class Sequences:
     Attributes:
         offsets: (N+1,) int64; sequence n is ``items[offsets[n]:offsets[n + 1]]``.
         items: (M,) int32 item indices, 1..V.
-        times: (M,) int64 seconds, when each item's event happened; None where only the order is known.
+        times: (M,) int64 seconds, when each item's event happened; None where only the order is
+            known.
     """
 
     offsets: NDArray[np.int64]
@@ -26,13 +27,21 @@ class Sequences:
 
     def __post_init__(self) -> None:
         if self.offsets.ndim != 1 or len(self.offsets) == 0 or self.offsets[-1] > len(self.items):
-            raise ValueError(f"offsets end at {self.offsets[-1:]} but there are {len(self.items)} items")
+            raise ValueError(
+                f"offsets end at {self.offsets[-1:]} but there are {len(self.items)} items"
+            )
         if self.times is not None and self.times.shape != self.items.shape:
-            raise ValueError(f"times have shape {self.times.shape}, items {self.items.shape}: give one time an item")
+            raise ValueError(
+                f"times have shape {self.times.shape}, items {self.items.shape}: give one time an"
+                " item"
+            )
 
     @classmethod
-    def from_lists(cls, lists: Iterable[ArrayLike], times: Iterable[ArrayLike] | None = None) -> Self:
-        """Sequences from an iterable of item-index lists, empty ones allowed, and on demand their times alike.
+    def from_lists(
+        cls, lists: Iterable[ArrayLike], times: Iterable[ArrayLike] | None = None
+    ) -> Self:
+        """Sequences from an iterable of item-index lists, empty ones allowed, and on demand their
+        times alike.
 
         Raises:
             ValueError: if the times are not as many as the items, list by list.
@@ -44,7 +53,9 @@ class Sequences:
             return cls(offsets, items)
         moments = [np.asarray(row, dtype=np.int64).reshape(-1) for row in times]
         if [len(row) for row in moments] != [len(row) for row in rows]:
-            raise ValueError("the lists of times are not as long as the lists of items: give one time an item")
+            raise ValueError(
+                "the lists of times are not as long as the lists of items: give one time an item"
+            )
         return cls(offsets, items, np.concatenate([np.empty(0, np.int64), *moments]))
 
     def __len__(self) -> int:
@@ -66,7 +77,9 @@ class Sequences:
         lengths = np.maximum(stops - starts, 0)
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         flat = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
-        return Sequences(offsets, self.items[flat], None if self.times is None else self.times[flat])
+        return Sequences(
+            offsets, self.items[flat], None if self.times is None else self.times[flat]
+        )
 
     def take(self, rows: ArrayLike) -> "Sequences":
         """The sequences at ``rows`` (indices or a boolean mask), in that order."""
@@ -75,11 +88,15 @@ class Sequences:
 
     def last(self, length: int) -> "Sequences":
         """The newest ``length`` items of each sequence."""
-        return self.slices(np.maximum(self.offsets[:-1], self.offsets[1:] - length), self.offsets[1:])
+        return self.slices(
+            np.maximum(self.offsets[:-1], self.offsets[1:] - length), self.offsets[1:]
+        )
 
     def drop_last(self, count: int | NDArray[np.integer]) -> "Sequences":
         """Each sequence without its newest ``count`` items (a number, or one number a sequence)."""
-        return self.slices(self.offsets[:-1], np.maximum(self.offsets[1:] - count, self.offsets[:-1]))
+        return self.slices(
+            self.offsets[:-1], np.maximum(self.offsets[1:] - count, self.offsets[:-1])
+        )
 
     def rows(self) -> NDArray[np.int64]:
         """(M,) the number of the sequence that each item belongs to."""
@@ -91,7 +108,9 @@ class Sequences:
         pairs = np.unique(self.rows() * base + self.items)
         return np.bincount(pairs // base, minlength=len(self))
 
-    def padded(self, length: int | None = None, side: Literal["left", "right"] = "right") -> NDArray[np.int64]:
+    def padded(
+        self, length: int | None = None, side: Literal["left", "right"] = "right"
+    ) -> NDArray[np.int64]:
         """(N, T) the newest T items of each sequence, PAD (0) elsewhere.
 
         Args:
@@ -102,7 +121,9 @@ class Sequences:
         newest = self.last(width)
         return _spread(newest, newest.items, width, side)
 
-    def padded_times(self, length: int | None = None, side: Literal["left", "right"] = "right") -> NDArray[np.int64]:
+    def padded_times(
+        self, length: int | None = None, side: Literal["left", "right"] = "right"
+    ) -> NDArray[np.int64]:
         """(N, T) the times of the items that ``padded`` puts there, 0 elsewhere.
 
         Raises:
@@ -119,7 +140,10 @@ class Sequences:
             ValueError: where they are unknown.
         """
         if self.times is None:
-            raise ValueError("it is not known when the events of these histories happened: take a log with timestamps")
+            raise ValueError(
+                "it is not known when the events of these histories happened: take a log with"
+                " timestamps"
+            )
         return self.times
 
     def _width(self, length: int | None) -> int:
@@ -144,14 +168,16 @@ def length_buckets(
 ) -> list[NDArray[np.int64]]:
     """Batches of similar length with about ``tokens`` padded positions each, in random order.
 
-    Lengths are jittered by up to a tenth before sorting, so that batches differ from epoch to epoch.
+    Lengths are jittered by up to a tenth before sorting, so that batches differ from epoch to
+    epoch.
     """
     clipped = np.minimum(lengths, max_length)
     order = np.argsort(clipped * generator.uniform(0.9, 1.0, len(lengths)), kind="stable")
     widest = np.maximum.accumulate(clipped[order])
     batches, start = [], 0
     while start < len(order):
-        # the largest stop with (stop - start) * widest[stop - 1] <= tokens; the left side grows with stop
+        # the largest stop with (stop - start) * widest[stop - 1] <= tokens; the left side grows
+        # with stop
         sizes = np.arange(1, min(len(order) - start, tokens) + 1)
         fits = int(np.searchsorted(sizes * widest[start : start + tokens], tokens, side="right"))
         batches.append(order[start : start + max(1, fits)])

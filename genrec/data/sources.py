@@ -10,7 +10,9 @@ from genrec.data.formats import ReadOptions, read_log
 from genrec.data.interactions import DataError, Report, clean
 from genrec.data.synthetic import demo
 
-BUILT_IN = {"demo": "2,000 users and 1,000 films with genres, habits and fashions; made in a moment, no download"}
+BUILT_IN = {
+    "demo": "2,000 users and 1,000 films with genres, habits and fashions; made in a moment, no download"
+}
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,8 @@ def load(source: str | Path, options: ReadOptions | None = None) -> Loaded:
     """The dataset of a source.
 
     Args:
-        source: "demo"; a known name such as "ml-1m", downloaded when it is not in the cache; or the path of a file or
-            folder (write ./demo for a folder that is called demo).
+        source: "demo"; a known name such as "ml-1m", downloaded when it is not in the cache; or the
+            path of a file or folder (write ./demo for a folder that is called demo).
         options: columns, separator and filters.
 
     Raises:
@@ -36,7 +38,9 @@ def load(source: str | Path, options: ReadOptions | None = None) -> Loaded:
     name = str(source)
     if name in BUILT_IN:
         if options != ReadOptions():
-            raise DataError(f"{name} is built in and takes no options for reading or filtering; leave them out")
+            raise DataError(
+                f"{name} is built in and takes no options for reading or filtering; leave them out"
+            )
         return _built_in(name)
     path = fetch(name) if name in KNOWN else Path(source).expanduser()
     if not path.exists():
@@ -44,7 +48,9 @@ def load(source: str | Path, options: ReadOptions | None = None) -> Loaded:
     log = read_log(path, options)
     if name in KNOWN:
         log = replace(log, name=name)
-    dataset, report = clean(log, options.min_user_events, options.min_item_events, options.drop_repeats)
+    dataset, report = clean(
+        log, options.min_user_events, options.min_item_events, options.drop_repeats
+    )
     return Loaded(dataset, report)
 
 
@@ -61,4 +67,6 @@ def _built_in(name: str) -> Loaded:
     dataset = demo()
     events, items = len(dataset.sequences.items), dataset.catalogue.num_items
     notes = ("generated, seed 0",)
-    return Loaded(dataset, Report(name, events, 0, 0, 0, False, 0, 0, 0, 0, "time", items, items, notes, ()))
+    return Loaded(
+        dataset, Report(name, events, 0, 0, 0, False, 0, 0, 0, 0, "time", items, items, notes, ())
+    )

@@ -20,8 +20,9 @@ ITEMS_AT_ONCE = 2**14  # whose vectors are made
 class Cases:
     """Evaluation rows: a history and the item that came next.
 
-    When a list is asked for is not part of a case. The only moment that the log holds is that of the target, and who
-    knows it knows more than a recommender that has to answer after the last event of the history.
+    When a list is asked for is not part of a case. The only moment that the log holds is that of
+    the target, and who knows it knows more than a recommender that has to answer after the last
+    event of the history.
 
     Attributes:
         histories: N histories, with the times of their own events where the log has them.
@@ -41,10 +42,13 @@ class Cases:
         return Cases(self.histories.take(rows), self.targets[rows], self.users[rows])
 
     def sample(self, count: int | None, seed: int) -> "Cases":
-        """``count`` of the cases drawn with the seed, in their order; all of them for None or more than there are."""
+        """``count`` of the cases drawn with the seed, in their order; all of them for None or more
+        than there are."""
         if count is None or count >= len(self):
             return self
-        return self.take(np.sort(np.random.default_rng(seed).choice(len(self), count, replace=False)))
+        return self.take(
+            np.sort(np.random.default_rng(seed).choice(len(self), count, replace=False))
+        )
 
 
 NO_CASES = Cases(Sequences.from_lists([]), np.zeros(0, np.int32), np.zeros(0, np.int64))
@@ -54,8 +58,9 @@ NO_CASES = Cases(Sequences.from_lists([]), np.zeros(0, np.int32), np.zeros(0, np
 class Split:
     """What may be learnt from, tuned on and reported.
 
-    Validation and test cases are the same whatever is held back: their histories contain the held-back events. That is
-    right, for nobody is trained on them there, and in use a recommender reads all that a user did.
+    Validation and test cases are the same whatever is held back: their histories contain the
+    held-back events. That is right, for nobody is trained on them there, and in use a recommender
+    reads all that a user did.
 
     Attributes:
         name: "leave-one-out" or "global-time".
@@ -65,8 +70,9 @@ class Split:
         test: cases for reporting only.
         catalogue: the dataset's items with counts and vectors of the training events.
         notes: what a reader must know, for instance users left out of the test and why.
-        held_back: a case for each of the newest events of a training sequence that ``train`` is without: what came
-            before it, and the event. Alignment is paid on them; no case where nothing is held back.
+        held_back: a case for each of the newest events of a training sequence that ``train`` is
+            without: what came before it, and the event. Alignment is paid on them; no case where
+                nothing is held back.
     """
 
     name: str
@@ -85,31 +91,38 @@ class Split:
 
     @cached_property
     def trained_on(self) -> str:
-        """16 hex digits over the training sequences: what was trained on others may have seen other events."""
+        """16 hex digits over the training sequences: what was trained on others may have seen other
+        events."""
         digest = hashlib.sha256()
         for array in (self.train.offsets, self.train.items):
             digest.update(np.ascontiguousarray(array, "<i8").tobytes())
         return digest.hexdigest()[:16]
 
 
-def leave_one_out(dataset: Dataset, num_validation: int = 512, seed: int = 42, hold_back: int = 0) -> Split:
-    """The last event of every user is the test target; validation users also lose the one before it.
+def leave_one_out(
+    dataset: Dataset, num_validation: int = 512, seed: int = 42, hold_back: int = 0
+) -> Split:
+    """The last event of every user is the test target; validation users also lose the one before
+    it.
 
-    This is the protocol of the gSASRec paper's code [Petrov & Macdonald 2023, §5]: ``num_validation`` users drawn with
-    ``RandomState(seed)`` give the validation cases, everybody else trains on all events but the last. On a log with
-    fewer than 4 x ``num_validation`` eligible users a quarter of them is drawn.
+    This is the protocol of the gSASRec paper's code [Petrov & Macdonald 2023, §5]:
+    ``num_validation`` users drawn with ``RandomState(seed)`` give the validation cases, everybody
+    else trains on all events but the last. On a log with fewer than 4 x ``num_validation`` eligible
+    users a quarter of them is drawn.
 
-    Leave-one-out leaks across users: training events of one user may be younger than the test event of another. Use
-    ``global_time`` where that matters.
+    Leave-one-out leaks across users: training events of one user may be younger than the test event
+    of another. Use ``global_time`` where that matters.
 
     Args:
         dataset: the log; users with a single event train and are not tested.
         num_validation: validation users, 0 for none.
         seed: of the draw.
-        hold_back: newest events that training sequences of at least two more lose to ``Split.held_back``.
+        hold_back: newest events that training sequences of at least two more lose to
+            ``Split.held_back``.
 
     Raises:
-        ValueError: if no user has two events, or events are to be held back and no sequence is long enough.
+        ValueError: if no user has two events, or events are to be held back and no sequence is long
+            enough.
     """
     sequences = dataset.sequences
     lengths = sequences.lengths
@@ -138,30 +151,36 @@ def leave_one_out(dataset: Dataset, num_validation: int = 512, seed: int = 42, h
 
 
 def global_time(
-    dataset: Dataset, valid_share: float = 0.05, test_share: float = 0.1, max_valid: int = 512, hold_back: int = 0
+    dataset: Dataset,
+    valid_share: float = 0.05,
+    test_share: float = 0.1,
+    max_valid: int = 512,
+    hold_back: int = 0,
 ) -> Split:
     """Everything before one moment trains; the first event of each user after it is the target.
 
-    Two moments cut the log: training events are older than the first; validation targets lie between them, test targets
-    after the second. A history is all that the user did before the moment. Nothing is learnt from events younger than
-    the first moment.
+    Two moments cut the log: training events are older than the first; validation targets lie
+    between them, test targets after the second. A history is all that the user did before the
+    moment. Nothing is learnt from events younger than the first moment.
 
     Args:
         dataset: a log with timestamps.
         valid_share: share of all events that lie between the two moments.
         test_share: share of all events after the second moment.
         max_valid: keep at most this many validation cases, drawn with a fixed seed.
-        hold_back: newest events that training sequences of at least two more lose to ``Split.held_back``.
+        hold_back: newest events that training sequences of at least two more lose to
+            ``Split.held_back``.
 
     Raises:
-        ValueError: without timestamps, where a share leaves no case, or if events are to be held back and no sequence
-            is long enough.
+        ValueError: without timestamps, where a share leaves no case, or if events are to be held
+            back and no sequence is long enough.
     """
     if dataset.timestamps is None:
         raise ValueError(f"{dataset.name} has no timestamps; split it with leave-one-out")
     if not 0 < valid_share + test_share < 1 or min(valid_share, test_share) <= 0:
         raise ValueError(
-            f"valid_share {valid_share} and test_share {test_share} must be positive and sum to less than 1"
+            f"valid_share {valid_share} and test_share {test_share} must be positive and sum to"
+            " less than 1"
         )
     ordered = np.sort(dataset.timestamps)
     size = len(ordered)
@@ -174,12 +193,16 @@ def global_time(
     test_users = np.flatnonzero((before_second > 0) & (lengths > before_second))
     if not len(valid_users) or not len(test_users):
         raise ValueError(
-            f"{dataset.name}: {len(valid_users)} validation and {len(test_users)} test users; change the shares"
+            f"{dataset.name}: {len(valid_users)} validation and {len(test_users)} test users;"
+            " change the shares"
         )
     if len(valid_users) > max_valid:
-        valid_users = np.sort(np.random.default_rng(0).choice(valid_users, max_valid, replace=False))
+        valid_users = np.sort(
+            np.random.default_rng(0).choice(valid_users, max_valid, replace=False)
+        )
     notes = (
-        f"{len(dataset.users) - len(test_users)} user(s) without events on both sides of the moment are not tested",
+        f"{len(dataset.users) - len(test_users)} user(s) without events on both sides of the moment"
+        " are not tested",
     )
     return _split(
         dataset,
@@ -193,9 +216,11 @@ def global_time(
 
 
 def random_cases(train: Sequences, count: int, generator: np.random.Generator) -> Cases:
-    """``count`` beginnings of training sequences and the event that followed, to write lists for while training.
+    """``count`` beginnings of training sequences and the event that followed, to write lists for
+    while training.
 
-    A user at random, then a length at random, from 1 to all of theirs; the target of a whole sequence is 0 (unknown).
+    A user at random, then a length at random, from 1 to all of theirs; the target of a whole
+    sequence is 0 (unknown).
 
     Args:
         train: training sequences, none empty.
@@ -216,9 +241,12 @@ def whole_cases(train: Sequences) -> Cases:
 
 
 def split(
-    dataset: Dataset, method: Literal["leave-one-out", "global-time"] = "leave-one-out", hold_back: int = 0
+    dataset: Dataset,
+    method: Literal["leave-one-out", "global-time"] = "leave-one-out",
+    hold_back: int = 0,
 ) -> Split:
-    """Split by name with the defaults of that split; training sequences lose ``hold_back`` events to ``held_back``."""
+    """Split by name with the defaults of that split; training sequences lose ``hold_back`` events
+    to ``held_back``."""
     if method == "leave-one-out":
         return leave_one_out(dataset, hold_back=hold_back)
     return global_time(dataset, hold_back=hold_back)
@@ -227,7 +255,9 @@ def split(
 def _events_before(dataset: Dataset, moment: np.int64) -> NDArray[np.int64]:
     assert dataset.timestamps is not None
     earlier = (dataset.timestamps < moment).astype(np.int64)
-    return np.bincount(dataset.sequences.rows(), weights=earlier, minlength=len(dataset.users)).astype(np.int64)
+    return np.bincount(
+        dataset.sequences.rows(), weights=earlier, minlength=len(dataset.users)
+    ).astype(np.int64)
 
 
 def _first_events(sequences: Sequences, count: NDArray[np.int64]) -> Sequences:
@@ -241,7 +271,8 @@ def _last_event(sequences: Sequences, users: NDArray[np.int64]) -> Cases:
 
 
 def _hold_back(train: Sequences, count: int) -> tuple[Sequences, Cases]:
-    """Sequences without their newest ``count`` events, where two are left, and a case for each of those events."""
+    """Sequences without their newest ``count`` events, where two are left, and a case for each of
+    those events."""
     enough = train.lengths >= count + 2
     users = np.repeat(np.flatnonzero(enough), count)
     places = train.offsets[users + 1] - count + np.tile(np.arange(count), int(enough.sum()))
@@ -250,7 +281,13 @@ def _hold_back(train: Sequences, count: int) -> tuple[Sequences, Cases]:
 
 
 def _split(
-    dataset: Dataset, name: str, train: Sequences, valid: Cases, test: Cases, notes: tuple[str, ...], hold_back: int
+    dataset: Dataset,
+    name: str,
+    train: Sequences,
+    valid: Cases,
+    test: Cases,
+    notes: tuple[str, ...],
+    hold_back: int,
 ) -> Split:
     if hold_back < 0:
         raise ValueError(f"hold_back {hold_back} is no number of events: give 0 or more")
@@ -258,13 +295,22 @@ def _split(
     train, held_back = _hold_back(train, hold_back)
     if hold_back and not len(held_back):
         raise ValueError(
-            f"{dataset.name}: no training sequence has {hold_back + 2} events, lower hold_back {hold_back}"
+            f"{dataset.name}: no training sequence has {hold_back + 2} events, lower hold_back"
+            f" {hold_back}"
         )
     if hold_back and short:
-        notes = (*notes, f"nothing is held back of {short} training sequence(s) of fewer than {hold_back + 2} events")
+        notes = (
+            *notes,
+            f"nothing is held back of {short} training sequence(s) of fewer than {hold_back + 2}"
+            " events",
+        )
     train = train.take(train.lengths > 0)
     if repeats := _repeats(test):
-        notes = (*notes, f"{repeats} test target(s) are in their history already: the seen filter makes them misses")
+        notes = (
+            *notes,
+            f"{repeats} test target(s) are in their history already: the seen filter makes them"
+            " misses",
+        )
     catalogue = with_training_counts(dataset.catalogue, train)
     return Split(name, dataset.fingerprint, train, valid, test, catalogue, notes, held_back)
 
@@ -276,19 +322,29 @@ def _repeats(cases: Cases) -> int:
 
 
 def with_training_counts(catalogue: Catalogue, train: Sequences) -> Catalogue:
-    """The catalogue with counts, audience and, where it has no features, vectors of the training events."""
+    """The catalogue with counts, audience and, where it has no features, vectors of the training
+    events."""
     size = catalogue.num_items + 1
     rows = train.rows()
-    once = sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, train.items)), shape=(len(train), size))
+    once = sparse.csr_matrix(
+        (np.ones(len(rows), np.float32), (rows, train.items)), shape=(len(train), size)
+    )
     once.data[:] = 1  # a repeated item is one user
     audience = np.asarray(once.sum(axis=0)).ravel().astype(np.int64)
-    vectors = catalogue.vectors if catalogue.feature_names else _co_occurrence_vectors(once, audience)
+    vectors = (
+        catalogue.vectors if catalogue.feature_names else _co_occurrence_vectors(once, audience)
+    )
     counts = np.bincount(train.items, minlength=size)
-    return replace(catalogue, counts=counts, audience=audience, num_users=len(train), vectors=vectors)
+    return replace(
+        catalogue, counts=counts, audience=audience, num_users=len(train), vectors=vectors
+    )
 
 
-def _co_occurrence_vectors(once: sparse.csr_matrix, audience: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Positive pointwise mutual information of each item with the most popular items, as unit rows (V+1, <=256)."""
+def _co_occurrence_vectors(
+    once: sparse.csr_matrix, audience: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Positive pointwise mutual information of each item with the most popular items, as unit rows
+    (V+1, <=256)."""
     anchors = np.argsort(-audience, kind="stable")[: min(NUM_ANCHORS, len(audience) - 1)]
     pairs = (once.T @ once[:, anchors]).tocsr()
     items = np.arange(len(audience))[:, None]
@@ -299,5 +355,7 @@ def _co_occurrence_vectors(once: sparse.csr_matrix, audience: NDArray[np.int64])
         expected = audience[rows, None] * audience[anchors][None, :] / max(1, once.shape[0])
         with np.errstate(divide="ignore", invalid="ignore"):
             information = np.log(together / expected)
-        vectors[rows] = unit_rows(np.where(together > 0, np.maximum(information, 0), 0).astype(np.float32))
+        vectors[rows] = unit_rows(
+            np.where(together > 0, np.maximum(information, 0), 0).astype(np.float32)
+        )
     return vectors

@@ -1,1 +1,6 @@
-"""Neural scorers: embedding x backbone x objective x negatives x loss, and the loop that trains them."""
+"""Neural scorers: embeddings, backbones, objectives, negatives and losses, and the loop that
+trains them."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -14,8 +14,8 @@ class Axes:
     """A teacher in a few words: one choice on each axis of the training step.
 
     Attributes:
-        backbone: a causal or bidirectional transformer, a recurrent or a convolutional network, or a causal transformer
-            that reads times.
+        backbone: a causal or bidirectional transformer, a recurrent or a convolutional network, or
+            a causal transformer that reads times.
         objective: which positions answer for which items.
         negatives: what targets are compared with.
         loss: how.
@@ -68,10 +68,12 @@ def choose(settings: TeacherSettings, own: Axes) -> Axes:
 
 
 def require_fit(settings: TeacherSettings, axes: Axes) -> None:
-    """Check that a teacher's choices fit each other and that they read every setting that was changed.
+    """Check that a teacher's choices fit each other and that they read every setting that was
+    changed.
 
     Raises:
-        ValueError: saying what does not fit and what to choose instead, or which setting would count nowhere.
+        ValueError: saying what does not fit and what to choose instead, or which setting would
+            count nowhere.
     """
     if problems := _misfits(axes) + _unread(settings, axes):
         raise ValueError("\n".join(f"teacher {settings.recipe}: {problem}" for problem in problems))
@@ -80,7 +82,11 @@ def require_fit(settings: TeacherSettings, axes: Axes) -> None:
 def changed(settings: TeacherSettings) -> dict[str, object]:
     """The settings that differ from their defaults, without the recipe's name."""
     default = TeacherSettings().model_dump()
-    return {name: value for name, value in settings.model_dump().items() if name != "recipe" and value != default[name]}
+    return {
+        name: value
+        for name, value in settings.model_dump().items()
+        if name != "recipe" and value != default[name]
+    }
 
 
 def _misfits(axes: Axes) -> list[str]:
@@ -89,17 +95,20 @@ def _misfits(axes: Axes) -> list[str]:
     checks = (
         (
             axes.objective == "masked" and axes.backbone != "bidirectional",
-            "the masked objective reads both sides of an item, but this backbone sees only what came before it:"
+            "the masked objective reads both sides of an item, but this backbone sees only what"
+            " came before it:"
             " choose teacher.recipe=bert4rec, or teacher.objective=shifted",
         ),
         (
             axes.objective == "shifted" and axes.backbone == "bidirectional",
-            "with the shifted objective a bidirectional backbone would see the items that it has to find:"
+            "with the shifted objective a bidirectional backbone would see the items that it has to"
+            " find:"
             " choose teacher.objective=masked, last or recency, or teacher.recipe=sasrec",
         ),
         (
             axes.objective == "recency" and sampled,
-            f"the recency objective asks for a set of items, and {axes.negatives} negatives are drawn for one item:"
+            f"the recency objective asks for a set of items, and {axes.negatives} negatives are"
+            " drawn for one item:"
             " choose teacher.negatives=catalogue, or teacher.objective=last",
         ),
         (
@@ -126,7 +135,8 @@ def _unread(settings: TeacherSettings, axes: Axes) -> list[str]:
         "loss": axes.loss,
     }
     problems = [
-        f"teacher.{name}={value} counts only with {axis} {' or '.join(choices)}, and here it is {here[axis]}:"
+        f"teacher.{name}={value} counts only with {axis} {' or '.join(choices)}, and here it is"
+        f" {here[axis]}:"
         f" {_way_out(axis, choices)}, or leave teacher.{name} out"
         for name, value in changed(settings).items()
         for axis, choices in READERS.get(name, {}).items()
@@ -138,4 +148,8 @@ def _unread(settings: TeacherSettings, axes: Axes) -> list[str]:
 
 
 def _way_out(axis: str, choices: tuple[str, ...]) -> str:
-    return "choose another teacher.recipe" if axis == "backbone" else f"choose teacher.{axis}={choices[0]}"
+    return (
+        "choose another teacher.recipe"
+        if axis == "backbone"
+        else f"choose teacher.{axis}={choices[0]}"
+    )

@@ -1,4 +1,5 @@
-"""Codes of items for RecJPQ: items that are alike, by their users or by their features, get the same sub-items."""
+"""Codes of items for RecJPQ: items that are alike, by their users or by their features, get the
+same sub-items."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,8 @@ NOISE = 1e-5  # of scaled factors; tells equal items apart and changes the order
 def svd_codes(train: Sequences, num_items: int, splits: int, seed: int) -> NDArray[np.uint8]:
     """Codes from a truncated SVD of the user x item matrix [Petrov & Macdonald 2024b].
 
-    Items that nobody has get the codes of a zero factor. A matrix too small for m factors leaves the other codes to the
-    noise, see ``factor_codes``.
+    Items that nobody has get the codes of a zero factor. A matrix too small for m factors leaves
+    the other codes to the noise, see ``factor_codes``.
 
     Args:
         train: training sequences of item indices.
@@ -27,14 +28,17 @@ def svd_codes(train: Sequences, num_items: int, splits: int, seed: int) -> NDArr
         (V+1, m); row 0 (PAD) is zero.
     """
     generator = np.random.default_rng(seed)
-    return factor_codes(_svd_factors(_user_item_matrix(train, num_items), splits, generator), generator)
+    return factor_codes(
+        _svd_factors(_user_item_matrix(train, num_items), splits, generator), generator
+    )
 
 
 def feature_codes(features: NDArray[np.bool_], splits: int, seed: int) -> NDArray[np.uint8]:
-    """Codes from a truncated SVD of the item x feature matrix: items of the same features get the same sub-items.
+    """Codes from a truncated SVD of the item x feature matrix: items of the same features get the
+    same sub-items.
 
-    There are at most F - 1 factors for F features; the noise decides the codes of the other splits, and which of
-    several items with equal features get which of neighbouring codes.
+    There are at most F - 1 factors for F features; the noise decides the codes of the other splits,
+    and which of several items with equal features get which of neighbouring codes.
 
     Args:
         features: (V+1, F) multi-hot, such as ``Catalogue.features``.
@@ -49,7 +53,8 @@ def feature_codes(features: NDArray[np.bool_], splits: int, seed: int) -> NDArra
     """
     if not features.any():
         raise ValueError(
-            "codes=features needs features of items, and this log has none: name a file of items with genres or"
+            "codes=features needs features of items, and this log has none: name a file of items"
+            " with genres or"
             " categories (read.items), or choose teacher.codes svd, bpr or random"
         )
     generator = np.random.default_rng(seed)
@@ -57,11 +62,14 @@ def feature_codes(features: NDArray[np.bool_], splits: int, seed: int) -> NDArra
     return factor_codes(_svd_factors(matrix, splits, generator), generator)
 
 
-def factor_codes(factors: NDArray[np.floating], generator: np.random.Generator) -> NDArray[np.uint8]:
-    """Codes from m numbers an item, such as the item vectors of a matrix factorisation [Petrov & Macdonald 2024b].
+def factor_codes(
+    factors: NDArray[np.floating], generator: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Codes from m numbers an item, such as the item vectors of a matrix factorisation [Petrov &
+    Macdonald 2024b].
 
-    Factor j is scaled to [0, 1], moved by N(0, 1e-5) noise so that no two items are equal, and cut into 256 bins of the
-    same size: code j.
+    Factor j is scaled to [0, 1], moved by N(0, 1e-5) noise so that no two items are equal, and cut
+    into 256 bins of the same size: code j.
 
     Args:
         factors: (V, m), without a row for PAD.
@@ -70,7 +78,8 @@ def factor_codes(factors: NDArray[np.floating], generator: np.random.Generator) 
     Returns:
         (V+1, m); row 0 (PAD) is zero.
 
-    >>> factor_codes(np.array([[3.0], [1.0], [2.0]]), np.random.default_rng(0)).T.tolist()  # ranks 2, 0, 1 of 3
+    # ranks 2, 0, 1 of 3
+    >>> factor_codes(np.array([[3.0], [1.0], [2.0]]), np.random.default_rng(0)).T.tolist()
     [[0, 170, 0, 85]]
     """
     low, high = factors.min(axis=0), factors.max(axis=0)
@@ -78,8 +87,11 @@ def factor_codes(factors: NDArray[np.floating], generator: np.random.Generator) 
     return _quantile_bins(scaled + generator.normal(0, NOISE, scaled.shape))
 
 
-def _svd_factors(matrix: sparse.csr_matrix, splits: int, generator: np.random.Generator) -> NDArray[np.float64]:
-    """(V, m) right singular vectors of (N, V), largest singular value first; zeros beyond the rank."""
+def _svd_factors(
+    matrix: sparse.csr_matrix, splits: int, generator: np.random.Generator
+) -> NDArray[np.float64]:
+    """(V, m) right singular vectors of (N, V), largest singular value first; zeros beyond the
+    rank."""
     factors = np.zeros((matrix.shape[1], splits))
     rank = min(splits, min(matrix.shape) - 1)
     if rank > 0:
@@ -91,13 +103,16 @@ def _svd_factors(matrix: sparse.csr_matrix, splits: int, generator: np.random.Ge
 def _user_item_matrix(train: Sequences, num_items: int) -> sparse.csr_matrix:
     """1 where a user has an item, (N, V)."""
     rows = train.rows()
-    matrix = sparse.csr_matrix((np.ones(len(rows)), (rows, train.items - 1)), shape=(len(train), num_items))
+    matrix = sparse.csr_matrix(
+        (np.ones(len(rows)), (rows, train.items - 1)), shape=(len(train), num_items)
+    )
     matrix.data[:] = 1  # a repeated item counts once
     return matrix
 
 
 def _quantile_bins(values: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """(V+1, m) bins of the same number of values in each column of (V, m), after a row of zeros for PAD."""
+    """(V+1, m) bins of the same number of values in each column of (V, m), after a row of zeros for
+    PAD."""
     num_items = len(values)
     ranks = values.argsort(axis=0).argsort(axis=0)
     codes = np.zeros((num_items + 1, values.shape[1]), np.uint8)

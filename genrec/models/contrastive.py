@@ -1,4 +1,5 @@
-"""Contrastive learning beside a recipe's own loss: like states for what belongs together, unlike ones for the rest."""
+"""Contrastive learning beside a recipe's own loss: like states for what belongs together, unlike
+ones for the rest."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,13 +24,15 @@ class Views(Protocol):
     def __call__(
         self, rows: NDArray[np.int64], generator: np.random.Generator
     ) -> tuple[list[Sequences], NDArray[np.int32] | None]:
-        """Two or more views, one history a row each, and labels: equal ones are no negatives of each other."""
+        """Two or more views, one history a row each, and labels: equal ones are no negatives of
+        each other."""
         ...
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """An auxiliary loss for any recipe: w · Σ_j InfoNCE(first view, view j), over the states that score the next item.
+    """An auxiliary loss for any recipe: w · Σ_j InfoNCE(first view, view j), over the states that
+    score the next item.
 
     Attributes:
         views: how histories that belong together come about.
@@ -41,8 +44,11 @@ class Contrast:
     weight: float
     temperature: float
 
-    def step(self, scorer: NeuralScorer, rows: NDArray[np.int64], generator: np.random.Generator) -> float:
-        """The loss of the training sequences at ``rows``, with gradients accumulated in the scorer's weights."""
+    def step(
+        self, scorer: NeuralScorer, rows: NDArray[np.int64], generator: np.random.Generator
+    ) -> float:
+        """The loss of the training sequences at ``rows``, with gradients accumulated in the
+        scorer's weights."""
         views, labels = self.views(rows, generator)
         total = 0.0
         for start in range(0, len(rows), GROUP):
@@ -57,11 +63,14 @@ class Contrast:
 
 
 def states_of(scorer: NeuralScorer, histories: Sequences) -> torch.Tensor:
-    """(B, D) the state of each history that scores the next item; histories of like length are read together.
+    """(B, D) the state of each history that scores the next item; histories of like length are read
+    together.
 
     Other histories before the same item can be any length, also in a batch of short sequences.
     """
-    size = np.ceil(np.log2(np.clip(histories.lengths, 1, scorer.max_length)) / 2)  # 1, to 4, to 16, to 64 items ...
+    size = np.ceil(
+        np.log2(np.clip(histories.lengths, 1, scorer.max_length)) / 2
+    )  # 1, to 4, to 16, to 64 items ...
     alike = [np.flatnonzero(size == n) for n in np.unique(size)]
     states = torch.cat([scorer.read(histories.take(rows)) for rows in alike])
     return states[torch.from_numpy(np.argsort(np.concatenate(alike))).to(states.device)]
@@ -77,7 +86,8 @@ def contrast_of(settings: TeacherSettings, train: Sequences, mask_id: int) -> Co
         return None
     if settings.contrastive == "duorec" and not settings.dropout:
         raise ValueError(
-            "the two views of teacher.contrastive=duorec differ by dropout alone, and teacher.dropout is 0: set it to"
+            "the two views of teacher.contrastive=duorec differ by dropout alone, and"
+            " teacher.dropout is 0: set it to"
             " 0.1, or choose cl4srec"
         )
     views: Views = SameTarget.of(train)
@@ -87,13 +97,18 @@ def contrast_of(settings: TeacherSettings, train: Sequences, mask_id: int) -> Co
 
 
 def info_nce(
-    first: torch.Tensor, second: torch.Tensor, temperature: float, labels: torch.Tensor | None = None
+    first: torch.Tensor,
+    second: torch.Tensor,
+    temperature: float,
+    labels: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """InfoNCE with the negatives of the batch [Oord et al. 2018, eq. 4], in the form of [Xie et al. 2022].
+    """InfoNCE with the negatives of the batch [Oord et al. 2018, eq. 4], in the form of [Xie et al.
+    2022].
 
-    L = mean over the 2N states z of −log( exp(cos(z, z⁺)/τ) / (exp(cos(z, z⁺)/τ) + Σ_{z⁻} exp(cos(z, z⁻)/τ)) ),
-    z⁺ the other state of the same row, z⁻ the 2(N − 1) states of other rows. The papers take products in place of
-    cosines; the lengths of states differ from backbone to backbone, and cosines give τ one meaning for all.
+    L = mean over the 2N states z of −log( exp(cos(z, z⁺)/τ) / (exp(cos(z, z⁺)/τ) + Σ_{z⁻}
+    exp(cos(z, z⁻)/τ)) ), z⁺ the other state of the same row, z⁻ the 2(N − 1) states of other rows.
+    The papers take products in place of cosines; the lengths of states differ from backbone to
+    backbone, and cosines give τ one meaning for all.
 
     Args:
         first: (N, D).
@@ -138,33 +153,45 @@ class Augmented:
     mask_share: float = 0.3
     reorder_share: float = 0.6
 
-    def __call__(self, rows: NDArray[np.int64], generator: np.random.Generator) -> tuple[list[Sequences], None]:
+    def __call__(
+        self, rows: NDArray[np.int64], generator: np.random.Generator
+    ) -> tuple[list[Sequences], None]:
         """Two views of the newest items of each row, by different operators; no labels."""
         recent = self.train.take(rows).last(self.max_length)
         chosen = generator.permuted(np.tile(np.arange(3), (len(recent), 1)), axis=1)
         return [self._view(recent, chosen[:, view], generator) for view in (0, 1)], None
 
-    def _view(self, recent: Sequences, chosen: NDArray[np.int64], generator: np.random.Generator) -> Sequences:
+    def _view(
+        self, recent: Sequences, chosen: NDArray[np.int64], generator: np.random.Generator
+    ) -> Sequences:
         operators = (
             partial(crop, share=self.crop_share),
             partial(mask, share=self.mask_share, mask_id=self.mask_id),
             partial(reorder, share=self.reorder_share),
         )
-        parts = [change(recent.take(chosen == n), generator=generator) for n, change in enumerate(operators)]
+        parts = [
+            change(recent.take(chosen == n), generator=generator)
+            for n, change in enumerate(operators)
+        ]
         return _joined(parts).take(np.argsort(np.argsort(chosen, kind="stable"), kind="stable"))
 
 
 def crop(sequences: Sequences, share: float, generator: np.random.Generator) -> Sequences:
-    """⌊share · n⌋ items of each sequence of n, at least one, that follow each other from a random place."""
+    """⌊share · n⌋ items of each sequence of n, at least one, that follow each other from a random
+    place."""
     kept = np.maximum((share * sequences.lengths).astype(np.int64), 1)
     starts = sequences.offsets[:-1] + _places(sequences.lengths - kept, generator)
     return sequences.slices(starts, np.minimum(starts + kept, sequences.offsets[1:]))
 
 
-def mask(sequences: Sequences, share: float, mask_id: int, generator: np.random.Generator) -> Sequences:
+def mask(
+    sequences: Sequences, share: float, mask_id: int, generator: np.random.Generator
+) -> Sequences:
     """Each sequence with MASK in place of ⌊share · n⌋ of its n items, at random."""
     rows, lengths = sequences.rows(), sequences.lengths
-    shuffled = np.lexsort((generator.random(len(rows)), rows))  # the positions of each sequence in a random order
+    shuffled = np.lexsort(
+        (generator.random(len(rows)), rows)
+    )  # the positions of each sequence in a random order
     place = np.arange(len(rows)) - np.repeat(sequences.offsets[:-1], lengths)
     items = sequences.items.copy()
     items[shuffled[place < np.repeat((share * lengths).astype(np.int64), lengths)]] = mask_id
@@ -172,7 +199,8 @@ def mask(sequences: Sequences, share: float, mask_id: int, generator: np.random.
 
 
 def reorder(sequences: Sequences, share: float, generator: np.random.Generator) -> Sequences:
-    """Each sequence with ⌊share · n⌋ items that follow each other, from a random place, in a random order.
+    """Each sequence with ⌊share · n⌋ items that follow each other, from a random place, in a random
+    order.
 
     Times stay where they are: what happened in the window is told in another order.
     """
@@ -189,10 +217,12 @@ def reorder(sequences: Sequences, share: float, generator: np.random.Generator) 
 
 @dataclass(frozen=True, eq=False)
 class SameTarget:
-    """A history twice, which dropout tells apart, and another history before the same item [Qiu et al. 2022].
+    """A history twice, which dropout tells apart, and another history before the same item [Qiu et
+    al. 2022].
 
-    Each training sequence is cut at random: what came before is the history, what came next the target. Where nobody
-    else had the target, the other history is the same one. Rows of the same target are no negatives of each other.
+    Each training sequence is cut at random: what came before is the history, what came next the
+    target. Where nobody else had the target, the other history is the same one. Rows of the same
+    target are no negatives of each other.
 
     Attributes:
         train: training sequences of at least two items.
@@ -233,7 +263,8 @@ class SameTarget:
     def _other(
         self, cuts: NDArray[np.int64], targets: NDArray[np.int32], generator: np.random.Generator
     ) -> NDArray[np.int64]:
-        """Another event of the same item for each position; the position itself where there is none."""
+        """Another event of the same item for each position; the position itself where there is
+        none."""
         first = self.starts[targets]
         count, own = self.starts[targets + 1] - first, self.place[cuts] - first
         drawn = _places(np.maximum(count - 2, 0), generator)

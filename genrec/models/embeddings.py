@@ -37,7 +37,8 @@ class Embedding(Protocol):
 
         Args:
             hidden: (N, D).
-            ids: None for the whole catalogue, (C,) for the same items in every row, (N, C) for items of each row.
+            ids: None for the whole catalogue, (C,) for the same items in every row, (N, C) for
+                items of each row.
 
         Returns:
             (N, V+1) with -inf at PAD, or (N, C).
@@ -66,7 +67,8 @@ class Embedding(Protocol):
 class Table(nn.Module):
     """One trainable vector an item, shared by input and output.
 
-    Row 0 is PAD and stays zero; row V+1 is the MASK token, which can be an input and never a recommendation.
+    Row 0 is PAD and stays zero; row V+1 is the MASK token, which can be an input and never a
+    recommendation.
 
     Args:
         num_items: V.
@@ -108,7 +110,8 @@ class Table(nn.Module):
 
         Args:
             hidden: (N, D).
-            ids: None for the whole catalogue, (C,) for the same items in every row, (N, C) for items of each row.
+            ids: None for the whole catalogue, (C,) for the same items in every row, (N, C) for
+                items of each row.
 
         Returns:
             (N, V+1) with -inf at PAD, or (N, C).
@@ -118,7 +121,9 @@ class Table(nn.Module):
         if ids is not None and are_few(ids.shape[1], self.num_items):
             return torch.einsum("nd,ncd->nc", hidden, self.weight[ids])
         scores = torch.addmm(self.excluded.to(hidden.dtype), hidden, self.vectors().T)
-        return scores if ids is None else scores.gather(1, ids)  # one product beats gathering C vectors a row
+        return (
+            scores if ids is None else scores.gather(1, ids)
+        )  # one product beats gathering C vectors a row
 
     @torch.no_grad()
     def top_k(
@@ -138,11 +143,14 @@ class Table(nn.Module):
 
 
 def are_few(items: int, num_items: int) -> bool:
-    """Whether so many items of each row are scored one by one, and not with the whole catalogue in one product."""
+    """Whether so many items of each row are scored one by one, and not with the whole catalogue in
+    one product."""
     return items * 16 < num_items
 
 
 def require_filled(best: torch.Tensor, k: int, num_items: int) -> None:
     """Raise where a row of the k best scores (N, k) holds a -inf."""
     if best.shape[1] < k or (best == -torch.inf).any():
-        raise ValueError(f"a list of {k} items was asked for, but fewer are left of {num_items}; ask for less")
+        raise ValueError(
+            f"a list of {k} items was asked for, but fewer are left of {num_items}; ask for less"
+        )

@@ -7,7 +7,8 @@ from torch import nn
 class GRU(nn.Module):
     """Gated recurrent layers over item vectors [Hidasi et al. 2016, §3.1].
 
-    A linear layer takes the last layer's states to the space of item vectors, in place of a second table of items.
+    A linear layer takes the last layer's states to the space of item vectors, in place of a second
+    table of items.
 
     Args:
         hidden_size: D, of vectors and states.
@@ -24,6 +25,7 @@ class GRU(nn.Module):
         self.out = nn.Linear(hidden_size, hidden_size)
 
     def forward(self, vectors: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """States (B, T, D) of vectors (B, T, D), padded on the right: what follows an item does not reach its state."""
+        """States (B, T, D) of vectors (B, T, D), padded on the right: what follows an item does not
+        reach its state."""
         states, _ = self.layers(self.dropout(vectors * self.scale))
         return self.out(states)  # type: ignore[no-any-return]

@@ -1,6 +1,8 @@
-"""Losses over scores (N, C) with the column of the positive item: plain functions to a scalar, mean over rows.
+"""Losses over scores (N, C) with the column of the positive item: plain functions to a scalar, mean
+over rows.
 
-A row may have a set of positives: then ``positive`` is (N, M), padded with 0. Column 0 of a catalogue's scores is PAD.
+A row may have a set of positives: then ``positive`` is (N, M), padded with 0. Column 0 of a
+catalogue's scores is PAD.
 """
 
 import math
@@ -12,12 +14,17 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""Scores (N, C) and the positive's column (N,), or columns (N, M) padded with 0 -> scalar. -inf is no candidate."""
-INDEPENDENT = ("bce", "gbce")  # losses under which σ(score) is the probability of one item by itself
+"""Scores (N, C) and the positive's column (N,), or columns (N, M) padded with 0 -> scalar. -inf is
+no candidate."""
+INDEPENDENT = (
+    "bce",
+    "gbce",
+)  # losses under which σ(score) is the probability of one item by itself
 
 
 def columns_of(positive: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Columns (N, M) of the positives and (N, M) True where there is one; a single positive may sit in column 0."""
+    """Columns (N, M) of the positives and (N, M) True where there is one; a single positive may sit
+    in column 0."""
     if positive.dim() == 2:
         return positive, positive > 0
     return positive[:, None], torch.ones_like(positive[:, None], dtype=torch.bool)
@@ -26,9 +33,9 @@ def columns_of(positive: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def softmax(scores: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
     """Cross-entropy: −log(exp s⁺ / Σ_j exp s_j). With sampled columns it is the sampled softmax.
 
-    Of a set it is the mean of the members' cross-entropies. A logQ correction is made in the scores, by
-    ``Recipe.compare``. Probabilities are kept in the precision of the scores: of bfloat16 scores the value is right to
-    2⁻⁹, as their gradient is.
+    Of a set it is the mean of the members' cross-entropies. A logQ correction is made in the
+    scores, by ``Recipe.compare``. Probabilities are kept in the precision of the scores: of
+    bfloat16 scores the value is right to 2⁻⁹, as their gradient is.
 
     Args:
         scores: (N, C).
@@ -39,13 +46,16 @@ def softmax(scores: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
     """
     if positive.dim() == 2:
         each = -torch.log_softmax(scores, dim=1, dtype=torch.float32).gather(1, positive)
-        return (each.masked_fill(positive == 0, 0).sum(dim=1) / (positive > 0).sum(dim=1).clamp(min=1)).mean()
+        return (
+            each.masked_fill(positive == 0, 0).sum(dim=1) / (positive > 0).sum(dim=1).clamp(min=1)
+        ).mean()
     loss: torch.Tensor = _Softmax.apply(scores, positive)  # type: ignore[no-untyped-call]
     return loss
 
 
 class _Softmax(torch.autograd.Function):
-    """Cross-entropy whose probabilities, computed once in the scores' own precision, become the gradient in place."""
+    """Cross-entropy whose probabilities, computed once in the scores' own precision, become the
+    gradient in place."""
 
     @staticmethod
     def forward(ctx: Any, scores: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
@@ -62,7 +72,8 @@ class _Softmax(torch.autograd.Function):
 
 
 def bce(scores: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
-    """Binary cross-entropy over the C columns, mean over them: gBCE with β = 1. All members of a set are positive.
+    """Binary cross-entropy over the C columns, mean over them: gBCE with β = 1. All members of a
+    set are positive.
 
     >>> round(float(bce(torch.zeros(1, 2), torch.tensor([0]))), 4)  # (log 2 + log 2) / 2
     0.6931
@@ -74,14 +85,16 @@ def gbce(scores: torch.Tensor, positive: torch.Tensor, beta: float) -> torch.Ten
     """Generalised binary cross-entropy [Petrov & Macdonald 2023, eq. 8].
 
     L = [−log σ(s⁺)^β − Σ_j log(1 − σ(s_j⁻))] / C = [β·softplus(−s⁺) + Σ_j softplus(s_j⁻)] / C,
-    the second form exact without clamps or float64. C counts the columns that are candidates. A set sums over its s⁺.
+    the second form exact without clamps or float64. C counts the columns that are candidates. A set
+    sums over its s⁺.
 
     Args:
         scores: (N, C).
         positive: (N,) column of the positive, or (N, M) columns.
         beta: power of the positive's probability, see ``gbce_beta``.
 
-    >>> round(float(gbce(torch.zeros(1, 2), torch.tensor([0]), beta=0.5)), 4)  # (0.5 log 2 + log 2) / 2
+    # (0.5 log 2 + log 2) / 2
+    >>> round(float(gbce(torch.zeros(1, 2), torch.tensor([0]), beta=0.5)), 4)
     0.5199
     """
     scores = scores.float()
@@ -96,7 +109,8 @@ def gbce(scores: torch.Tensor, positive: torch.Tensor, beta: float) -> torch.Ten
 
 
 def gbce_beta(num_items: int, num_negatives: int, t: float) -> float:
-    """β = α(t(1 − 1/α) + 1/α) = 1 − t(1 − α), with sampling rate α = k/(V − 1) [Petrov & Macdonald 2023, eq. 13].
+    """β = α(t(1 − 1/α) + 1/α) = 1 − t(1 − α), with sampling rate α = k/(V − 1) [Petrov & Macdonald
+    2023, eq. 13].
 
     >>> round(gbce_beta(3416, 256, 0.75), 3)
     0.306
@@ -109,9 +123,10 @@ def gbce_beta(num_items: int, num_negatives: int, t: float) -> float:
 def uninformed(num_items: int, num_negatives: int | None, beta: float) -> float:
     """log(β / k): the score that gBCE is content with where an item is as likely as any other.
 
-    L is least at s_i = log(β p_i / (k q_i)), with p_i the chance that item i is the target and q_i that it is drawn as
-    a negative; both are 1/V for uniform negatives and a history that says nothing. A training that starts at scores of
-    0 must first push the whole catalogue down, and with hundreds of negatives it takes many epochs to leave that.
+    L is least at s_i = log(β p_i / (k q_i)), with p_i the chance that item i is the target and q_i
+    that it is drawn as a negative; both are 1/V for uniform negatives and a history that says
+    nothing. A training that starts at scores of 0 must first push the whole catalogue down, and
+    with hundreds of negatives it takes many epochs to leave that.
 
     Args:
         num_items: V.
@@ -127,13 +142,15 @@ def uninformed(num_items: int, num_negatives: int | None, beta: float) -> float:
 
 
 def bpr(scores: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
-    """Bayesian personalised ranking: −log σ(s⁺ − s⁻), mean over the row's pairs [Rendle et al. 2009, §4.1].
+    """Bayesian personalised ranking: −log σ(s⁺ − s⁻), mean over the row's pairs [Rendle et al.
+    2009, §4.1].
 
     Args:
         scores: (N, C).
         positive: (N,) column of the positive, or (N, M) columns.
 
-    >>> round(float(bpr(torch.tensor([[1.0, 0.0, 1.0]]), torch.tensor([0]))), 4)  # (log(1 + 1/e) + log 2) / 2
+    # (log(1 + 1/e) + log 2) / 2
+    >>> round(float(bpr(torch.tensor([[1.0, 0.0, 1.0]]), torch.tensor([0]))), 4)
     0.5032
     """
     columns, real = columns_of(positive)

@@ -1,4 +1,5 @@
-"""Negative items: what a target is compared with. A proposal says how one is drawn, sharing says for whom."""
+"""Negative items: what a target is compared with. A proposal says how one is drawn, sharing says
+for whom."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +11,8 @@ import torch
 from genrec.models.objectives import Batch
 
 Negatives = Callable[[Batch, torch.Generator], torch.Tensor | None]
-"""A batch and a generator -> ids (N, C) for each row, (C,) for all rows, or None for the whole catalogue."""
+"""A batch and a generator -> ids (N, C) for each row, (C,) for all rows, or None for the whole
+catalogue."""
 
 Sharing = Literal[False, "sequence", "batch"]
 REJECTED = 0  # PAD, which no proposal draws
@@ -40,9 +42,11 @@ class Sampled:
     Attributes:
         proposal: what is drawn.
         num_negatives: k.
-        shared: by nobody (False: every target has its own), by the targets of a sequence, which saves draws
-            [Klenitskiy & Vasilev 2023], or by the whole batch: one matrix product in place of a gather a row.
-        reject_history: an item of the row's own sequence, as far as the batch shows it, is no candidate.
+        shared: by nobody (False: every target has its own), by the targets of a sequence, which
+            saves draws [Klenitskiy & Vasilev 2023], or by the whole batch: one matrix product in
+            place of a gather a row.
+        reject_history: an item of the row's own sequence, as far as the batch shows it, is no
+            candidate.
 
     Raises:
         ValueError: for a whole batch's negatives that leave out each sequence's own items.
@@ -61,16 +65,23 @@ class Sampled:
             )
 
     def __call__(self, batch: Batch, generator: torch.Generator) -> torch.Tensor:
-        """Ids (C,) for all rows where the batch shares them, (N, C) otherwise; a rejected one is the row's target."""
+        """Ids (C,) for all rows where the batch shares them, (N, C) otherwise; a rejected one is
+        the row's target."""
         if self.shared == "batch":
             return self.proposal.draw(batch, self.num_negatives, generator)
         of_rows = batch.rows // batch.inputs.shape[1]
         owners = torch.arange(len(batch.inputs), device=of_rows.device) if self.shared else of_rows
-        ids = self.proposal.draw(batch, len(owners) * self.num_negatives, generator).view(len(owners), -1)
+        ids = self.proposal.draw(batch, len(owners) * self.num_negatives, generator).view(
+            len(owners), -1
+        )
         if self.reject_history:
             ids = ids.masked_fill(_own(batch, owners, ids), REJECTED)
         ids = ids[of_rows] if self.shared else ids
-        return torch.where(ids == REJECTED, batch.targets[:, None], ids) if self.reject_history else ids
+        return (
+            torch.where(ids == REJECTED, batch.targets[:, None], ids)
+            if self.reject_history
+            else ids
+        )
 
     @property
     def log_expected(self) -> torch.Tensor:
@@ -82,7 +93,9 @@ def uniform(num_items: int) -> Proposal:
     """Every item alike [Kang & McAuley 2018, §3.5]."""
 
     def draw(batch: Batch, count: int, generator: torch.Generator) -> torch.Tensor:
-        return torch.randint(1, num_items + 1, (count,), generator=generator).to(batch.targets.device)
+        return torch.randint(1, num_items + 1, (count,), generator=generator).to(
+            batch.targets.device
+        )
 
     log_q = torch.full((num_items + 1,), -math.log(num_items))
     log_q[0] = -torch.inf
@@ -99,11 +112,16 @@ def popular(counts: torch.Tensor, power: float = 1.0) -> Proposal:
     Raises:
         ValueError: if no item occurs.
     """
-    share = counts.double() / counts.max().clamp(min=1)  # of the largest, which no power makes infinite
+    share = counts.double() / counts.max().clamp(
+        min=1
+    )  # of the largest, which no power makes infinite
     weights = torch.where(counts > 0, share**power, 0.0)
     weights[0] = 0
     if not weights.any():
-        raise ValueError("no item has a count above 0: negatives by popularity need the counts of training events")
+        raise ValueError(
+            "no item has a count above 0: negatives by popularity need the counts of training"
+            " events"
+        )
 
     def draw(batch: Batch, count: int, generator: torch.Generator) -> torch.Tensor:
         drawn = torch.multinomial(weights, count, replacement=True, generator=generator)
@@ -127,11 +145,14 @@ def in_batch(counts: torch.Tensor) -> Proposal:
 
 
 def _own(batch: Batch, owners: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-    """(M, C) True where one of ids (M, C) is an input or a target of the sequence in ``owners`` (M,)."""
+    """(M, C) True where one of ids (M, C) is an input or a target of the sequence in ``owners``
+    (M,)."""
     length = batch.inputs.shape[1]
     base = int(max(batch.inputs.max(), batch.targets.max(), ids.max())) + 1
     of_inputs = torch.arange(len(batch.inputs), device=ids.device).repeat_interleave(length)
-    keys = torch.cat([of_inputs * base + batch.inputs.flatten(), batch.rows // length * base + batch.targets]).unique()
+    keys = torch.cat(
+        [of_inputs * base + batch.inputs.flatten(), batch.rows // length * base + batch.targets]
+    ).unique()
     wanted = owners[:, None] * base + ids
     found = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
     own: torch.Tensor = keys[found] == wanted

@@ -15,11 +15,15 @@ class NextItNet(nn.Module):
         dropout: share of dropped activations at the input.
     """
 
-    def __init__(self, hidden_size: int, blocks: int, kernel: int = 3, dropout: float = 0.0) -> None:
+    def __init__(
+        self, hidden_size: int, blocks: int, kernel: int = 3, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.scale = hidden_size**0.5
         self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(Residual(hidden_size, kernel, dilation) for dilation in [1, 4] * blocks)
+        self.blocks = nn.ModuleList(
+            Residual(hidden_size, kernel, dilation) for dilation in [1, 4] * blocks
+        )
         self.out = nn.Linear(hidden_size, hidden_size)
 
     def forward(self, vectors: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -31,7 +35,8 @@ class NextItNet(nn.Module):
 
 
 class Residual(nn.Module):
-    """x + two times convolution, layer norm, ReLU; the second convolution has twice the dilation."""
+    """x + two times convolution, layer norm, ReLU; the second convolution has twice the
+    dilation."""
 
     def __init__(self, hidden_size: int, kernel: int, dilation: int) -> None:
         super().__init__()

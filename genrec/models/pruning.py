@@ -15,7 +15,8 @@ class InvertedIndex:
     Attributes:
         codes: (V+1, m) uint8.
         items: (m, V) item indices, in the order of their codes in that split.
-        offsets: m lists of 257; the items of sub-item (j, c) are ``items[j, offsets[j][c]:offsets[j][c + 1]]``.
+        offsets: m lists of 257; the items of sub-item (j, c) are
+            ``items[j, offsets[j][c]:offsets[j][c + 1]]``.
     """
 
     codes: torch.Tensor
@@ -34,19 +35,26 @@ class InvertedIndex:
     def having(self, split: int, codes: torch.Tensor) -> torch.Tensor:
         """Items with one of the codes in a split; each occurs once."""
         ends = self.offsets[split]
-        return torch.cat([self.items[split, ends[code] : ends[code + 1]] for code in codes.tolist()])
+        return torch.cat(
+            [self.items[split, ends[code] : ends[code + 1]] for code in codes.tolist()]
+        )
 
 
 @torch.no_grad()
 def pruned_top_k(
-    tables: torch.Tensor, index: InvertedIndex, k: int, blocked: torch.Tensor | None = None, batch: int = 8
+    tables: torch.Tensor,
+    index: InvertedIndex,
+    k: int,
+    blocked: torch.Tensor | None = None,
+    batch: int = 8,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The k best items of one state by dynamic pruning [Petrov et al. 2025b].
 
-    The items of the best sub-items are scored first, ``batch`` sub-items of one split at a time. An item that was not
-    scored yet has none of the sub-items tried, so its score is at most σ = Σ_j (best score of a sub-item of split j
-    that was not tried). Once σ is below the k-th best score, no other item can enter the list. σ is added up in the
-    order of a score's terms, so that rounding cannot make it too small.
+    The items of the best sub-items are scored first, ``batch`` sub-items of one split at a time. An
+    item that was not scored yet has none of the sub-items tried, so its score is at most σ = Σ_j
+    (best score of a sub-item of split j that was not tried). Once σ is below the k-th best score,
+    no other item can enter the list. σ is added up in the order of a score's terms, so that
+    rounding cannot make it too small.
 
     Args:
         tables: (m, 256, 1) sub-item scores, see ``JointQuantized.tables``.
@@ -77,18 +85,23 @@ def pruned_top_k(
         found = _promising(tables, index, found[allowed[found]], k, scores)
         if len(found):
             items = torch.cat([items, found]).unique()
-            scores, places = look_up(tables, index.codes[items])[0].sort(descending=True, stable=True)
+            scores, places = look_up(tables, index.codes[items])[0].sort(
+                descending=True, stable=True
+            )
             scores, items = scores[:k], items[places[:k]]
         tried[split] += batch
     if len(items) < k:
-        raise ValueError(f"a list of {k} items was asked for, but only {len(items)} are left; ask for less")
+        raise ValueError(
+            f"a list of {k} items was asked for, but only {len(items)} are left; ask for less"
+        )
     return scores, items.long()
 
 
 def _promising(
     tables: torch.Tensor, index: InvertedIndex, items: torch.Tensor, k: int, best: torch.Tensor
 ) -> torch.Tensor:
-    """Those of the distinct items that can still enter the list whose scores so far are ``best``."""
+    """Those of the distinct items that can still enter the list whose scores so far are
+    ``best``."""
     scores = look_up(tables, index.codes[items])[0]
     if len(best) == k:
         return items[scores >= best[-1]]

@@ -1,4 +1,5 @@
-"""The neural scorer: an embedding, a backbone and an objective that agree on one way to read a history."""
+"""The neural scorer: an embedding, a backbone and an objective that agree on one way to read a
+history."""
 
 from dataclasses import dataclass
 
@@ -14,14 +15,16 @@ from genrec.models.objectives import Batch, Masked, Objective, newest_times
 
 
 class NeuralScorer(nn.Module):
-    """P(next item | history) up to a constant: embed, run the backbone, score one state against all items.
+    """P(next item | history) up to a constant: embed, run the backbone, score one state against all
+    items.
 
     Args:
         embedding: a module, ids to vectors and vectors to scores.
         backbone: (B, T, D), mask (B, T) -> (B, T, D).
         objective: how histories become inputs.
         max_length: T, how much of a history is read.
-        reads_times: whether the backbone also takes (B, T) times. MASK has none, so Cloze cannot be the objective.
+        reads_times: whether the backbone also takes (B, T) times. MASK has none, so Cloze cannot be
+            the objective.
         base: is added to every score, see ``losses.uninformed``.
     """
 
@@ -36,7 +39,10 @@ class NeuralScorer(nn.Module):
     ) -> None:
         super().__init__()
         if reads_times and isinstance(objective, Masked):
-            raise ValueError("it is not known when a MASK happened: train a backbone that reads times on shifted items")
+            raise ValueError(
+                "it is not known when a MASK happened: train a backbone that reads times on shifted"
+                " items"
+            )
         self.embedding = embedding
         self.backbone = backbone
         self.objective = objective
@@ -54,7 +60,9 @@ class NeuralScorer(nn.Module):
         """Where the weights are."""
         return self.embedding.device
 
-    def states(self, inputs: torch.Tensor, rows: torch.Tensor, times: torch.Tensor | None = None) -> torch.Tensor:
+    def states(
+        self, inputs: torch.Tensor, rows: torch.Tensor, times: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """(N, D) states of the flattened ``rows`` of inputs (B, T), which happened at times (B, T).
 
         Raises:
@@ -64,8 +72,10 @@ class NeuralScorer(nn.Module):
         if self.reads_times:
             if times is None:
                 raise ValueError(
-                    f"{type(self.backbone).__name__} reads when events happened, and these histories have no times:"
-                    " take a log with timestamps, or a recipe that reads the order alone, such as sasrec_softmax"
+                    f"{type(self.backbone).__name__} reads when events happened, and these"
+                    " histories have no times:"
+                    " take a log with timestamps, or a recipe that reads the order alone, such as"
+                    " sasrec_softmax"
                 )
             seen = (*seen, times)
         hidden: torch.Tensor = self.backbone(*seen)
@@ -73,12 +83,14 @@ class NeuralScorer(nn.Module):
 
     @torch.no_grad()
     def score(self, histories: Sequences) -> torch.Tensor:
-        """(B, V+1) float32 scores of the item that comes next; PAD is -inf, seen items are not filtered."""
+        """(B, V+1) float32 scores of the item that comes next; PAD is -inf, seen items are not
+        filtered."""
         return self.embedding.score(self.answers(histories)).float() + self.base
 
     @torch.no_grad()
     def best(self, histories: Sequences, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scores and items of the k best unseen items, both (B, k); equal scores keep the order of the items."""
+        """Scores and items of the k best unseen items, both (B, k); equal scores keep the order of
+        the items."""
         seen = torch.from_numpy(histories.padded()).to(self.device)
         scores, items = self.embedding.top_k(self.answers(histories), k, seen)
         return scores.float() + self.base, items
@@ -108,7 +120,8 @@ class Recipe:
         scorer: embedding, backbone and objective.
         negatives: what targets are compared with.
         loss: how.
-        log_expected: (V+1,) log(k·q_i) of the sampled negatives, for the logQ correction; None leaves scores alone.
+        log_expected: (V+1,) log(k·q_i) of the sampled negatives, for the logQ correction; None
+            leaves scores alone.
     """
 
     scorer: NeuralScorer
@@ -119,8 +132,9 @@ class Recipe:
     def step(self, batch: Batch, generator: torch.Generator, chunk: int) -> float:
         """One training step's loss, with gradients accumulated in the weights.
 
-        The states of a batch answer in chunks, each scored, judged and differentiated before the next, so that no more
-        than (chunk, C) scores exist at a time; the backbone is differentiated once, at the end.
+        The states of a batch answer in chunks, each scored, judged and differentiated before the
+        next, so that no more than (chunk, C) scores exist at a time; the backbone is differentiated
+        once, at the end.
 
         Args:
             batch: what to answer.
@@ -136,7 +150,9 @@ class Recipe:
         for start in range(0, len(hidden), chunk):
             rows = slice(start, start + chunk)
             leaf, targets = hidden[rows].detach().requires_grad_(), batch.targets[rows]
-            scores, positive = self.compare(leaf, targets, ids if ids is None or ids.dim() == 1 else ids[rows])
+            scores, positive = self.compare(
+                leaf, targets, ids if ids is None or ids.dim() == 1 else ids[rows]
+            )
             loss = self.loss(scores, positive) * (len(targets) / len(batch.targets))
             torch.autograd.backward(loss)
             assert leaf.grad is not None
@@ -150,13 +166,13 @@ class Recipe:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Scores (N, C) of targets and negatives, and the positive's column (N,).
 
-        A sampled negative that equals the row's target is no candidate: its score is -inf. Sets of targets (N, M) are
-        their own columns of the whole catalogue, padded with 0.
+        A sampled negative that equals the row's target is no candidate: its score is -inf. Sets of
+        targets (N, M) are their own columns of the whole catalogue, padded with 0.
 
-        With ``log_expected`` a negative's score becomes s_j − log(k·q_j): over the draws, exp s⁺ + Σ_j exp s_j is then
-        on average the sum over the whole catalogue. The positive is always there, not drawn, and keeps its score, which
-        makes 1 − p⁺ the weight of a target in the gradient [Khrylchenko et al. 2025]. Uniform negatives all gain the
-        same log(V/k).
+        With ``log_expected`` a negative's score becomes s_j − log(k·q_j): over the draws, exp s⁺ +
+        Σ_j exp s_j is then on average the sum over the whole catalogue. The positive is always
+        there, not drawn, and keeps its score, which makes 1 − p⁺ the weight of a target in the
+        gradient [Khrylchenko et al. 2025]. Uniform negatives all gain the same log(V/k).
 
         Raises:
             ValueError: for sets of targets and sampled negatives.
@@ -166,7 +182,9 @@ class Recipe:
             scores = score(hidden)
             return scores.float().add_(base) if base else scores, targets
         if targets.dim() == 2:
-            raise ValueError("sets of targets need negatives.catalogue: there is no set among sampled negatives")
+            raise ValueError(
+                "sets of targets need negatives.catalogue: there is no set among sampled negatives"
+            )
         if ids.dim() == 1:
             at_target = (hidden * self.scorer.embedding(targets)).sum(dim=1, keepdim=True)
             of_ids = score(hidden, ids)

@@ -1,4 +1,5 @@
-"""Sub-items: the shared pieces that RecJPQ's items are made of, and item scores from their scores."""
+"""Sub-items: the shared pieces that RecJPQ's items are made of, and item scores from their
+scores."""
 
 import torch
 from torch.nn import functional

@@ -8,19 +8,24 @@ NEVER = torch.iinfo(torch.int64).max
 
 
 class TiSASRec(nn.Module):
-    """Self-attention with absolute positions and relative, personalised time intervals in keys and values.
+    """Self-attention with absolute positions and relative, personalised time intervals in keys and
+    values.
 
-    With r_ij = min(L, ⌊|t_i − t_j| / g_i⌋), the interval between two events in units of the user's smallest one:
+    With r_ij = min(L, ⌊|t_i − t_j| / g_i⌋), the interval between two events in units of the user's
+    smallest one:
 
-        e_ij = q_i · (k_j + p^K_j + R^K[r_ij]) / √d,    z_i = Σ_j softmax_j(e_ij) (v_j + p^V_j + R^V[r_ij]),   j ≤ i
+        e_ij = q_i · (k_j + p^K_j + R^K[r_ij]) / √d,    z_i = Σ_j softmax_j(e_ij) (v_j + p^V_j +
+        R^V[r_ij]),   j ≤ i
 
-    [Li et al. 2020, §3], without positions at the input. The tables p and R are shared by all blocks. One
-    thing differs: the unit g_i is the smallest non-zero interval between neighbouring events *up to i*, where the paper
-    takes that of the whole sequence. There, a state says something about events that are still to come; here it does
-    not, and what is learnt at i is what is met when a history ends at i.
+    [Li et al. 2020, §3], without positions at the input. The tables p and R are shared by all
+    blocks. One thing differs: the unit g_i is the smallest non-zero interval between neighbouring
+    events *up to i*, where the paper takes that of the whole sequence. There, a state says
+    something about events that are still to come; here it does not, and what is learnt at i is what
+    is met when a history ends at i.
 
-    No (B, T, T, D) is built: q_i · R[r] is worked out once for each of the L + 1 intervals and looked up, and attention
-    weights of equal intervals are summed before they meet R^V. That takes (B, heads, T, L + 1) values.
+    No (B, T, T, D) is built: q_i · R[r] is worked out once for each of the L + 1 intervals and
+    looked up, and attention weights of equal intervals are summed before they meet R^V. That takes
+    (B, heads, T, L + 1) values.
 
     Args:
         hidden_size: D.
@@ -32,26 +37,39 @@ class TiSASRec(nn.Module):
     """
 
     def __init__(
-        self, hidden_size: int, blocks: int, heads: int, max_length: int, dropout: float, max_interval: int = 256
+        self,
+        hidden_size: int,
+        blocks: int,
+        heads: int,
+        max_length: int,
+        dropout: float,
+        max_interval: int = 256,
     ) -> None:
         super().__init__()
         if hidden_size % heads:
             raise ValueError(f"hidden_size {hidden_size} is not a multiple of heads {heads}")
         if max_interval < 1:
-            raise ValueError(f"max_interval is {max_interval}; it must be at least 1 to tell intervals apart")
+            raise ValueError(
+                f"max_interval is {max_interval}; it must be at least 1 to tell intervals apart"
+            )
         self.scale = hidden_size**0.5
         self.max_interval = max_interval
         self.key_position, self.value_position = (_table(max_length, hidden_size) for _ in range(2))
-        self.key_interval, self.value_interval = (_table(max_interval + 1, hidden_size) for _ in range(2))
+        self.key_interval, self.value_interval = (
+            _table(max_interval + 1, hidden_size) for _ in range(2)
+        )
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(TimedBlock(hidden_size, heads, dropout) for _ in range(blocks))
         self.norm = nn.LayerNorm(hidden_size)
 
-    def forward(self, vectors: torch.Tensor, mask: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, vectors: torch.Tensor, mask: torch.Tensor, times: torch.Tensor
+    ) -> torch.Tensor:
         """States of every position.
 
         Args:
-            vectors: (B, T, D) item vectors, padded on the right, which a causal model never looks at.
+            vectors: (B, T, D) item vectors, padded on the right, which a causal model never looks
+                at.
             mask: (B, T) True at real items; not read.
             times: (B, T) int64, when they happened, oldest first.
 
@@ -68,8 +86,8 @@ class TiSASRec(nn.Module):
 
 
 class TimedBlock(nn.Module):
-    """x + attention(norm(x)), then x + feed-forward(norm(x)), inner width 4 D, GELU, with tables added to keys and
-    values.
+    """x + attention(norm(x)), then x + feed-forward(norm(x)), inner width 4 D, GELU, with tables
+    added to keys and values.
     """
 
     def __init__(self, hidden_size: int, heads: int, dropout: float) -> None:
@@ -90,7 +108,8 @@ class TimedBlock(nn.Module):
         tables: tuple[torch.Tensor, torch.Tensor],
         apart: torch.Tensor,
     ) -> torch.Tensor:
-        """(B, T, D) to (B, T, D), given p^K and p^V (T, D), R^K and R^V (L+1, D) and intervals (B, T, T)."""
+        """(B, T, D) to (B, T, D), given p^K and p^V (T, D), R^K and R^V (L+1, D) and intervals (B,
+        T, T)."""
         q, k, v = self.qkv(self.attention_norm(x)).chunk(3, dim=-1)
         mixed = interval_attention(q, k + positions[0], v + positions[1], tables, apart, self.heads)
         x = x + self.dropout(self.out(mixed))
@@ -100,10 +119,12 @@ class TimedBlock(nn.Module):
 def intervals(times: torch.Tensor, max_interval: int) -> torch.Tensor:
     """(B, T, T) int64 clipped intervals r_ij in units of the smallest one up to i; 0 where j > i.
 
-    r_ij = min(L, ⌊|t_i − t_j| / g_i⌋), g_i the smallest non-zero |t_j − t_{j−1}| with j ≤ i [Li et al. 2020, §3].
+    r_ij = min(L, ⌊|t_i − t_j| / g_i⌋), g_i the smallest non-zero |t_j − t_{j−1}| with j ≤ i [Li et
+    al. 2020, §3].
 
     Args:
-        times: (B, T) int64, when events happened, oldest first; padding on the right changes nothing before it.
+        times: (B, T) int64, when events happened, oldest first; padding on the right changes
+            nothing before it.
         max_interval: L.
 
     >>> times = torch.tensor([[100, 100, 130, 150, 290]])
@@ -126,7 +147,8 @@ def interval_attention(
 ) -> torch.Tensor:
     """Causal attention in ``heads`` pieces with an interval's row added to each key and value.
 
-    z_i = Σ_{j≤i} softmax_j(q_i · (k_j + R^K[r_ij]) / √(D/heads)) (v_j + R^V[r_ij]) [Li et al. 2020, §3].
+    z_i = Σ_{j≤i} softmax_j(q_i · (k_j + R^K[r_ij]) / √(D/heads)) (v_j + R^V[r_ij]) [Li et al. 2020,
+    §3].
 
     Args:
         q: (B, T, D) queries.

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from genrec import runs
 from genrec.config import TeacherSettings
 from genrec.data.sequences import Sequences, length_buckets
 from genrec.data.splits import Split
@@ -19,6 +18,10 @@ from genrec.models.negatives import Sampled
 from genrec.models.objectives import Batch
 from genrec.models.scorer import Recipe
 from genrec.models.validation import Watch
+from genrec.training.checkpoint import load_checkpoint, save_checkpoint
+from genrec.training.device import autocast
+from genrec.training.interruption import Interrupted, interruptible
+from genrec.training.logger import Logbook
 
 
 def fit(
@@ -55,37 +58,54 @@ def fit(
     sequences = split.train.take(split.train.lengths >= 2)
     contrast = contrast_of(settings, sequences, scorer.embedding.mask_id)
     optimizer = torch.optim.AdamW(
-        scorer.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=settings.weight_decay
+        scorer.parameters(),
+        lr=settings.learning_rate,
+        betas=(0.9, 0.98),
+        weight_decay=settings.weight_decay,
     )
     chunk = states_at_once(recipe, settings.hidden_size)
 
     def step(rows: NDArray[np.int64], batch: Batch) -> float:
-        with runs.autocast(device, settings.bf16):
+        with autocast(device, settings.bf16):
             loss = recipe.step(batch.to(device), generator, chunk)
             loss += contrast.step(scorer, rows, numbers) if contrast else 0.0
         if not math.isfinite(loss):
-            raise FloatingPointError(f"the loss is {loss} in epoch {epoch}: lower the learning rate")
+            raise FloatingPointError(
+                f"the loss is {loss} in epoch {epoch}: lower the learning rate"
+            )
         torch.nn.utils.clip_grad_norm_(scorer.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         return loss
 
-    with runs.Logbook(folder, "teacher", quiet) as log, runs.interruptible() as stop:
+    with Logbook(folder, "teacher", quiet) as log, interruptible() as stop:
         watch, done = Watch(split, k, settings.patience, log), 0
-        if folder and (found := runs.load_checkpoint(folder, scorer, optimizer)):
+        if folder and (found := load_checkpoint(folder, scorer, optimizer)):
             progress, watch.best = found
-            done, scorer.base = progress.pop("epoch"), progress.pop("base", 0.0)  # older trainings had none
+            done, scorer.base = (
+                progress.pop("epoch"),
+                progress.pop("base", 0.0),
+            )  # older trainings had none
             _restore_generators(progress, numbers, generator, device)
             watch.progress |= progress
         with log.progress(settings.epochs, done) as bar:
             for epoch in range(done + 1, settings.epochs + 1):
                 if watch.is_over:
-                    log.say(f"no better validation for {settings.patience} evaluations: stopped at epoch {epoch - 1}")
+                    log.say(
+                        f"no better validation for {settings.patience} evaluations: stopped at"
+                        f" epoch {epoch - 1}"
+                    )
                     break
                 _set_learning_rate(optimizer, settings, epoch)
                 scorer.train()
-                losses = [step(rows, batch) for rows, batch in _batches(recipe, sequences, settings, numbers)]
-                values = {"loss": float(np.mean(losses)), "learning_rate": optimizer.param_groups[0]["lr"]}
+                losses = [
+                    step(rows, batch)
+                    for rows, batch in _batches(recipe, sequences, settings, numbers)
+                ]
+                values = {
+                    "loss": float(np.mean(losses)),
+                    "learning_rate": optimizer.param_groups[0]["lr"],
+                }
                 validated = epoch % settings.evaluate_every == 0 or epoch == settings.epochs
                 if validated:
                     values |= watch.look(scorer, epoch)
@@ -94,9 +114,11 @@ def fit(
                 if folder and (validated or stop.requested):
                     state = watch.progress | {"epoch": epoch, "base": scorer.base}
                     state |= _generator_states(numbers, generator, device)
-                    runs.save_checkpoint(folder, scorer, watch.best, optimizer, state)
+                    save_checkpoint(folder, scorer, watch.best, optimizer, state)
                 if stop.requested:
-                    raise runs.Interrupted(f"stopped after epoch {epoch}; the same command goes on from there")
+                    raise Interrupted(
+                        f"stopped after epoch {epoch}; the same command goes on from there"
+                    )
         return watch.finish(scorer)
 
 
@@ -107,8 +129,8 @@ GATHERED = 2**26  # numbers in the vectors of items that are scored one by one
 def states_at_once(recipe: Recipe, hidden_size: int) -> int:
     """How many states a step scores at a time: as many as the memory for it allows.
 
-    Every time, the gradient of the whole item table is added up. With few negatives and many items that is nearly all
-    the work, so that states of few columns go together.
+    Every time, the gradient of the whole item table is added up. With few negatives and many items
+    that is nearly all the work, so that states of few columns go together.
 
     Args:
         recipe: its negatives say how many items a state is scored with.
@@ -120,7 +142,9 @@ def states_at_once(recipe: Recipe, hidden_size: int) -> int:
         columns = drawn.num_negatives + 1
         if drawn.shared != "batch":
             few = are_few(columns, scorer.num_items)
-            scores, columns = (GATHERED, columns * hidden_size) if few else (scores, scorer.num_items)
+            scores, columns = (
+                (GATHERED, columns * hidden_size) if few else (scores, scorer.num_items)
+            )
     return max(64, scores // columns)
 
 
@@ -130,12 +154,22 @@ def _batches(
     scorer = recipe.scorer
     if settings.windows:
         sequences = windows(sequences, scorer.max_length + 1, settings.windows, numbers)
-    for rows in length_buckets(sequences.lengths, scorer.max_length, settings.tokens_per_step, numbers):
-        yield rows, scorer.objective.batch(sequences.take(rows), scorer.max_length, scorer.embedding.mask_id, numbers)
+    for rows in length_buckets(
+        sequences.lengths, scorer.max_length, settings.tokens_per_step, numbers
+    ):
+        yield (
+            rows,
+            scorer.objective.batch(
+                sequences.take(rows), scorer.max_length, scorer.embedding.mask_id, numbers
+            ),
+        )
 
 
-def windows(sequences: Sequences, length: int, share: float, numbers: np.random.Generator) -> Sequences:
-    """Long sequences cut off after a random event, so that one that reads ``length`` events sees all of them in time.
+def windows(
+    sequences: Sequences, length: int, share: float, numbers: np.random.Generator
+) -> Sequences:
+    """Long sequences cut off after a random event, so that one that reads ``length`` events sees
+    all of them in time.
 
     Args:
         sequences: training sequences.
@@ -148,23 +182,32 @@ def windows(sequences: Sequences, length: int, share: float, numbers: np.random.
     return sequences.drop_last(dropped * (numbers.random(len(sequences)) < share))
 
 
-def _set_learning_rate(optimizer: torch.optim.Optimizer, settings: TeacherSettings, epoch: int) -> None:
+def _set_learning_rate(
+    optimizer: torch.optim.Optimizer, settings: TeacherSettings, epoch: int
+) -> None:
     done = (epoch - 1) / max(1, settings.epochs - 1)
     for group in optimizer.param_groups:
         group["lr"] = settings.learning_rate * (1 - 0.95 * done)
 
 
-def _generator_states(numbers: np.random.Generator, generator: torch.Generator, device: torch.device) -> dict[str, Any]:
+def _generator_states(
+    numbers: np.random.Generator, generator: torch.Generator, device: torch.device
+) -> dict[str, Any]:
     states = {
         "numpy": numbers.bit_generator.state,
         "torch": generator.get_state().tolist(),
         "dropout": torch.get_rng_state().tolist(),
     }
-    return states | ({"cuda": torch.cuda.get_rng_state(device).tolist()} if device.type == "cuda" else {})
+    return states | (
+        {"cuda": torch.cuda.get_rng_state(device).tolist()} if device.type == "cuda" else {}
+    )
 
 
 def _restore_generators(
-    progress: dict[str, Any], numbers: np.random.Generator, generator: torch.Generator, device: torch.device
+    progress: dict[str, Any],
+    numbers: np.random.Generator,
+    generator: torch.Generator,
+    device: torch.device,
 ) -> None:
     numbers.bit_generator.state = progress.pop("numpy")
     generator.set_state(torch.tensor(progress.pop("torch"), dtype=torch.uint8))

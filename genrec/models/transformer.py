@@ -1,4 +1,5 @@
-"""A transformer over item vectors, causal (SASRec, gSASRec) or bidirectional (BERT4Rec), of one of three blocks."""
+"""A transformer over item vectors, causal (SASRec, gSASRec) or bidirectional (BERT4Rec), of one of
+three blocks."""
 
 from typing import Literal
 
@@ -12,11 +13,13 @@ BlockName = Literal["pre-norm", "sasrec", "ligr"]
 class Transformer(nn.Module):
     """Learned positions, ``blocks`` blocks, a final layer norm.
 
-    All that a MASK says is where it stands, so that a bidirectional model has to find its neighbours by their positions
-    before it can learn anything else: it starts from sinusoids, under which neighbours are alike everywhere.
+    All that a MASK says is where it stands, so that a bidirectional model has to find its
+    neighbours by their positions before it can learn anything else: it starts from sinusoids, under
+    which neighbours are alike everywhere.
 
-    Sequences are padded on the right, so a causal model needs no padding mask. Dropout acts on the input and on both
-    residual branches, not on attention weights, so that the fused attention kernels can run.
+    Sequences are padded on the right, so a causal model needs no padding mask. Dropout acts on the
+    input and on both residual branches, not on attention weights, so that the fused attention
+    kernels can run.
 
     Args:
         hidden_size: D.
@@ -43,10 +46,16 @@ class Transformer(nn.Module):
             raise ValueError(f"hidden_size {hidden_size} is not a multiple of heads {heads}")
         self.scale = hidden_size**0.5
         self.causal = causal
-        start = torch.empty(max_length, hidden_size).normal_(std=0.02) if causal else sinusoids(max_length, hidden_size)
+        start = (
+            torch.empty(max_length, hidden_size).normal_(std=0.02)
+            if causal
+            else sinusoids(max_length, hidden_size)
+        )
         self.position = nn.Parameter(start)
         self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(BLOCKS[block](hidden_size, heads, dropout) for _ in range(blocks))
+        self.blocks = nn.ModuleList(
+            BLOCKS[block](hidden_size, heads, dropout) for _ in range(blocks)
+        )
         self.norm = nn.LayerNorm(hidden_size)
 
     def forward(self, vectors: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -61,7 +70,9 @@ class Transformer(nn.Module):
         """
         length = vectors.shape[1]
         x = self.dropout(vectors * self.scale + self.position[:length])
-        first = torch.arange(length, device=mask.device) == 0  # seen also in an empty sequence: of nothing comes NaN
+        first = (
+            torch.arange(length, device=mask.device) == 0
+        )  # seen also in an empty sequence: of nothing comes NaN
         visible = None if self.causal else (mask | first)[:, None, None, :]
         for block in self.blocks:
             x = block(x, visible, self.causal)
@@ -72,10 +83,11 @@ AMPLITUDE = 0.6
 
 
 def sinusoids(length: int, hidden_size: int) -> torch.Tensor:
-    """(length, D) sines, then cosines, of t·10000^(−2i/D), i < D/2 [Vaswani et al. 2017, §3.5], scaled to 0.6.
+    """(length, D) sines, then cosines, of t·10000^(−2i/D), i < D/2 [Vaswani et al. 2017, §3.5],
+    scaled to 0.6.
 
-    The scale lies between that of new item vectors, 0.02 √D, and the published 1; on MovieLens-1M a BERT4Rec left the
-    level of popularity sooner with it than with either, one try each.
+    The scale lies between that of new item vectors, 0.02 √D, and the published 1; on MovieLens-1M a
+    BERT4Rec left the level of popularity sooner with it than with either, one try each.
     """
     frequency = 10_000 ** (-torch.arange(0, hidden_size, 2) / hidden_size)
     angle = torch.arange(length)[:, None] * frequency
@@ -104,8 +116,9 @@ class Block(nn.Module):
 
 
 class SASRecBlock(nn.Module):
-    """The block of SASRec's own code [Kang & McAuley 2018, §3.3]: q = norm(x), then y = q + attention(q, x, x) without
-    an output projection, z = norm(y), and z + feed-forward(z), inner width D, ReLU.
+    """The block of SASRec's own code [Kang & McAuley 2018, §3.3]: q = norm(x), then y = q +
+    attention(q, x, x) without an output projection, z = norm(y), and z + feed-forward(z), inner
+    width D, ReLU.
     """
 
     def __init__(self, hidden_size: int, heads: int, dropout: float) -> None:
@@ -129,8 +142,8 @@ class SASRecBlock(nn.Module):
 
 
 class LiGRBlock(nn.Module):
-    """x + σ(gate(x)) ⊙ attention(norm(x)), then the same around a SwiGLU of inner width 4 D without biases
-    [Borisyuk et al. 2025; Tikhonovich et al. 2025].
+    """x + σ(gate(x)) ⊙ attention(norm(x)), then the same around a SwiGLU of inner width 4 D without
+    biases [Borisyuk et al. 2025; Tikhonovich et al. 2025].
     """
 
     def __init__(self, hidden_size: int, heads: int, dropout: float) -> None:
@@ -164,15 +177,24 @@ BLOCKS: dict[BlockName, type[Block] | type[SASRecBlock] | type[LiGRBlock]] = {
 
 
 def attention(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, visible: torch.Tensor | None, causal: bool
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    heads: int,
+    visible: torch.Tensor | None,
+    causal: bool,
 ) -> torch.Tensor:
-    """Attention of q, k, v (B, T, D) in ``heads`` pieces, scaled by 1/√(D/heads), back in one piece (B, T, D).
+    """Attention of q, k, v (B, T, D) in ``heads`` pieces, scaled by 1/√(D/heads), back in one piece
+    (B, T, D).
 
-    On a CPU it is written out: there the backward pass of the fused kernel takes two to four times as long.
+    On a CPU it is written out: there the backward pass of the fused kernel takes two to four times
+    as long.
     """
     q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))
     if q.device.type != "cpu":
-        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=visible, is_causal=causal)
+        mixed = functional.scaled_dot_product_attention(
+            q, k, v, attn_mask=visible, is_causal=causal
+        )
         return mixed.transpose(1, 2).flatten(2)
     scores = q @ k.transpose(2, 3) * q.shape[-1] ** -0.5
     if causal:

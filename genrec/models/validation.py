@@ -1,19 +1,22 @@
-"""What the validations of a training say: which weights are best, when it is over, and whether anything was learnt."""
+"""What the validations of a training say: which weights are best, when it is over, and whether
+anything was learnt."""
 
 from typing import Any
 
-from genrec import runs
 from genrec.data.splits import Split
-from genrec.metrics import evaluate
-from genrec.models.collapse import ADVICE, is_above, popularity_ndcg
+from genrec.metrics.ranking import evaluate
+from genrec.models.popularity_floor import ADVICE, is_above, popularity_ndcg
 from genrec.models.scorer import NeuralScorer
 from genrec.recommender import TopK
+from genrec.training.checkpoint import Tensors
+from genrec.training.logger import Logbook
 
 
 class Watch:
     """Validates a scorer and remembers its best weights.
 
-    Patience counts from the first validation that is above popularity: before it a training may still take off.
+    Patience counts from the first validation that is above popularity: before it a training may
+    still take off.
 
     Args:
         split: its validation cases.
@@ -23,16 +26,21 @@ class Watch:
 
     Attributes:
         best: weights of the best validation.
-        progress: what a checkpoint keeps: metrics and epoch of the best validation, how many there were since then and
-            in all, and whether one of them was above popularity.
+        progress: what a checkpoint keeps: metrics and epoch of the best validation, how many there
+            were since then and in all, and whether one of them was above popularity.
     """
 
-    def __init__(self, split: Split, k: int, patience: int, log: runs.Logbook) -> None:
+    def __init__(self, split: Split, k: int, patience: int, log: Logbook) -> None:
         self.split, self.k, self.patience, self.log = split, k, patience, log
         self.ndcg = f"ndcg@{k}"
         self.popular = popularity_ndcg(split, k)
-        self.best: runs.Tensors = {}
-        self.progress: dict[str, Any] = {"best": {}, "since_best": 0, "risen": False, "validations": 0}
+        self.best: Tensors = {}
+        self.progress: dict[str, Any] = {
+            "best": {},
+            "since_best": 0,
+            "risen": False,
+            "validations": 0,
+        }
 
     @property
     def floor(self) -> dict[str, float]:
@@ -61,16 +69,20 @@ class Watch:
             progress |= {"best": {"epoch": epoch, **measured}, "since_best": 0}
         if not progress["risen"] and progress["validations"] == self.patience:
             self.log.warn(
-                f"validation {self.ndcg} {measured[self.ndcg]:.4f} after {epoch} epochs, popularity has"
-                f" {self.popular.mean():.4f}. Some teachers stay at this level for long before they learn: going on"
+                f"validation {self.ndcg} {measured[self.ndcg]:.4f} after {epoch} epochs, popularity"
+                " has"
+                f" {self.popular.mean():.4f}. Some teachers stay at this level for long before they"
+                " learn: going on"
             )
         return self.floor | {f"valid {name}": value for name, value in measured.items()}
 
     def finish(self, scorer: NeuralScorer) -> dict[str, float]:
-        """Leave the scorer with its best weights; the best validation's metrics, its epoch and popularity's NDCG@K."""
+        """Leave the scorer with its best weights; the best validation's metrics, its epoch and
+        popularity's NDCG@K."""
         if not self.progress["risen"]:
             self.log.warn(
-                f"this teacher is not clearly better than popularity on the {len(self.popular)} validation users: best"
+                f"this teacher is not clearly better than popularity on the {len(self.popular)}"
+                " validation users: best"
                 f" {self.ndcg} {self.best_ndcg:.4f} against {self.popular.mean():.4f}. {ADVICE}"
             )
         scorer.load_state_dict(self.best)

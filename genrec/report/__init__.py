@@ -1,8 +1,5 @@
-"""Tables, pictures and pages of a comparison. Reads what a run left in its folder; never loads a model."""
+"""Tables, pictures and pages of a comparison; reads run directories and never loads a model."""
 
-from genrec.report.pages import page
-from genrec.report.pictures import plot, plot_reliability
-from genrec.report.rows import Comparison, Row, hypervolumes, read
-from genrec.report.tables import sentences, table
+import lazy_loader
 
-__all__ = ["Comparison", "Row", "hypervolumes", "page", "plot", "plot_reliability", "read", "sentences", "table"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

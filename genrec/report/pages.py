@@ -16,7 +16,8 @@ from genrec.report.rows import (
 
 
 def page(comparison: Comparison) -> str:
-    """Every table of a comparison, to be read or pasted: best weights, gaps, areas, what else moved, policies, rows."""
+    """Every table of a comparison, to be read or pasted: best weights, gaps, areas, what else
+    moved, policies, rows."""
     parts = [
         f"# {title_of(comparison, comparison['reward'])}",
         _facts(comparison),
@@ -37,16 +38,31 @@ def _section(heading: str, content: str) -> list[str]:
 
 
 def _facts(comparison: Comparison) -> str:
-    named = ("dataset", "fingerprint", "split", "cases", "seed", "candidates", "resamples", "temperature")
+    named = (
+        "dataset",
+        "fingerprint",
+        "split",
+        "cases",
+        "seed",
+        "candidates",
+        "resamples",
+        "temperature",
+    )
     facts = [f"{name} {comparison[name]}" for name in named if comparison.get(name) is not None]
     weights = [f"{weight:g} · {name}" for name, weight in comparison.get("weights", {}).items()]
-    ranges = [f"{name} from {low:g} to {high:g}" for name, (low, high) in comparison.get("ranges", {}).items()]
+    ranges = [
+        f"{name} from {low:g} to {high:g}"
+        for name, (low, high) in comparison.get("ranges", {}).items()
+    ]
     versions = [f"{name} {version}" for name, version in comparison.get("versions", {}).items()]
     return "\n\n".join(
         line
         for line in (
-            f"Reward: {' + '.join(weights)}. The objective has NDCG in the place of expected NDCG." if weights else "",
-            f"The weights of the aligned policy: {', '.join(ranges)}; the reward above has the middle."
+            f"Reward: {' + '.join(weights)}. The objective has NDCG in the place of expected NDCG."
+            if weights
+            else "",
+            f"The weights of the aligned policy: {', '.join(ranges)}; the reward above has the"
+            " middle."
             if ranges
             else "",
             ", ".join(facts),
@@ -63,7 +79,9 @@ def _best(comparison: Comparison) -> str:
 def _rows(comparison: Comparison, rows: Sequence[Mapping[str, Any]]) -> str:
     names = metrics_of(comparison["rows"])
     headings = [heading_of(name, comparison["rows"], comparison["k"]) for name in names]
-    cells = [[row["method"], _weight(row), *(number(row.get(name)) for name in names)] for row in rows]
+    cells = [
+        [row["method"], _weight(row), *(number(row.get(name)) for name in names)] for row in rows
+    ]
     return _table(["method", "weight", *headings], cells)
 
 
@@ -72,7 +90,9 @@ def _seeds(comparison: Comparison) -> str:
     if not seeds:
         return ""
     names = [name for name in metrics_of(comparison["rows"]) if name in seeds[0]]
-    cells = [[_weight(row), str(row["seed"]), *(number(row[name]) for name in names)] for row in seeds]
+    cells = [
+        [_weight(row), str(row["seed"]), *(number(row[name]) for name in names)] for row in seeds
+    ]
     told = "The rows of the aligned policy are means over these; their errors count seeds as well as users."
     return f"{told}\n\n{_table(['weight', 'seed', *names], cells)}"
 
@@ -82,14 +102,22 @@ def _gaps(comparison: Comparison) -> str:
     if not gaps:
         return ""
     cells = [
-        [name_of(gap["method"]), *_signed(gap["gap"], gap["error"]), _interval(gap, "low", "high"), _p(gap["p"])]
+        [
+            name_of(gap["method"]),
+            *_signed(gap["gap"], gap["error"]),
+            _interval(gap, "low", "high"),
+            _p(gap["p"]),
+        ]
         for gap in gaps
     ]
     k = comparison["k"]
     told = (
-        f"NDCG@{k} of the aligned policy{_at(comparison)} minus that of the re-ranker, mixed from two neighbouring"
-        f" weights so that its {comparison['reward']} is the policy's; – where none reaches that far. ±"
-        " is the standard error of the paired difference, the interval holds 95 % of resampled users, p is a paired"
+        f"NDCG@{k} of the aligned policy{_at(comparison)} minus that of the re-ranker, mixed from"
+        " two neighbouring"
+        f" weights so that its {comparison['reward']} is the policy's; – where none reaches that"
+        " far. ±"
+        " is the standard error of the paired difference, the interval holds 95 % of resampled"
+        " users, p is a paired"
         " t-test with Holm's correction."
     )
     return f"{told}\n\n{_table(['against', 'difference', '±', '95 %', 'p'], cells)}"
@@ -100,7 +128,9 @@ def _gaps_along(comparison: Comparison) -> str:
     if not along:
         return ""
     found = {(gap["weight"], gap["method"]): gap for gap in along}
-    weights, methods = (list(dict.fromkeys(gap[name] for gap in along)) for name in ("weight", "method"))
+    weights, methods = (
+        list(dict.fromkeys(gap[name] for gap in along)) for name in ("weight", "method")
+    )
     cells = [[f"{w:g}", *(_with_error(found[w, method]) for method in methods)] for w in weights]
     told = "The same difference ± its standard error, which counts seeds too where there are several; not corrected."
     return f"{told}\n\n{_table(['weight', *map(name_of, methods)], cells)}"
@@ -121,15 +151,26 @@ def _areas(comparison: Comparison) -> str:
         return ""
     cells = [
         [
-            *(name_of(each["method"]), str(each["points"]), number(each["area"]), _interval(each, "low", "high")),
-            *(_signed(each["behind"])[0], _interval(each, "behind_low", "behind_high"), _p(each["p"])),
+            *(
+                name_of(each["method"]),
+                str(each["points"]),
+                number(each["area"]),
+                _interval(each, "low", "high"),
+            ),
+            *(
+                _signed(each["behind"])[0],
+                _interval(each, "behind_low", "behind_high"),
+                _p(each["p"]),
+            ),
         ]
         for each in areas["methods"]
     ]
     ends = [f"{name} {number(low)} to {number(high)}" for name, low, high in _sides(areas)]
     told = (
-        f"Share of the box {' and '.join(ends)} that the points of a method dominate; the corners are the worst and the"
-        " best of all rows here. A method of one point dominates a rectangle, a curve is favoured by its many points."
+        f"Share of the box {' and '.join(ends)} that the points of a method dominate; the corners"
+        " are the worst and the"
+        " best of all rows here. A method of one point dominates a rectangle, a curve is favoured"
+        " by its many points."
         " Intervals hold 95 % of resampled users; p is the bootstrap's, with Holm's correction."
     )
     return f"{told}\n\n{_table(['method', 'points', 'area', '95 %', 'policy minus it', '95 %', 'p'], cells)}"
@@ -145,14 +186,22 @@ def _moved(comparison: Comparison) -> str:
         return ""
     names = list(dict.fromkeys(name for row in moved for name in row["changes"]))
     cells = [
-        [row["method"], _weight(row), row["with"], *(_change(row["changes"].get(name)) for name in names)]
+        [
+            row["method"],
+            _weight(row),
+            row["with"],
+            *(_change(row["changes"].get(name)) for name in names),
+        ]
         for row in moved
     ]
     headings = [name.removesuffix(f"@{comparison['k']}") for name in names]
     told = (
-        "Every metric that was not rewarded, minus that of the lists it was made from; re-rankers at the weight that"
-        " comes nearest to the goal of the policy. ± is the standard error of the paired difference; \\* marks p < .05"
-        " of a paired t-test with Holm's correction over the table. distinct is the share of different lists."
+        "Every metric that was not rewarded, minus that of the lists it was made from; re-rankers"
+        " at the weight that"
+        " comes nearest to the goal of the policy. ± is the standard error of the paired"
+        " difference; \\* marks p < .05"
+        " of a paired t-test with Holm's correction over the table. distinct is the share of"
+        " different lists."
     )
     return f"{told}\n\n{_table(['method', 'weight', 'against', *headings], cells)}"
 
@@ -189,7 +238,8 @@ def _weight(row: Mapping[str, Any]) -> str:
 
 
 def _signed(value: float | None, error: float | None = None) -> tuple[str, str]:
-    """A difference with its sign, and its standard error: four digits, six where four would make the error nothing."""
+    """A difference with its sign, and its standard error: four digits, six where four would make
+    the error nothing."""
     if value is None:
         return "–", "–"
     if error is not None and 0 < error < 5e-5:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
-from genrec.fronts import direction
+from genrec.metrics.pareto import direction
 from genrec.report.rows import (
     Comparison,
     Row,
@@ -25,7 +25,8 @@ from genrec.report.rows import (
     title_of,
 )
 
-# Okabe and Ito's colours, which stay apart for colour-blind readers; the marker says the same again.
+# Okabe and Ito's colours, which stay apart for colour-blind readers; the marker says the same
+# again.
 STYLES = {
     "mmr": ("#0072B2", "o"),
     "sog": ("#009E73", "s"),
@@ -57,22 +58,25 @@ class Curve(Protocol):
 
 
 def plot(comparison: Comparison, path: Path, x: str | None = None) -> None:
-    """Draw accuracy against what was rewarded, one curve or point a method, as a PNG of 1200 x 800 pixels.
+    """Draw accuracy against what was rewarded, one curve or point a method, as a PNG of 1200 x 800
+    pixels.
 
-    The bands and bars are 95 % intervals of NDCG, user by user: of each point by itself, so that curves whose bands
-    overlap may still differ in pairs.
+    The bands and bars are 95 % intervals of NDCG, user by user: of each point by itself, so that
+    curves whose bands overlap may still differ in pairs.
 
     Args:
         comparison: as ``read`` gives it.
         path: where the picture goes.
-        x: metric of the horizontal axis, by default the rewarded one. Where less is better the axis runs backwards, so
-            that the best corner is always the upper right one.
+        x: metric of the horizontal axis, by default the rewarded one. Where less is better the axis
+            runs backwards, so that the best corner is always the upper right one.
 
     Raises:
         ValueError: if no row has that metric; the message lists those there are.
     """
     x, y = axes_of(comparison, x)
-    figure = Figure(figsize=(12, 8), dpi=100, layout=ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.15))
+    figure = Figure(
+        figsize=(12, 8), dpi=100, layout=ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.15)
+    )
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     shares, spare = _shares(comparison, x), cycle(SPARE_STYLES)
@@ -81,24 +85,39 @@ def plot(comparison: Comparison, path: Path, x: str | None = None) -> None:
         family, variant = family_of(method.split("(")[0].strip().lower())
         if family not in styles:
             styles[family] = next(spare)
-        _draw(axes, rows, (x, y), (*styles[family], LINES[variant]), _name(rows, shares.get(method)))
+        _draw(
+            axes, rows, (x, y), (*styles[family], LINES[variant]), _name(rows, shares.get(method))
+        )
     _furnish(axes, comparison, (x, y))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
 
 
 def plot_reliability(curves: Mapping[str, Curve], path: Path) -> None:
-    """Draw precision@K against the promised probability of the first K items, K = 1, 2, ..., both axes logarithmic.
+    """Draw precision@K against the promised probability of the first K items, K = 1, 2, ..., both
+    axes logarithmic.
 
     Args:
-        curves: name -> its ``precision`` and ``probability``, as ``genrec.calibration`` measures them.
+        curves: name -> its ``precision`` and ``probability``, as ``genrec.metrics.calibration``
+            measures them.
         path: where the PNG goes.
     """
-    figure = Figure(figsize=(12, 8), dpi=100, layout=ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.15))
+    figure = Figure(
+        figsize=(12, 8), dpi=100, layout=ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.15)
+    )
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    for (name, curve), (colour, marker) in zip(curves.items(), cycle((*STYLES.values(), *SPARE_STYLES)), strict=False):
-        axes.loglog(curve.probability, curve.precision, color=colour, marker=marker, markersize=4, label=name)
+    for (name, curve), (colour, marker) in zip(
+        curves.items(), cycle((*STYLES.values(), *SPARE_STYLES)), strict=False
+    ):
+        axes.loglog(
+            curve.probability,
+            curve.precision,
+            color=colour,
+            marker=marker,
+            markersize=4,
+            label=name,
+        )
     ends = [min(*axes.get_xlim(), *axes.get_ylim()), 1.0]
     axes.plot(ends, ends, color="#7F7F7F", linestyle="--", label="kept as promised")
     axes.set_xlabel("promised: mean probability of the first K items", fontsize=14)
@@ -124,11 +143,16 @@ def _with_errors(comparison: Comparison, y: str) -> list[Row]:
     """The rows with half of the 95 % interval of y, 0 where it is not known."""
     rows = comparison["rows"]
     errors = comparison.get("errors") or [{}] * len(rows)
-    return [{**row, "band": BAND * error.get(y, 0.0)} for row, error in zip(rows, errors, strict=True)]
+    return [
+        {**row, "band": BAND * error.get(y, 0.0)} for row, error in zip(rows, errors, strict=True)
+    ]
 
 
-def _draw(axes: Axes, rows: Sequence[Row], names: tuple[str, str], style: tuple[str, str, str], label: str) -> None:
-    """One method: a line through its weights in order and a band around it, or a single larger marker with a bar."""
+def _draw(
+    axes: Axes, rows: Sequence[Row], names: tuple[str, str], style: tuple[str, str, str], label: str
+) -> None:
+    """One method: a line through its weights in order and a band around it, or a single larger
+    marker with a bar."""
     xs, ys, band = column(rows, names[0]), column(rows, names[1]), column(rows, "band")
     colour, marker, line = style
     curve, star = len(rows) > 1, marker == "*"
@@ -164,7 +188,9 @@ def _furnish(axes: Axes, comparison: Comparison, names: tuple[str, str]) -> None
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(0.06)
-    axes.legend(fontsize=10, frameon=False, labelspacing=0.9, loc="upper left", bbox_to_anchor=(1.01, 1))
+    axes.legend(
+        fontsize=10, frameon=False, labelspacing=0.9, loc="upper left", bbox_to_anchor=(1.01, 1)
+    )
 
 
 def _name(rows: Sequence[Row], share: float | None) -> str:
@@ -172,7 +198,9 @@ def _name(rows: Sequence[Row], share: float | None) -> str:
     lines = [name_of(str(rows[0]["method"]))]
     if len(rows) > 1:
         span = f"weights {weights[0]} to {weights[-1]}" if weights else "points"
-        lines.append(f"{len(rows)} {span}" + ("" if share is None else f", hypervolume {share:.2f}"))
+        lines.append(
+            f"{len(rows)} {span}" + ("" if share is None else f", hypervolume {share:.2f}")
+        )
     elif weights:
         lines.append(f"weight {weights[0]}")
     return "\n".join(lines)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec.fronts import box, direction, hypervolume
+from genrec.metrics.pareto import box, direction, hypervolume
 
 Comparison = Mapping[str, Any]
 Row = Mapping[str, Any]
@@ -26,7 +26,9 @@ def read(run: Path) -> Comparison:
     """
     path = run / "comparison.json"
     if not path.is_file():
-        raise FileNotFoundError(f"no comparison.json in {run}: give the folder of a finished comparison")
+        raise FileNotFoundError(
+            f"no comparison.json in {run}: give the folder of a finished comparison"
+        )
     found: Comparison = json.loads(path.read_text(encoding="utf-8"))
     missing = [key for key in ("rows", "reward", "k") if key not in found]
     if missing or not found["rows"]:
@@ -37,8 +39,8 @@ def read(run: Path) -> Comparison:
 def hypervolumes(comparison: Comparison, x: str | None = None) -> dict[str, float]:
     """Method -> share of the trade-off box that its rows dominate, 0 to 1.
 
-    The box reaches from the worst to the best value of any row on both axes, x and NDCG@K; an axis on which all rows
-    are equal gives 0.
+    The box reaches from the worst to the best value of any row on both axes, x and NDCG@K; an axis
+    on which all rows are equal gives 0.
     """
     x, y = axes_of(comparison, x)
     rows = comparison["rows"]
@@ -46,7 +48,10 @@ def hypervolumes(comparison: Comparison, x: str | None = None) -> dict[str, floa
     low, extent = box(points)
     scaled = (points - low) / extent
     methods = np.array([row["method"] for row in rows])
-    return {str(method): hypervolume(scaled[methods == method], [0, 0]) for method in dict.fromkeys(methods.tolist())}
+    return {
+        str(method): hypervolume(scaled[methods == method], [0, 0])
+        for method in dict.fromkeys(methods.tolist())
+    }
 
 
 def axes_of(comparison: Comparison, x: str | None) -> tuple[str, str]:
@@ -59,14 +64,22 @@ def axes_of(comparison: Comparison, x: str | None) -> tuple[str, str]:
     chosen = x or f"{comparison['reward']}@{k}"
     for name in (chosen, f"ndcg@{k}"):
         if len(having(rows, name)) < len(rows):
-            full = [metric for metric in rows[0] if metric != "weight" and len(having(rows, metric)) == len(rows)]
-            raise ValueError(f"not every row of the comparison has {name!r}; there are {', '.join(full[1:])}")
+            full = [
+                metric
+                for metric in rows[0]
+                if metric != "weight" and len(having(rows, metric)) == len(rows)
+            ]
+            raise ValueError(
+                f"not every row of the comparison has {name!r}; there are {', '.join(full[1:])}"
+            )
     return chosen, f"ndcg@{k}"
 
 
 def metrics_of(rows: Sequence[Row]) -> list[str]:
     """The names of all metrics in the rows."""
-    return list(dict.fromkeys(name for row in rows for name in row if name not in ("method", "weight")))
+    return list(
+        dict.fromkeys(name for row in rows for name in row if name not in ("method", "weight"))
+    )
 
 
 def column(rows: Sequence[Row], name: str) -> NDArray[np.float64]:
@@ -89,7 +102,13 @@ def by_method(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 def best_of(rows: Sequence[Row]) -> Row:
     """The row with the best objective; the first where none has one."""
-    return rows[int(np.argmax([-np.inf if row.get("objective") is None else row["objective"] for row in rows]))]
+    return rows[
+        int(
+            np.argmax(
+                [-np.inf if row.get("objective") is None else row["objective"] for row in rows]
+            )
+        )
+    ]
 
 
 def is_single(row: Row) -> bool:
@@ -98,7 +117,8 @@ def is_single(row: Row) -> bool:
 
 
 def family_of(method: str) -> tuple[str, str]:
-    """The method and its variant: what it is told of relevance, "" for scaled scores, or that its lists are sorted.
+    """The method and its variant: what it is told of relevance, "" for scaled scores, or that its
+    lists are sorted.
 
     >>> family_of("mmr-raw"), family_of("popularity-sort")
     (('mmr', 'raw'), ('popularity-sort', ''))
@@ -126,7 +146,9 @@ def label_of(row: Row) -> str:
 def heading_of(name: str, rows: Sequence[Row], k: int) -> str:
     """The metric without @K, which the title says, and an arrow where less is better."""
     there = having(rows, name)
-    return name.removesuffix(f"@{k}") + (" ↓" if there and direction(name, column(there, name)) < 0 else "")
+    return name.removesuffix(f"@{k}") + (
+        " ↓" if there and direction(name, column(there, name)) < 0 else ""
+    )
 
 
 def number(value: float | None) -> str:
@@ -145,4 +167,6 @@ def title_of(comparison: Comparison, goal: str) -> str:
     """Goal, dataset and number of users in one line."""
     facts = [str(comparison["dataset"])] if comparison.get("dataset") else []
     facts += [f"{comparison['cases']:,} users"] if comparison.get("cases") else []
-    return f"Accuracy and {goal} of lists of {comparison['k']}" + "".join(f" · {fact}" for fact in facts)
+    return f"Accuracy and {goal} of lists of {comparison['k']}" + "".join(
+        f" · {fact}" for fact in facts
+    )

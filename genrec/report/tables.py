@@ -7,7 +7,7 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
-from genrec.fronts import direction
+from genrec.metrics.pareto import direction
 from genrec.report.rows import (
     Comparison,
     Row,
@@ -28,8 +28,8 @@ from genrec.report.rows import (
 def table(comparison: Comparison, rows_per_method: int = 5) -> Table:
     """All methods side by side, the best value of each column in bold.
 
-    A method that was run over many weights is shown at ``rows_per_method`` of them at most: evenly spaced, the one with
-    the best objective included. The caption says which methods were shortened.
+    A method that was run over many weights is shown at ``rows_per_method`` of them at most: evenly
+    spaced, the one with the best objective included. The caption says which methods were shortened.
     """
     rows = comparison["rows"]
     shown = [row for group in by_method(rows).values() for row in _spread(group, rows_per_method)]
@@ -45,19 +45,24 @@ def table(comparison: Comparison, rows_per_method: int = 5) -> Table:
     best = {name: _best(shown, name) for name in metrics}
     rows_of = Counter(row["method"] for row in shown)
     for row, following in zip(shown, [*shown[1:], shown[-1]], strict=True):
-        cells = [_cell(row.get(name), bold=row.get(name) is not None and row[name] == best[name]) for name in metrics]
+        cells = [
+            _cell(row.get(name), bold=row.get(name) is not None and row[name] == best[name])
+            for name in metrics
+        ]
         curve_ends = (
-            row["method"] != following["method"] and max(rows_of[row["method"]], rows_of[following["method"]]) > 1
+            row["method"] != following["method"]
+            and max(rows_of[row["method"]], rows_of[following["method"]]) > 1
         )
         view.add_row(label_of(row), *cells, end_section=curve_ends)
     return view
 
 
 def sentences(comparison: Comparison) -> list[str]:
-    """How far the aligned policy lies above or below the curves: a line for each kind of re-ranker, one for areas.
+    """How far the aligned policy lies above or below the curves: a line for each kind of re-ranker,
+    one for areas.
 
-    Of the variants of a re-ranker (scaled, calibrated, raw relevance) the one speaks against which the policy does
-    worst; ``page`` has them all.
+    Of the variants of a re-ranker (scaled, calibrated, raw relevance) the one speaks against which
+    the policy does worst; ``page`` has them all.
     """
     lines = []
     kinds: dict[str, list[Row]] = {}
@@ -65,7 +70,13 @@ def sentences(comparison: Comparison) -> list[str]:
         kinds.setdefault(family_of(gap["method"])[0], []).append(gap)
     for kind, variants in kinds.items():
         reached = [gap for gap in variants if gap["gap"] is not None]
-        lines.append(_gap(comparison, kind, min(reached, key=lambda gap: float(gap["gap"])) if reached else None))
+        lines.append(
+            _gap(
+                comparison,
+                kind,
+                min(reached, key=lambda gap: float(gap["gap"])) if reached else None,
+            )
+        )
     return lines + ([_area(comparison)] if comparison.get("areas") else [])
 
 
@@ -74,7 +85,8 @@ def _gap(comparison: Comparison, kind: str, gap: Row | None) -> str:
     if gap is None:
         return f"{name_of(kind)}: no weight of its grid has the {goal} of the aligned policy"
     return (
-        f"aligned against {name_of(gap['method'])} at equal {goal}: {gap['gap']:+.4f} ± {gap['error']:.4f}"
+        f"aligned against {name_of(gap['method'])} at equal {goal}: {gap['gap']:+.4f} ±"
+        f" {gap['error']:.4f}"
         f" NDCG@{comparison['k']}, corrected p = {gap['p']:.2g}"
     )
 
@@ -82,19 +94,27 @@ def _gap(comparison: Comparison, kind: str, gap: Row | None) -> str:
 def _area(comparison: Comparison) -> str:
     methods = comparison["areas"]["methods"]
     own = next(each for each in methods if each["behind"] is None)
-    best = max((each for each in methods if each["behind"] is not None), key=lambda each: float(each["area"]))
+    best = max(
+        (each for each in methods if each["behind"] is not None),
+        key=lambda each: float(each["area"]),
+    )
     return (
-        f"hypervolume: aligned {own['area']:.3f} with {own['points']} point(s); {name_of(best['method'])}, the best"
+        f"hypervolume: aligned {own['area']:.3f} with {own['points']} point(s);"
+        f" {name_of(best['method'])}, the best"
         f" re-ranker, {best['area']:.3f} with {best['points']}; difference {best['behind']:+.3f}"
         f" [{best['behind_low']:+.3f}, {best['behind_high']:+.3f}], corrected p = {best['p']:.2g}"
     )
 
 
 def _spread(rows: list[Row], count: int) -> list[Row]:
-    """At most ``count`` of the rows: the ends, some in between, and the one with the best objective."""
+    """At most ``count`` of the rows: the ends, some in between, and the one with the best
+    objective."""
     if len(rows) <= count:
         return rows
-    kept = {*np.linspace(0, len(rows) - 1, count - 1).round().astype(int).tolist(), rows.index(best_of(rows))}
+    kept = {
+        *np.linspace(0, len(rows) - 1, count - 1).round().astype(int).tolist(),
+        rows.index(best_of(rows)),
+    }
     return [rows[i] for i in sorted(kept)]
 
 
@@ -115,5 +135,7 @@ def _caption(rows: Sequence[Row], shown: Sequence[Row]) -> str:
     shortened = [method for method in every if len(some[method]) < len(every[method])]
     if shortened and all(len(some[method]) == 1 for method in shortened):
         return "bold: best of the rows shown · of each re-ranker's weights the one with the best objective"
-    short = [f"{method}: {len(some[method])} of {len(every[method])} weights" for method in shortened]
+    short = [
+        f"{method}: {len(some[method])} of {len(every[method])} weights" for method in shortened
+    ]
     return "bold: best of the rows shown" + "".join(f" · {text}" for text in short)

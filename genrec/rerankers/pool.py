@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from genrec.data.dataset import Catalogue
 from genrec.data.sequences import Sequences
-from genrec.metrics import Context, Floats, Slates
+from genrec.metrics.context import Context, Floats, Slates
 from genrec.recommender import Scorer, batches, mask_seen, require_choice, top_k
 
 LISTS_AT_ONCE = 1024
@@ -22,7 +22,8 @@ class Pool:
 
     Attributes:
         items: (B, C) distinct candidates, best first.
-        relevance: (B, C) their scores or probabilities; -inf marks a candidate that may not be chosen.
+        relevance: (B, C) their scores or probabilities; -inf marks a candidate that may not be
+            chosen.
         context: of the B lists.
     """
 
@@ -33,7 +34,8 @@ class Pool:
     def __post_init__(self) -> None:
         if self.items.shape != self.relevance.shape or len(self.items) != len(self.context):
             raise ValueError(
-                f"items {self.items.shape}, relevance {self.relevance.shape} and context ({len(self.context)},)"
+                f"items {self.items.shape}, relevance {self.relevance.shape} and context"
+                f" ({len(self.context)},)"
                 " must describe the same lists"
             )
 
@@ -73,8 +75,10 @@ def draw_pool(
         histories: B histories.
         catalogue: of the training events.
         k: length of the lists to come.
-        candidates: C; fewer where the catalogue is smaller. A user with fewer unseen items has -inf in the rest.
-        probabilities: histories -> (B, V+1) calibrated P(item | history), for rewards that need them.
+        candidates: C; fewer where the catalogue is smaller. A user with fewer unseen items has -inf
+            in the rest.
+        probabilities: histories -> (B, V+1) calibrated P(item | history), for rewards that need
+            them.
 
     Raises:
         ValueError: where a history leaves fewer than k items, or there are fewer candidates than k.
@@ -95,10 +99,12 @@ class Reranked:
 
     Attributes:
         scorer: of the relevance.
-        rerank: pool, k -> slates (B, k), for instance ``partial(mmr, weight=0.5)`` or ``partial(greedy, reward=...)``.
+        rerank: pool, k -> slates (B, k), for instance ``partial(mmr, weight=0.5)`` or
+            ``partial(greedy, reward=...)``.
         catalogue: of the training events.
         candidates: C, how many items of each user are looked at.
-        probabilities: histories -> (B, V+1) calibrated P(item | history), for rewards that need them.
+        probabilities: histories -> (B, V+1) calibrated P(item | history), for rewards that need
+            them.
         batch_size: histories at once.
     """
 
@@ -113,7 +119,9 @@ class Reranked:
         """(B, k) re-ranked lists of unseen items."""
         slates = [np.empty((0, k), np.int64)]
         for batch in batches(histories, self.batch_size):
-            pool = draw_pool(self.scorer, batch, self.catalogue, k, self.candidates, self.probabilities)
+            pool = draw_pool(
+                self.scorer, batch, self.catalogue, k, self.candidates, self.probabilities
+            )
             slates.append(self.rerank(pool, k))
         return np.concatenate(slates)
 
@@ -123,7 +131,9 @@ def require_candidates(pool: Pool, k: int) -> None:
     available = pool.allowed.sum(axis=1)
     if k < 1 or (len(available) and available.min() < k):
         fewest = available.min(initial=pool.items.shape[1])
-        raise ValueError(f"lists of {k} items cannot be made of pools with as few as {fewest} candidates")
+        raise ValueError(
+            f"lists of {k} items cannot be made of pools with as few as {fewest} candidates"
+        )
 
 
 def require_weight(weight: float) -> None:
@@ -149,8 +159,11 @@ def items_at(pool: Pool, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.take_along_axis(pool.items, chosen, axis=1).astype(np.int64)
 
 
-def in_parts(pool: Pool, k: int, choose: Callable[[Pool], NDArray[np.int64]], items_each: int = 1) -> NDArray[np.int64]:
-    """Slates (B, k) of a function that is given only so many pools at a time that their vectors fit into memory.
+def in_parts(
+    pool: Pool, k: int, choose: Callable[[Pool], NDArray[np.int64]], items_each: int = 1
+) -> NDArray[np.int64]:
+    """Slates (B, k) of a function that is given only so many pools at a time that their vectors fit
+    into memory.
 
     Args:
         pool: B pools.
@@ -170,14 +183,18 @@ def in_parts(pool: Pool, k: int, choose: Callable[[Pool], NDArray[np.int64]], it
 
 
 def lists_at_once(pool: Pool, items_each: int) -> int:
-    """How many pools may be worked on at a time, where ``items_each`` vectors are looked at for each candidate."""
+    """How many pools may be worked on at a time, where ``items_each`` vectors are looked at for
+    each candidate."""
     values: int = pool.items.shape[1] * items_each * max(1, pool.context.catalogue.vectors.shape[1])
     return max(1, min(LISTS_AT_ONCE, VALUES_AT_ONCE // values))
 
 
 def _part(pool: Pool, lists: NDArray[np.int64], k: int) -> Pool:
-    """Some lists of a pool with a context of their own, so that facts of histories are worked out for them only."""
+    """Some lists of a pool with a context of their own, so that facts of histories are worked out
+    for them only."""
     context, rows = pool.context, pool.context.rows[lists]
     chances = None if context.of_probabilities is None else context.of_probabilities[rows]
-    own = Context(context.of_histories.take(rows), context.of_targets[rows], context.catalogue, k, chances)
+    own = Context(
+        context.of_histories.take(rows), context.of_targets[rows], context.catalogue, k, chances
+    )
     return Pool(pool.items[lists], pool.relevance[lists], own)

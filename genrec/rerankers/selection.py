@@ -7,9 +7,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec.metrics import Floats
+from genrec.metrics.context import Floats
 from genrec.rerankers.pool import Pool, in_parts, items_at, lists_at_once
-from genrec.rewards.reward import Reward, WeightedSum, require_times
+from genrec.rewards.contract import Reward, WeightedSum, require_times
 
 ROUNDING = 1e-9  # what lists earn is equal where it differs by no more than this share
 
@@ -18,9 +18,10 @@ ROUNDING = 1e-9  # what lists earn is equal where it differs by no more than thi
 class Guided(Protocol):
     """A reward that says what to follow while a list is unfinished.
 
-    A reward that is paid for whole lists (``genrec.rewards.terminal``) is zero until the last position, where greedy
-    selection sees it for the first time. Where the same function means something for the beginning of a list, the
-    reward offers that as its guide, ``telescoped`` for instance.
+    A reward that is paid for whole lists (``genrec.rewards.terminal``) is zero until the last
+    position, where greedy selection sees it for the first time. Where the same function means
+    something for the beginning of a list, the reward offers that as its guide, ``telescoped`` for
+    instance.
     """
 
     @property
@@ -39,12 +40,14 @@ def followed(reward: Reward) -> Reward:
 def greedy(pool: Pool, k: int, reward: Reward) -> NDArray[np.int64]:
     """Repeatedly the candidate with the largest marginal gain: expected-reward greedy.
 
-    With ``Relevance`` among the terms and calibrated probabilities in the context this maximises, step by step, the
-    expected return that reinforcement learning is after, without learning. Equal gains go to the candidate that comes
-    first in the pool. A reward that is paid at the end gives no signal before: see ``followed`` and ``greedy_ahead``.
+    With ``Relevance`` among the terms and calibrated probabilities in the context this maximises,
+    step by step, the expected return that reinforcement learning is after, without learning. Equal
+    gains go to the candidate that comes first in the pool. A reward that is paid at the end gives
+    no signal before: see ``followed`` and ``greedy_ahead``.
 
     Args:
-        pool: candidates; their relevance only says which may be chosen, the context carries what the reward needs.
+        pool: candidates; their relevance only says which may be chosen, the context carries what
+            the reward needs.
         k: length of the lists, also the K of the reward.
         reward: what lists should earn.
 
@@ -52,11 +55,12 @@ def greedy(pool: Pool, k: int, reward: Reward) -> NDArray[np.int64]:
         (B, k) slates.
 
     Raises:
-        ValueError: if a pool holds fewer than k candidates, or the reward needs times that are not known.
+        ValueError: if a pool holds fewer than k candidates, or the reward needs times that are not
+            known.
 
     >>> from genrec.data import Sequences, make_catalogue
     >>> from genrec.metrics import Context
-    >>> from genrec.rewards.reward import FunctionReward
+    >>> from genrec.rewards.contract import FunctionReward
     >>> context = Context(Sequences.from_lists([[]]), np.array([0]), make_catalogue(["a", "b", "c"]), k=2)
     >>> pool = Pool(np.array([[1, 2, 3]]), np.array([[3.0, 2.0, 1.0]]), context)
     >>> greedy(pool, 2, FunctionReward(lambda slates, context: slates % 3, "rest")).tolist()
@@ -65,24 +69,31 @@ def greedy(pool: Pool, k: int, reward: Reward) -> NDArray[np.int64]:
     require_times(reward, pool.context.of_histories)
 
     def lists(part: Pool) -> NDArray[np.int64]:
-        return one_by_one(part, k, lambda placed, free: reward.marginal(placed, part.items, part.context))
+        return one_by_one(
+            part, k, lambda placed, free: reward.marginal(placed, part.items, part.context)
+        )
 
     return in_parts(pool, k, lists)
 
 
-def greedy_choices(pool: Pool, k: int, reward: Reward, width: int) -> tuple[NDArray[np.int64], Floats]:
-    """What ``greedy`` chooses from at each position of its lists: the best free candidates and their marginal gains.
+def greedy_choices(
+    pool: Pool, k: int, reward: Reward, width: int
+) -> tuple[NDArray[np.int64], Floats]:
+    """What ``greedy`` chooses from at each position of its lists: the best free candidates and
+    their marginal gains.
 
     Args:
         pool: B pools of C candidates.
         k: length of the lists, also the K of the reward.
         reward: what lists should earn.
-        width: c, the candidates wanted for each position; at most C - k + 1, so that there are as many.
+        width: c, the candidates wanted for each position; at most C - k + 1, so that there are as
+            many.
 
     Returns:
-        items (B, k, c), the one that greedy takes first; and how far below its gain theirs are, (B, k, c), in standard
-        deviations of the gains of all free candidates: 0, or less. Where all gains are equal greedy has no other choice
-        than the first in the pool, and those of the others are -inf.
+        items (B, k, c), the one that greedy takes first; and how far below its gain theirs are, (B,
+        k, c), in standard deviations of the gains of all free candidates: 0, or less. Where all
+        gains are equal greedy has no other choice than the first in the pool, and those of the
+        others are -inf.
     """
     items: list[NDArray[np.int64]] = []
     below: list[Floats] = []
@@ -103,7 +114,8 @@ def greedy_choices(pool: Pool, k: int, reward: Reward, width: int) -> tuple[NDAr
 
 
 def below_first(worth: Floats, free: NDArray[np.bool_], chosen: NDArray[np.int64]) -> Floats:
-    """How far candidates are below the first of those chosen, in standard deviations of all that are free.
+    """How far candidates are below the first of those chosen, in standard deviations of all that
+    are free.
 
     Args:
         worth: (B, C) of the candidates.
@@ -111,12 +123,18 @@ def below_first(worth: Floats, free: NDArray[np.bool_], chosen: NDArray[np.int64
         chosen: (B, c) columns.
 
     Returns:
-        (B, c): 0 for the first, 0 or less for the others. Where all free candidates are worth the same, but for
-        rounding, there is no choice but the first: -inf for the others, and always for what is not free.
+        (B, c): 0 for the first, 0 or less for the others. Where all free candidates are worth the
+        same, but for rounding, there is no choice but the first: -inf for the others, and always
+        for what is not free.
     """
-    high, low = np.where(free, worth, -np.inf).max(axis=1), np.where(free, worth, np.inf).min(axis=1)
+    high, low = (
+        np.where(free, worth, -np.inf).max(axis=1),
+        np.where(free, worth, np.inf).min(axis=1),
+    )
     varied = (high - low > ROUNDING * np.maximum(np.abs(high), np.abs(low)))[:, None]
-    spread = np.where(varied, np.sqrt(np.var(np.where(free, worth, 0), axis=1, where=free))[:, None], 1)
+    spread = np.where(
+        varied, np.sqrt(np.var(np.where(free, worth, 0), axis=1, where=free))[:, None], 1
+    )
     there = np.take_along_axis(worth, chosen, axis=1)
     below = np.minimum(there - there[:, :1], 0) / spread
     below = np.where(varied & np.take_along_axis(free, chosen, axis=1), below, -np.inf)
@@ -127,7 +145,8 @@ def below_first(worth: Floats, free: NDArray[np.bool_], chosen: NDArray[np.int64
 def one_by_one(
     pool: Pool, k: int, worth: Callable[[NDArray[np.int64], NDArray[np.bool_]], Floats]
 ) -> NDArray[np.int64]:
-    """(B, k) lists: at each position the free candidate of the largest worth(placed (B, j), free (B, C)) -> (B, C)."""
+    """(B, k) lists: at each position the free candidate of the largest worth(placed (B, j), free
+    (B, C)) -> (B, C)."""
     rows = np.arange(len(pool.items))
     slates = np.empty((len(rows), k), np.int64)
     free = pool.allowed
@@ -141,8 +160,8 @@ def one_by_one(
 def in_pool_order(pool: Pool, slates: NDArray[np.int64], reward: Reward) -> NDArray[np.int64]:
     """The lists with their items as the pool orders them, best first, wherever that earns no less.
 
-    A goal that does not care about the order of a list leaves the order to accuracy, and greedy selection, which places
-    items in the order in which the goal wanted them, does not use that.
+    A goal that does not care about the order of a list leaves the order to accuracy, and greedy
+    selection, which places items in the order in which the goal wanted them, does not use that.
 
     Args:
         pool: B pools that hold the items of the lists.
@@ -154,7 +173,7 @@ def in_pool_order(pool: Pool, slates: NDArray[np.int64], reward: Reward) -> NDAr
 
     >>> from genrec.data import Sequences, make_catalogue
     >>> from genrec.metrics import Context
-    >>> from genrec.rewards.reward import FunctionReward
+    >>> from genrec.rewards.contract import FunctionReward
     >>> context = Context(Sequences.from_lists([[], []]), np.array([0, 0]), make_catalogue(["a", "b", "c"]), k=2)
     >>> pool = Pool(np.array([[1, 2, 3], [3, 2, 1]]), np.array([[3.0, 2.0, 1.0]] * 2), context)
     >>> falling = FunctionReward(lambda slates, context: np.where(np.arange(slates.shape[1]) == 0, slates, 0), "first")
@@ -170,7 +189,8 @@ def in_pool_order(pool: Pool, slates: NDArray[np.int64], reward: Reward) -> NDAr
 
 
 def exchanged(pool: Pool, slates: NDArray[np.int64], place: int, reward: Reward) -> Floats:
-    """What lists would earn with each candidate in one place; one that is in the list already changes places.
+    """What lists would earn with each candidate in one place; one that is in the list already
+    changes places.
 
     Args:
         pool: B pools of C candidates.
@@ -190,12 +210,16 @@ def exchanged(pool: Pool, slates: NDArray[np.int64], place: int, reward: Reward)
         tried = np.repeat(slates[part, None], width, axis=1)
         tried = np.where(tried == pool.items[part, :, None], slates[part, place, None, None], tried)
         tried[:, :, place] = pool.items[part]
-        context = replace(pool.context, k=k).take(np.repeat(np.arange(part.start, part.stop), width))
+        context = replace(pool.context, k=k).take(
+            np.repeat(np.arange(part.start, part.stop), width)
+        )
         worth[part] = reward(tried.reshape(-1, k), context).sum(axis=1).reshape(-1, width)
     return np.where(pool.allowed, worth, -np.inf)
 
 
-def improved(pool: Pool, slates: NDArray[np.int64], reward: Reward, rounds: int = 50) -> NDArray[np.int64]:
+def improved(
+    pool: Pool, slates: NDArray[np.int64], reward: Reward, rounds: int = 50
+) -> NDArray[np.int64]:
     """The lists after local search: the best exchange of all, again and again, until none helps.
 
     An exchange is one of ``exchanged``. It takes k evaluations of C lists for each list and round.
@@ -217,7 +241,9 @@ def improved(pool: Pool, slates: NDArray[np.int64], reward: Reward, rounds: int 
             break
         part, lists = pool.take(busy), slates[busy]
         places = [exchanged(part, lists, place, reward) for place in range(slates.shape[1])]
-        column, best = (np.stack([f(worth, axis=1) for worth in places], axis=1) for f in (np.argmax, np.max))
+        column, best = (
+            np.stack([f(worth, axis=1) for worth in places], axis=1) for f in (np.argmax, np.max)
+        )
         place = best.argmax(axis=1)
         rows = np.arange(len(busy))
         better = best[rows, place] > earned[busy] + ROUNDING * np.abs(earned[busy])
@@ -231,11 +257,12 @@ def improved(pool: Pool, slates: NDArray[np.int64], reward: Reward, rounds: int 
 
 
 def greedy_ahead(pool: Pool, k: int, reward: Reward) -> NDArray[np.int64]:
-    """Repeatedly the candidate that begins the best whole list, the rest being the best free candidates in pool order.
+    """Repeatedly the candidate that begins the best whole list, the rest being the best free
+    candidates in pool order.
 
-    next = argmax_c R(placed, c, Top-K of the rest): a rollout of Top-K [Bertsekas et al. 1997]. For rewards that are
-    paid for whole lists: R is asked about whole lists only, and every position gets a signal. It takes k evaluations of
-    C lists of k items for each pool.
+    next = argmax_c R(placed, c, Top-K of the rest): a rollout of Top-K [Bertsekas et al. 1997]. For
+    rewards that are paid for whole lists: R is asked about whole lists only, and every position
+    gets a signal. It takes k evaluations of C lists of k items for each pool.
 
     Args:
         pool: candidates, best first.
@@ -246,11 +273,12 @@ def greedy_ahead(pool: Pool, k: int, reward: Reward) -> NDArray[np.int64]:
         (B, k) slates.
 
     Raises:
-        ValueError: if a pool holds fewer than k candidates, or the reward needs times that are not known.
+        ValueError: if a pool holds fewer than k candidates, or the reward needs times that are not
+            known.
 
     >>> from genrec.data import Sequences, make_catalogue
     >>> from genrec.metrics import Context
-    >>> from genrec.rewards.terminal import terminal
+    >>> from genrec.rewards.whole_list import terminal
     >>> context = Context(Sequences.from_lists([[]]), np.array([0]), make_catalogue(["a", "b", "c"]), k=2)
     >>> pool = Pool(np.array([[1, 2, 3]]), np.array([[3.0, 2.0, 1.0]]), context)
     >>> odd = terminal(lambda slates, context: (slates % 2 == 1).all(axis=1) * 1.0, "odd")
@@ -265,11 +293,16 @@ def greedy_ahead(pool: Pool, k: int, reward: Reward) -> NDArray[np.int64]:
     return in_parts(pool, k, lists, items_each=k)
 
 
-def _worth(pool: Pool, placed: NDArray[np.int64], free: NDArray[np.bool_], k: int, reward: Reward) -> Floats:
-    """(B, C) what the list is worth that goes on with each candidate and ends with the best other free ones."""
+def _worth(
+    pool: Pool, placed: NDArray[np.int64], free: NDArray[np.bool_], k: int, reward: Reward
+) -> Floats:
+    """(B, C) what the list is worth that goes on with each candidate and ends with the best other
+    free ones."""
     lists, width = pool.items.shape
     rows, missing = np.arange(lists)[:, None, None], k - placed.shape[1] - 1
-    best_free = np.take_along_axis(pool.items, np.argsort(~free, axis=1, kind="stable")[:, : missing + 1], axis=1)
+    best_free = np.take_along_axis(
+        pool.items, np.argsort(~free, axis=1, kind="stable")[:, : missing + 1], axis=1
+    )
     rank = np.cumsum(free, axis=1) - 1
     step = np.arange(missing)
     rest = best_free[rows, step + (step >= rank[:, :, None])]

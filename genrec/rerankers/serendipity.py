@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from genrec.metrics import Context, Floats
+from genrec.metrics.context import Context, Floats
 from genrec.rerankers.pool import Pool, in_parts, items_at, relevance_of, require_weight
 
 
@@ -13,12 +13,14 @@ def sog(pool: Pool, k: int, weight: float, normalise: bool = True) -> NDArray[np
 
     next = argmax_c (1 − w) · relevance(c) + w · mean(diversity(c), distance(c), unpopularity(c)),
 
-    diversity = share of the features that the list does not cover yet which c adds, |F_c \ F_list| / |F \ F_list|;
-    distance = share of the features that the user's history does not cover which c has, |F_c \ F_u| / |F \ F_u|;
-    unpopularity = 1 − |training users of c| / |training users|. A share of nothing is 0.
+    diversity = share of the features that the list does not cover yet which c adds, |F_c \ F_list|
+    / |F \ F_list|; distance = share of the features that the user's history does not cover which c
+    has, |F_c \ F_u| / |F \ F_u|; unpopularity = 1 − |training users of c| / |training users|. A
+    share of nothing is 0.
 
-    The paper weighs the four terms freely; here one knob trades relevance against the other three, equally weighted.
-    A catalogue without features leaves only unpopularity, which is then the whole second term.
+    The paper weighs the four terms freely; here one knob trades relevance against the other three,
+    equally weighted. A catalogue without features leaves only unpopularity, which is then the whole
+    second term.
 
     Args:
         pool: candidates.
@@ -30,8 +32,8 @@ def sog(pool: Pool, k: int, weight: float, normalise: bool = True) -> NDArray[np
         (B, k) slates.
 
     Raises:
-        ValueError: if the weight is outside [0, 1], a pool holds fewer than k candidates, or the catalogue has no
-            training users.
+        ValueError: if the weight is outside [0, 1], a pool holds fewer than k candidates, or the
+            catalogue has no training users.
 
     >>> from dataclasses import replace
     >>> from genrec.data import Sequences, make_catalogue
@@ -45,7 +47,9 @@ def sog(pool: Pool, k: int, weight: float, normalise: bool = True) -> NDArray[np
     """
     require_weight(weight)
     if pool.context.catalogue.num_users == 0:
-        raise ValueError("the catalogue has no training users: take the catalogue of a Split, not of the Dataset")
+        raise ValueError(
+            "the catalogue has no training users: take the catalogue of a Split, not of the Dataset"
+        )
     return in_parts(pool, k, lambda part: _sog(part, k, weight, normalise))
 
 
@@ -68,7 +72,8 @@ def _sog(pool: Pool, k: int, weight: float, normalise: bool) -> NDArray[np.int64
 
 
 def _share(features: Floats, wanted: NDArray[np.bool_]) -> Floats:
-    """(B, C) how much of the wanted features (B, F) each candidate (B, C, F) has, 0 where none are wanted."""
+    """(B, C) how much of the wanted features (B, F) each candidate (B, C, F) has, 0 where none are
+    wanted."""
     total = np.maximum(wanted.sum(axis=1), 1)[:, None]
     share: Floats = (features @ wanted[:, :, None].astype(np.float32))[:, :, 0] / total
     return share
@@ -78,6 +83,8 @@ def _profile_features(context: Context) -> NDArray[np.bool_]:
     """(n, F) which features the history of each list has."""
     events, features = context.of_histories, context.catalogue.features.astype(np.float32)
     shape = (len(events), len(features))
-    once = sparse.csr_matrix((np.ones(len(events.items), np.float32), events.items, events.offsets), shape=shape)
+    once = sparse.csr_matrix(
+        (np.ones(len(events.items), np.float32), events.items, events.offsets), shape=shape
+    )
     covered: NDArray[np.bool_] = np.asarray(once @ features) > 0
     return covered[context.rows]

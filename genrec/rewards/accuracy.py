@@ -4,16 +4,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from genrec.metrics import Context, Floats, Slates, discount
-from genrec.rewards.reward import Reward
+from genrec.metrics.context import Context, Floats, Slates
+from genrec.metrics.ranking import discount
+from genrec.rewards.contract import Reward
 
 
 @dataclass(frozen=True)
 class Ndcg(Reward):
     """NDCG with one relevant item: sparse, exact accuracy.
 
-    gain_i = 1[g_i = y] / log2(i + 1), where y is the held-out target; an unknown target (0) earns nothing. The sum over
-    a list of K items is NDCG@K [Järvelin & Kekäläinen 2002; Petrov 2025, p. 225].
+    gain_i = 1[g_i = y] / log2(i + 1), where y is the held-out target; an unknown target (0) earns
+    nothing. The sum over a list of K items is NDCG@K [Järvelin & Kekäläinen 2002; Petrov 2025, p.
+    225].
 
     >>> from genrec.data import Sequences, make_catalogue
     >>> context = Context(Sequences.from_lists([[3]]), np.array([2]), make_catalogue(["a", "b", "c"]), k=2)

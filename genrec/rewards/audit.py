@@ -1,4 +1,5 @@
-"""Whether a reward keeps its contract, tried on lists; what is wrong is shown on the list it is wrong for."""
+"""Whether a reward keeps its contract, tried on lists; what is wrong is shown on the list it is
+wrong for."""
 
 import sys
 import time
@@ -14,10 +15,10 @@ from numpy.typing import NDArray
 from genrec.data.dataset import Catalogue
 from genrec.data.sequences import Sequences
 from genrec.data.splits import Cases
-from genrec.metrics import Context, Floats, Slates
+from genrec.metrics.context import Context, Floats, Slates
 from genrec.recommender import TopK
 from genrec.rewards.check import Checked, RewardError
-from genrec.rewards.reward import Reward
+from genrec.rewards.contract import Reward
 
 MEANING = {
     "answers": "it answers for whole lists, their beginnings and the first item",
@@ -72,7 +73,7 @@ class Audit:
         return all(finding.passed for finding in self.findings)
 
 
-def audit(reward: Reward, slates: Slates, context: Context) -> Audit:
+def audit_reward(reward: Reward, slates: Slates, context: Context) -> Audit:
     """Try every part of the reward contract on lists.
 
     Args:
@@ -86,7 +87,7 @@ def audit(reward: Reward, slates: Slates, context: Context) -> Audit:
     >>> @reward
     ... def best(slates, context):
     ...     return slates == slates.max(axis=1, keepdims=True)  # looks at later positions
-    >>> found = audit(best, np.array([[1, 2], [3, 1]]), context)
+    >>> found = audit_reward(best, np.array([[1, 2], [3, 1]]), context)
     >>> [(finding.check, finding.message) for finding in found.findings if not finding.passed]
     [('causal', 'position 1 earns 0 in the whole list and 1 where the list ends after position 1')]
     """
@@ -104,15 +105,23 @@ def _audit(reward: Reward, slates: Slates, context: Context) -> Audit:
     if fatal is not None:
         at = list(MEANING).index(fatal.check)
         before = [Finding(check, True) for check in MEANING][:at]
-        return Audit((*before, fatal, *[Finding(check, None) for check in MEANING][at + 1 :]), np.empty(0), np.nan)
+        return Audit(
+            (*before, fatal, *[Finding(check, None) for check in MEANING][at + 1 :]),
+            np.empty(0),
+            np.nan,
+        )
     safe = Checked(reward, reveal=True)
     earlier = [
         replace(finding, message=f"{finding.message}, half way through a training")
         for finding in _differences(safe, slates, replace(context, progress=HALF_WAY))
     ]
-    verdicts = {finding.check: finding for finding in (*earlier, *_differences(safe, slates, context))}
+    verdicts = {
+        finding.check: finding for finding in (*earlier, *_differences(safe, slates, context))
+    }
     findings = tuple(verdicts.get(check, Finding(check, True)) for check in MEANING)
-    return Audit(findings, safe(slates, context).sum(axis=1), _milliseconds(reward, slates, context))
+    return Audit(
+        findings, safe(slates, context).sum(axis=1), _milliseconds(reward, slates, context)
+    )
 
 
 def sample_lists(
@@ -123,7 +132,8 @@ def sample_lists(
     probabilities: Callable[[Sequences], Floats] | None = None,
     seed: int = 0,
 ) -> tuple[NDArray[np.int64], Context]:
-    """Random lists of unseen items to try a reward on, half of them with the held-out item in some place.
+    """Random lists of unseen items to try a reward on, half of them with the held-out item in some
+    place.
 
     Args:
         cases: whose lists.
@@ -138,18 +148,23 @@ def sample_lists(
     """
     rooms = np.flatnonzero(catalogue.num_items - cases.histories.distinct() >= k)
     if not len(rooms):
-        raise ValueError(f"no case leaves {k} of {catalogue.num_items} items for a list; ask for shorter lists")
+        raise ValueError(
+            f"no case leaves {k} of {catalogue.num_items} items for a list; ask for shorter lists"
+        )
     cases = cases.take(rooms[: max(1, count // 4)])
     rows = np.arange(count) % len(cases)
     chances = probabilities(cases.histories) if probabilities else None
     context = Context(cases.histories, cases.targets, catalogue, k, chances, rows)
-    slates = TopK(_Dice(catalogue.num_items, torch.Generator().manual_seed(seed))).recommend(context.histories, k)
+    slates = TopK(_Dice(catalogue.num_items, torch.Generator().manual_seed(seed))).recommend(
+        context.histories, k
+    )
     _plant_targets(slates, context)
     return slates, context
 
 
 def _plant_targets(slates: Slates, context: Context) -> None:
-    """Put the held-out item, where it is new to the user, into every other list, at one place after another."""
+    """Put the held-out item, where it is new to the user, into every other list, at one place after
+    another."""
     histories, targets = context.histories, context.targets
     owner = histories.rows()
     known = np.bincount(owner[histories.items == targets[owner]], minlength=len(slates)) > 0
@@ -171,7 +186,8 @@ class _Dice:
 
 
 def _broken(reward: Reward, slates: Slates, context: Context) -> Finding | None:
-    """The first call that fails: whole lists all along a training, a single list, beginnings, first items."""
+    """The first call that fails: whole lists all along a training, a single list, beginnings, first
+    items."""
     safe, k = Checked(reward, reveal=True), slates.shape[1]
     try:
         for progress in (1.0, HALF_WAY, 0.0):
@@ -182,34 +198,55 @@ def _broken(reward: Reward, slates: Slates, context: Context) -> Finding | None:
         for j in _places(k):
             safe.marginal(slates[:, :j], slates[:, j:], context)
     except RewardError as error:
-        return Finding(error.fault, False, str(error), () if error.row is None else _row(slates, error.row))
+        return Finding(
+            error.fault, False, str(error), () if error.row is None else _row(slates, error.row)
+        )
     return None
 
 
 def _arrays(context: Context) -> list[NDArray[Any]]:
     """What all lists share and no reward may touch."""
     catalogue, histories = context.catalogue, context.of_histories
-    shared = [catalogue.features, catalogue.counts, catalogue.audience, catalogue.popularity, catalogue.vectors]
+    shared = [
+        catalogue.features,
+        catalogue.counts,
+        catalogue.audience,
+        catalogue.popularity,
+        catalogue.vectors,
+    ]
     shared += [catalogue.known, histories.items, context.of_targets]
-    return shared + [found for found in (histories.times, context.of_probabilities) if found is not None]
+    return shared + [
+        found for found in (histories.times, context.of_probabilities) if found is not None
+    ]
 
 
-def _harm(reward: Reward, slates: Slates, context: Context, pristine: list[NDArray[Any]]) -> Finding | None:
+def _harm(
+    reward: Reward, slates: Slates, context: Context, pristine: list[NDArray[Any]]
+) -> Finding | None:
     """Whether the reward writes into what it is given."""
     given = slates.copy()
     reward(given, context)
     changed = np.flatnonzero((given != slates).any(axis=1))
     if len(changed):
-        return Finding("inputs", False, "it writes into the lists it is given", _row(slates, int(changed[0])))
+        return Finding(
+            "inputs", False, "it writes into the lists it is given", _row(slates, int(changed[0]))
+        )
     if not all(map(np.array_equal, _arrays(context), pristine)):
-        return Finding("inputs", False, "it writes into the catalogue, the histories, the targets or the probabilities")
+        return Finding(
+            "inputs",
+            False,
+            "it writes into the catalogue, the histories, the targets or the probabilities",
+        )
     return None
 
 
 def _chance(reward: Reward, slates: Slates, context: Context) -> Finding | None:
     """Whether chance plays a part, at the end of a training or half way."""
     for progress in (1.0, HALF_WAY):
-        once, again = (Checked(reward, reveal=True)(slates, replace(context, progress=progress)) for _ in range(2))
+        once, again = (
+            Checked(reward, reveal=True)(slates, replace(context, progress=progress))
+            for _ in range(2)
+        )
         text = "earns {} the first time and {} the second"
         for finding in _compare("deterministic", once, again, slates, text, tolerance=0):
             return finding
@@ -223,7 +260,11 @@ def _differences(reward: Reward, slates: Slates, context: Context) -> Iterator[F
     order = np.random.default_rng(0).permutation(len(slates))[: max(1, len(slates) // 2)]
     among_others = reward(slates[order], context.take(order))
     yield from _compare(
-        "independent", whole[order], among_others, slates[order], "earns {} among these lists and {} among others"
+        "independent",
+        whole[order],
+        among_others,
+        slates[order],
+        "earns {} among these lists and {} among others",
     )
     yield from _undeclared(reward, slates, context, whole)
     for j in _places(slates.shape[1]):
@@ -236,7 +277,9 @@ def _differences(reward: Reward, slates: Slates, context: Context) -> Iterator[F
             return
 
 
-def _causality(reward: Reward, slates: Slates, context: Context, whole: Floats) -> Iterator[Finding]:
+def _causality(
+    reward: Reward, slates: Slates, context: Context, whole: Floats
+) -> Iterator[Finding]:
     """The first beginning of lists that earns something else alone than in the whole lists."""
     for j in range(1, slates.shape[1]):
         text = f"earns {{}} in the whole list and {{}} where the list ends after position {j}"
@@ -246,7 +289,9 @@ def _causality(reward: Reward, slates: Slates, context: Context, whole: Floats) 
             return
 
 
-def _undeclared(reward: Reward, slates: Slates, context: Context, whole: Floats) -> Iterator[Finding]:
+def _undeclared(
+    reward: Reward, slates: Slates, context: Context, whole: Floats
+) -> Iterator[Finding]:
     """A fact that is read but not declared: a training may leave it out."""
     histories = context.of_histories
     unknown = {
@@ -258,21 +303,35 @@ def _undeclared(reward: Reward, slates: Slates, context: Context, whole: Floats)
         try:
             wrong = list(_compare("needs", whole, reward(slates, unknown[fact]), slates, text))
         except RewardError as error:
-            wrong = [Finding("needs", False, f"it reads {fact}: declare needs={{{fact!r}}}; without them, {error}")]
+            wrong = [
+                Finding(
+                    "needs",
+                    False,
+                    f"it reads {fact}: declare needs={{{fact!r}}}; without them, {error}",
+                )
+            ]
         if wrong:
             yield wrong[0]
             return
 
 
 def _compare(
-    check: str, expected: Floats, found: Floats, slates: Slates, text: str, tolerance: float = TOLERANCE, shift: int = 0
+    check: str,
+    expected: Floats,
+    found: Floats,
+    slates: Slates,
+    text: str,
+    tolerance: float = TOLERANCE,
+    shift: int = 0,
 ) -> Iterator[Finding]:
     """The first place where two gains differ; ``text`` says it with the two values."""
     differs = ~np.isclose(expected, found, rtol=10 * tolerance, atol=tolerance)
     if differs.any():
         row, column = np.argwhere(differs)[0]
         values = text.format(f"{expected[row, column]:g}", f"{found[row, column]:g}")
-        yield Finding(check, False, f"position {column + 1 + shift} {values}", _row(slates, int(row)))
+        yield Finding(
+            check, False, f"position {column + 1 + shift} {values}", _row(slates, int(row))
+        )
 
 
 def _places(k: int) -> list[int]:

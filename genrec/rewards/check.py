@@ -1,4 +1,5 @@
-"""A reward that is checked at every call: what goes wrong in it stops the run where it arises, and says where."""
+"""A reward that is checked at every call: what goes wrong in it stops the run where it arises, and
+says where."""
 
 import sys
 import traceback
@@ -11,8 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec.metrics import Context, Floats, Slates
-from genrec.rewards.reward import Reward, WeightedSum
+from genrec.metrics.context import Context, Floats, Slates
+from genrec.rewards.contract import Reward, WeightedSum
 
 Fault = Literal["answers", "shape", "dtype", "finite"]
 Rows = NDArray[np.int64]
@@ -38,7 +39,8 @@ class RewardError(ValueError):
 
 @dataclass(frozen=True)
 class Checked(Reward):
-    """A reward whose every answer is verified, and that sees no held-out item unless it says so: see ``checked``.
+    """A reward whose every answer is verified, and that sees no held-out item unless it says so:
+    see ``checked``.
 
     Attributes:
         reward: the reward.
@@ -74,7 +76,8 @@ class Checked(Reward):
         if not np.isfinite(gains).all():
             row, column = np.argwhere(~np.isfinite(gains))[0]
             raise RewardError(
-                f"reward {self.name!r} is {gains[row, column]} at position {column + 1} of {_shown(slates, row)}",
+                f"reward {self.name!r} is {gains[row, column]} at position {column + 1} of"
+                f" {_shown(slates, row)}",
                 "finite",
                 int(row),
             )
@@ -99,7 +102,8 @@ class Checked(Reward):
         if not np.isfinite(gains).all():
             row, column = np.argwhere(~np.isfinite(gains))[0]
             raise RewardError(
-                f"reward {self.name!r} is {gains[row, column]} for item {candidates[row, column]} at position"
+                f"reward {self.name!r} is {gains[row, column]} for item {candidates[row, column]}"
+                " at position"
                 f" {slates.shape[1] + 1} of {_shown(slates, row)}",
                 "finite",
                 int(row),
@@ -107,26 +111,43 @@ class Checked(Reward):
         return gains
 
     def _shown(self, context: Context) -> Context:
-        """The context without held-out items, unless the reward says that it reads them: no training has them then."""
+        """The context without held-out items, unless the reward says that it reads them: no
+        training has them then."""
         if self.reveal or "targets" in self.needs or not context.of_targets.any():
             return context
         return replace(context, of_targets=np.zeros_like(context.of_targets))
 
     def _answer(
-        self, slates: Slates, items: Slates, ask: Callable[[], Floats], ask_some: Callable[[Rows], Floats]
+        self,
+        slates: Slates,
+        items: Slates,
+        ask: Callable[[], Floats],
+        ask_some: Callable[[Rows], Floats],
     ) -> Floats:
-        """The gains that ``ask`` gives, one for each of the items (n, m); ``ask_some`` finds the list it raises on."""
+        """The gains that ``ask`` gives, one for each of the items (n, m); ``ask_some`` finds the
+        list it raises on."""
         try:
-            with redirect_stdout(sys.stderr):  # what a reward prints is no part of a command's answer
+            with redirect_stdout(
+                sys.stderr
+            ):  # what a reward prints is no part of a command's answer
                 array = np.asarray(ask())
         except RewardError:
             raise
         except Exception as error:
             row = _first_that_raises(ask_some, np.arange(len(slates)))
-            lists = _shown(slates, row) if row is not None else f"{len(slates)} lists together, {_shown(slates, 0)}"
-            tried = "" if items is slates else f"{_candidate(items, row)}position {slates.shape[1] + 1} of "
+            lists = (
+                _shown(slates, row)
+                if row is not None
+                else f"{len(slates)} lists together, {_shown(slates, 0)}"
+            )
+            tried = (
+                ""
+                if items is slates
+                else f"{_candidate(items, row)}position {slates.shape[1] + 1} of "
+            )
             raise RewardError(
-                f"reward {self.name!r} raised {type(error).__name__}: {error} ({_place(error)}) on {tried}{lists}",
+                f"reward {self.name!r} raised {type(error).__name__}: {error} ({_place(error)}) on"
+                f" {tried}{lists}",
                 "answers",
                 row,
             ) from error
@@ -135,24 +156,28 @@ class Checked(Reward):
 
 @dataclass(frozen=True)
 class _Shaped(Reward):
-    """A reward without a marginal of its own, whose gains are verified before their last column is taken."""
+    """A reward without a marginal of its own, whose gains are verified before their last column is
+    taken."""
 
     reward: Reward
 
     def __call__(self, slates: Slates, context: Context) -> Floats:
-        return _numbers(np.asarray(self.reward(slates, context)), slates.shape, self.reward.name, slates)
+        return _numbers(
+            np.asarray(self.reward(slates, context)), slates.shape, self.reward.name, slates
+        )
 
 
 def checked(reward: Reward) -> Reward:
-    """The reward, with shape and finiteness of every answer verified; each term of a weighted sum on its own.
+    """The reward, with shape and finiteness of every answer verified; each term of a weighted sum
+    on its own.
 
-    A reward that does not declare that it needs targets finds them unknown (0) wherever it is asked, as in training:
-    what is validated and reported is what was paid.
+    A reward that does not declare that it needs targets finds them unknown (0) wherever it is
+    asked, as in training: what is validated and reported is what was paid.
 
     The cost is one pass over the gains, small beside any reward.
 
     >>> from genrec.data import Sequences, make_catalogue
-    >>> from genrec.rewards.reward import FunctionReward
+    >>> from genrec.rewards.contract import FunctionReward
     >>> context = Context(Sequences.from_lists([[]]), np.array([0]), make_catalogue(["a", "b"]), k=2)
     >>> wrong = FunctionReward(lambda slates, context: np.array([[0.5, np.nan]]), "wrong")
     >>> checked(wrong)(np.array([[2, 1]]), context)
@@ -201,7 +226,8 @@ def _numbers(array: NDArray[Any], shape: tuple[int, ...], name: str, slates: Sla
 
 
 def _first_that_raises(ask: Callable[[Rows], Floats], rows: Rows) -> int | None:
-    """A list on which ``ask`` raises when asked about it alone, found by halving; None where there is none."""
+    """A list on which ``ask`` raises when asked about it alone, found by halving; None where there
+    is none."""
     while len(rows) > 1:
         half = len(rows) // 2
         rows = rows[:half] if _raises(ask, rows[:half]) else rows[half:]
@@ -220,6 +246,8 @@ def _raises(ask: Callable[[Rows], Floats], rows: Rows) -> bool:
 def _place(error: Exception) -> str:
     """File and line of an exception: the deepest line of the first file outside this room."""
     frames = traceback.extract_tb(error.__traceback__)
-    outside = [frame for frame in frames if Path(frame.filename).parent != Path(__file__).parent] or list(frames)
+    outside = [
+        frame for frame in frames if Path(frame.filename).parent != Path(__file__).parent
+    ] or list(frames)
     deepest = [frame for frame in outside if frame.filename == outside[0].filename][-1]
     return f"{Path(deepest.filename).name}, line {deepest.lineno}"

@@ -4,21 +4,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from genrec.metrics import Context, Floats, Slates
-from genrec.rewards.reward import Reward
+from genrec.metrics.context import Context, Floats, Slates
+from genrec.rewards.contract import Reward
 
 
 @dataclass(frozen=True)
 class Diversity(Reward):
     """Intra-list distance (ILD).
 
-    gain_i = 2 / (K(K − 1)) · Σ_{j<i} d(g_i, g_j),   d(a, b) = 1 − cos(a, b) of ``catalogue.vectors``.
+    gain_i = 2 / (K(K − 1)) · Σ_{j<i} d(g_i, g_j),   d(a, b) = 1 − cos(a, b) of
+    ``catalogue.vectors``.
 
-    The sum over a list of K items is the mean distance of its pairs, in [0, 1]; K = 1 earns 0. This is twice the ILD of
-    [Petrov 2025, p. 225], who divides by the number of ordered pairs.
+    The sum over a list of K items is the mean distance of its pairs, in [0, 1]; K = 1 earns 0. This
+    is twice the ILD of [Petrov 2025, p. 225], who divides by the number of ordered pairs.
 
-    An item of which nothing is known (a zero vector) is at distance 0 from everything: otherwise the most diverse list
-    would be a list of unlabelled items.
+    An item of which nothing is known (a zero vector) is at distance 0 from everything: otherwise
+    the most diverse list would be a list of unlabelled items.
 
     >>> from genrec.data import Sequences, make_catalogue
     >>> catalogue = make_catalogue(["a", "b", "c"], features={"a": ["x"], "b": ["x"], "c": ["y"]})
@@ -33,16 +34,21 @@ class Diversity(Reward):
         known = context.catalogue.known[slates]
         both_known = known[:, :, None] & known[:, None, :]
         distances = np.maximum(both_known - vectors @ vectors.transpose(0, 2, 1), 0)
-        gains: Floats = np.tril(distances, k=-1).sum(axis=2, dtype=np.float64) * _pair_weight(context.k)
+        gains: Floats = np.tril(distances, k=-1).sum(axis=2, dtype=np.float64) * _pair_weight(
+            context.k
+        )
         return gains
 
     def marginal(self, slates: Slates, candidates: Slates, context: Context) -> Floats:
-        """(n, C) in O(n·C·D): Σ_j d(c, g_j) = #known placed − c · Σ_j g_j, so that no pair is looked at twice."""
+        """(n, C) in O(n·C·D): Σ_j d(c, g_j) = #known placed − c · Σ_j g_j, so that no pair is
+        looked at twice."""
         vectors, known = context.catalogue.vectors, context.catalogue.known
         placed = vectors[slates].sum(axis=1)
         count = known[slates].sum(axis=1)
         similarity = (vectors[candidates] @ placed[:, :, None])[:, :, 0]
-        distances = np.maximum(known[candidates] * count[:, None] - similarity.astype(np.float64), 0)
+        distances = np.maximum(
+            known[candidates] * count[:, None] - similarity.astype(np.float64), 0
+        )
         gains: Floats = distances * _pair_weight(context.k)
         return gains
 

@@ -5,18 +5,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from genrec.data.dataset import Catalogue
-from genrec.metrics import Context, Floats, Slates
-from genrec.rewards.reward import Reward
+from genrec.metrics.context import Context, Floats, Slates
+from genrec.rewards.contract import Reward
 
 
 @dataclass(frozen=True)
 class Popularity(Reward):
     """Popularity, as a cost.
 
-    gain_i = −p(g_i) / (sum of the K largest p), p = share of the training events that are of the item. The list of the
-    K most popular items earns −1, a list of untouched items 0; a positive weight makes lists less popular.
-    This is nPCOUNT [Petrov 2025, p. 225] with the sign turned, counts of training events only, and one reference list
-    for everybody, not the most popular items that are new to the user.
+    gain_i = −p(g_i) / (sum of the K largest p), p = share of the training events that are of the
+    item. The list of the K most popular items earns −1, a list of untouched items 0; a positive
+    weight makes lists less popular. This is nPCOUNT [Petrov 2025, p. 225] with the sign turned,
+    counts of training events only, and one reference list for everybody, not the most popular items
+    that are new to the user.
 
     >>> from dataclasses import replace
     >>> from genrec.data import Sequences, make_catalogue
@@ -43,6 +44,9 @@ def _cost(items: Slates, catalogue: Catalogue, k: int) -> Floats:
     shares = catalogue.popularity
     largest = np.partition(shares, max(0, len(shares) - k))[-k:].sum()
     if largest == 0:
-        raise ValueError("the catalogue has no training counts: take the catalogue of a Split, not of the Dataset")
+        raise ValueError(
+            "the catalogue has no training counts: take the catalogue of a Split, not of the"
+            " Dataset"
+        )
     cost: Floats = -shares[items] / largest
     return cost

@@ -1,4 +1,5 @@
-"""Weights that are not one number but a range, for a policy that is told which weight to write for."""
+"""Weights that are not one number but a range, for a policy that is told which weight to write
+for."""
 
 from collections.abc import Iterable, Mapping
 from itertools import product
@@ -40,11 +41,14 @@ def read_weight(text: str, target: str) -> tuple[float, float]:
         ends = (np.nan, np.nan)
     if not np.isfinite(ends).all():
         raise ValueError(
-            f"weight {text!r} of reward {target!r} is not a number; write for instance {target}=0.5, or a range"
+            f"weight {text!r} of reward {target!r} is not a number; write for instance"
+            f" {target}=0.5, or a range"
             f" {target}=0:2"
         )
     if colon and ends[0] >= ends[1]:
-        raise ValueError(f"weight {text!r} of reward {target!r} is a range that does not rise; write LOW:HIGH")
+        raise ValueError(
+            f"weight {text!r} of reward {target!r} is a range that does not rise; write LOW:HIGH"
+        )
     return ends
 
 
@@ -71,8 +75,8 @@ def read_weights(texts: Iterable[str]) -> dict[str, float]:
 def weight_at(low: float, high: float, share: NDArray[np.float64] | float) -> NDArray[np.float64]:
     """The weight at a share of the way through a range: low + share² · (high − low).
 
-    Lists change most at small weights, where the first gains of a goal cost little accuracy, and hardly at large ones.
-    Even steps of the share are therefore small steps of a small weight.
+    Lists change most at small weights, where the first gains of a goal cost little accuracy, and
+    hardly at large ones. Even steps of the share are therefore small steps of a small weight.
 
     Args:
         low: end of the range.
@@ -107,25 +111,34 @@ def require_ranges(ranges: Ranges) -> None:
     """Raise ValueError for a range whose ends are not finite or do not rise."""
     for name, (low, high) in ranges.items():
         if not (np.isfinite([low, high]).all() and low < high):
-            raise ValueError(f"the weights of {name} range from {low:g} to {high:g}: give two numbers that rise")
+            raise ValueError(
+                f"the weights of {name} range from {low:g} to {high:g}: give two numbers that rise"
+            )
 
 
 def draw_weights(ranges: Ranges, count: int, generator: np.random.Generator) -> NDArray[np.float64]:
-    """(count, C) weights at uniform shares of the way, but one in ten at the low end and one in ten at the high end.
+    """(count, C) weights at uniform shares of the way, but one in ten at the low end and one in ten
+    at the high end.
 
-    A list is asked for at an end more often than near it, and a uniform draw never falls on one. See ``weight_at``.
+    A list is asked for at an end more often than near it, and a uniform draw never falls on one.
+    See ``weight_at``.
 
     Args:
         ranges: name -> low, high; C of them, drawn independently, a column each in their order.
         count: rows.
         generator: source of randomness.
     """
-    shares = np.clip((generator.random((count, len(ranges))) - AT_AN_END) / (1 - 2 * AT_AN_END), 0, 1)
-    return np.stack([weight_at(*ends, shares[:, i]) for i, ends in enumerate(ranges.values())], axis=1)
+    shares = np.clip(
+        (generator.random((count, len(ranges))) - AT_AN_END) / (1 - 2 * AT_AN_END), 0, 1
+    )
+    return np.stack(
+        [weight_at(*ends, shares[:, i]) for i, ends in enumerate(ranges.values())], axis=1
+    )
 
 
 def weight_grid(ranges: Ranges, points: int) -> NDArray[np.float64]:
-    """(n, C) weights at even shares of the way, ends included: about ``points`` of them, at least 2 a range.
+    """(n, C) weights at even shares of the way, ends included: about ``points`` of them, at least 2
+    a range.
 
     >>> weight_grid({"diversity": (0, 2)}, 5)[:, 0].tolist()
     [0.0, 0.125, 0.5, 1.125, 2.0]
@@ -155,4 +168,6 @@ def require_inside(weights: Mapping[str, float], ranges: Ranges) -> None:
             raise ValueError(f"no weight of {name!r} can be chosen; {hint}")
         low, high = ranges[name]
         if not low <= weight <= high:
-            raise ValueError(f"weight {weight:g} of {name} is outside what was trained, {low:g} to {high:g}")
+            raise ValueError(
+                f"weight {weight:g} of {name} is outside what was trained, {low:g} to {high:g}"
+            )

@@ -13,14 +13,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import overload
 
-from genrec.metrics import Context, Floats, Slates
+from genrec.metrics.context import Context, Floats, Slates
 from genrec.rewards.accuracy import Ndcg
+from genrec.rewards.contract import FunctionReward, Reward, WeightedSum
 from genrec.rewards.diversity import Diversity
 from genrec.rewards.novelty import Novelty
 from genrec.rewards.popularity import Popularity
 from genrec.rewards.ranges import middle_weight, read_weight, split_spec
 from genrec.rewards.relevance import Relevance
-from genrec.rewards.reward import FunctionReward, Reward, WeightedSum
 
 GROUP = "genrec.rewards"
 FACTS = frozenset({"targets", "probabilities", "times"})
@@ -53,16 +53,20 @@ class Entry:
 @overload
 def reward(function: GainFunction, /) -> FunctionReward: ...
 @overload
-def reward(*, name: str | None = None, needs: Iterable[str] = ()) -> Callable[[GainFunction], FunctionReward]: ...
+def reward(
+    *, name: str | None = None, needs: Iterable[str] = ()
+) -> Callable[[GainFunction], FunctionReward]: ...
 def reward(
     function: GainFunction | None = None, /, *, name: str | None = None, needs: Iterable[str] = ()
 ) -> FunctionReward | Callable[[GainFunction], FunctionReward]:
-    """Turn a function ``(slates (n, j), context) -> gains (n, j)`` into a reward; a decorator, bare or with arguments.
+    """Turn a function ``(slates (n, j), context) -> gains (n, j)`` into a reward; a decorator, bare
+    or with arguments.
 
     Args:
         function: the function, where used bare.
         name: of the reward; by default the function's name.
-        needs: "targets", "probabilities" and "times" (of the events of histories), as far as the function reads them.
+        needs: "targets", "probabilities" and "times" (of the events of histories), as far as the
+            function reads them.
 
     Raises:
         ValueError: for an unknown need.
@@ -75,7 +79,9 @@ def reward(
     """
     needed = frozenset({needs} if isinstance(needs, str) else needs)
     if not needed <= FACTS:
-        raise ValueError(f"unknown needs {sorted(needed - FACTS)}; a reward can need {sorted(FACTS)}")
+        raise ValueError(
+            f"unknown needs {sorted(needed - FACTS)}; a reward can need {sorted(FACTS)}"
+        )
 
     def wrap(gains: GainFunction) -> FunctionReward:
         return FunctionReward(gains, name or _name_of(gains), needed)
@@ -87,9 +93,10 @@ def resolve(target: str) -> Reward:
     """The reward of that name or place.
 
     Args:
-        target: a built-in name (``diversity``), the name of an entry point of group "genrec.rewards",
-            ``package.module:attribute``, or ``path/file.py:attribute``. The attribute is a Reward, a Reward class
-            without required fields, or a plain function ``(slates, context) -> gains``.
+        target: a built-in name (``diversity``), the name of an entry point of group
+            "genrec.rewards", ``package.module:attribute``, or ``path/file.py:attribute``. The
+            attribute is a Reward, a Reward class without required fields, or a plain function
+            ``(slates, context) -> gains``.
 
     Raises:
         ValueError: if nothing is found there, or what is there is not a reward.
@@ -108,7 +115,8 @@ def resolve(target: str) -> Reward:
     close = difflib.get_close_matches(target, names, n=1, cutoff=0.5)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     raise ValueError(
-        f"unknown reward {target!r}.{hint} Known: {', '.join(names)}; give a file of your own as ./file.py:attribute"
+        f"unknown reward {target!r}.{hint} Known: {', '.join(names)}; give a file of your own as"
+        " ./file.py:attribute"
         + "".join(f". Left out: {entry.error}" for entry in available() if entry.error)
     )
 
@@ -116,10 +124,12 @@ def resolve(target: str) -> Reward:
 def parse(spec: str) -> tuple[Reward, float]:
     """A reward and its weight from ``target``, ``target=weight`` or ``target=low:high``.
 
-    The weight is 1 where none is given and the middle of a range (``middle_weight``); ``ranges_of`` tells the ranges.
+    The weight is 1 where none is given and the middle of a range (``middle_weight``); ``ranges_of``
+    tells the ranges.
 
     Raises:
-        ValueError: for an unknown reward, a weight that is not a finite number, or a range that does not rise.
+        ValueError: for an unknown reward, a weight that is not a finite number, or a range that
+            does not rise.
 
     >>> parse("diversity=0.5"), parse("diversity=0:2")
     ((Diversity(), 0.5), (Diversity(), 0.5))
@@ -147,7 +157,8 @@ def weighted(specs: Iterable[str]) -> WeightedSum:
     """The weighted sum of the rewards of several ``parse`` specs; a range counts with its middle.
 
     Raises:
-        ValueError: if there are none, or two have the same name (their terms could not be told apart).
+        ValueError: if there are none, or two have the same name (their terms could not be told
+            apart).
 
     >>> weighted(["relevance", "diversity=0.5"]).name
     'relevance+0.5*diversity'
@@ -162,13 +173,19 @@ def weighted(specs: Iterable[str]) -> WeightedSum:
 
 
 def available() -> list[Entry]:
-    """Every reward with a name: the built-in ones, then plugins; one that cannot be loaded is reported, not raised."""
-    rows = [Entry(name, "built-in", built_in.needs, _summary(built_in)) for name, built_in in BUILT_IN.items()]
+    """Every reward with a name: the built-in ones, then plugins; one that cannot be loaded is
+    reported, not raised."""
+    rows = [
+        Entry(name, "built-in", built_in.needs, _summary(built_in))
+        for name, built_in in BUILT_IN.items()
+    ]
     taken = dict.fromkeys(BUILT_IN, "built-in")
     for point in _plugins():
         origin = _origin(point)
         if point.name in taken:
-            rows.append(Entry(point.name, origin, error=f"the name is taken by {taken[point.name]}"))
+            rows.append(
+                Entry(point.name, origin, error=f"the name is taken by {taken[point.name]}")
+            )
             continue
         taken[point.name] = origin
         try:
@@ -189,11 +206,14 @@ def _origin(point: EntryPoint) -> str:
 
 def _from_plugin(point: EntryPoint) -> Reward:
     try:
-        with redirect_stdout(sys.stderr):  # what is printed on import is no part of a command's answer
+        with redirect_stdout(
+            sys.stderr
+        ):  # what is printed on import is no part of a command's answer
             found = point.load()
     except (Exception, SystemExit) as error:
         raise ValueError(
-            f"reward {point.name!r} of {_origin(point)} cannot be loaded: {type(error).__name__}: {error}"
+            f"reward {point.name!r} of {_origin(point)} cannot be loaded: {type(error).__name__}:"
+            f" {error}"
         ) from error
     return _as_reward(found, point.name, _origin(point))
 
@@ -204,7 +224,9 @@ def _from_place(target: str) -> Reward:
     if attribute not in vars(module):
         found = [name for name, value in vars(module).items() if isinstance(value, Reward)]
         known = ", ".join(found) or "its functions"
-        raise ValueError(f"{place} has no reward {attribute!r}; give one of {known} as {place}:attribute")
+        raise ValueError(
+            f"{place} has no reward {attribute!r}; give one of {known} as {place}:attribute"
+        )
     return _as_reward(vars(module)[attribute], attribute, target)
 
 
@@ -213,14 +235,18 @@ def _load_module(name: str, target: str) -> ModuleType:
         with redirect_stdout(sys.stderr):
             return importlib.import_module(name)
     except (Exception, SystemExit) as error:
-        raise ValueError(f"reward {target!r}: cannot import {name!r}: {type(error).__name__}: {error}") from error
+        raise ValueError(
+            f"reward {target!r}: cannot import {name!r}: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _load_file(path: Path) -> ModuleType:
     """Run the file as a module of a name of its own, anew each time."""
     if not path.is_file():
         raise ValueError(f"reward file {path} does not exist (looked in {Path.cwd()})")
-    name = f"genrec_reward_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    name = (
+        f"genrec_reward_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    )
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
@@ -231,7 +257,9 @@ def _load_file(path: Path) -> ModuleType:
             spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise ValueError(f"reward file {path} cannot be run: {type(error).__name__}: {error}") from error
+        raise ValueError(
+            f"reward file {path} cannot be run: {type(error).__name__}: {error}"
+        ) from error
     return module
 
 
@@ -241,17 +269,26 @@ def _as_reward(found: object, name: str, place: str) -> Reward:
     if isinstance(found, type) and issubclass(found, Reward):
         required = _required_fields(found)
         if required:
-            raise ValueError(f"{place}: {found.__name__} needs {', '.join(required)}; give an instance of it instead")
+            raise ValueError(
+                f"{place}: {found.__name__} needs {', '.join(required)}; give an instance of it"
+                " instead"
+            )
         return found()
     if callable(found) and not isinstance(found, type):
         return FunctionReward(found, name)
-    raise ValueError(f"{place} is a {type(found).__name__}, not a Reward, a Reward class or a function")
+    raise ValueError(
+        f"{place} is a {type(found).__name__}, not a Reward, a Reward class or a function"
+    )
 
 
 def _required_fields(kind: type[Reward]) -> list[str]:
     if not is_dataclass(kind):
         return []
-    return [field.name for field in fields(kind) if field.default is MISSING and field.default_factory is MISSING]
+    return [
+        field.name
+        for field in fields(kind)
+        if field.default is MISSING and field.default_factory is MISSING
+    ]
 
 
 def _name_of(function: GainFunction) -> str:

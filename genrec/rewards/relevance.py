@@ -2,17 +2,19 @@
 
 from dataclasses import dataclass
 
-from genrec.metrics import Context, Floats, Slates, discount
-from genrec.rewards.reward import Reward
+from genrec.metrics.context import Context, Floats, Slates
+from genrec.metrics.ranking import discount
+from genrec.rewards.contract import Reward
 
 
 @dataclass(frozen=True)
 class Relevance(Reward):
     """Expected NDCG under the teacher: dense accuracy.
 
-    gain_i = P(g_i | history) / log2(i + 1). If the teacher's probabilities are right, the sum over a list of K items is
-    the expectation of NDCG@K, so that every position of every list earns something, hit or not. The probabilities must
-    be calibrated (``genrec.calibration``): raw scores of most teachers are far from probabilities.
+    gain_i = P(g_i | history) / log2(i + 1). If the teacher's probabilities are right, the sum over
+    a list of K items is the expectation of NDCG@K, so that every position of every list earns
+    something, hit or not. The probabilities must be calibrated (``genrec.metrics.calibration``):
+    raw scores of most teachers are far from probabilities.
 
     >>> import numpy as np
     >>> from genrec.data import Sequences, make_catalogue

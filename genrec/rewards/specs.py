@@ -1,4 +1,5 @@
-"""Specs of rewards made complete: a weight for each, an accuracy reward, files that are found from anywhere."""
+"""Specs of rewards made complete: a weight for each, an accuracy reward, files that are found from
+anywhere."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,8 @@ MIXED = ("relevance=0.5", "ndcg=0.5")
 
 
 def complete_specs(specs: Sequence[str], accuracy: str = "none", weight: float = 1.0) -> list[str]:
-    """``target=weight`` of the named rewards, with the accuracy reward first unless one is named or it is "none".
+    """``target=weight`` of the named rewards, with the accuracy reward first unless one is named or
+    it is "none".
 
     The path of a reward file is made absolute, so that a run finds it again from any folder.
 
@@ -42,7 +44,8 @@ def _complete(spec: str, weight: float) -> str:
 
 
 def span_specs(runs: Sequence[Sequence[str]]) -> list[str]:
-    """The complete specs of several runs as one: a weight that differs, or is a range, becomes the range of them all.
+    """The complete specs of several runs as one: a weight that differs, or is a range, becomes the
+    range of them all.
 
     Raises:
         ValueError: if the runs have other rewards than each other.
@@ -55,15 +58,20 @@ def span_specs(runs: Sequence[Sequence[str]]) -> list[str]:
     for specs in split:
         if [target for target, _ in specs] != targets:
             others = ", ".join(target for target, _ in specs)
-            raise ValueError(f"a run for {', '.join(targets)} and one for {others} are no points of one curve")
+            raise ValueError(
+                f"a run for {', '.join(targets)} and one for {others} are no points of one curve"
+            )
     spans = []
     for place, target in enumerate(targets):
         ends = [end for specs in split for end in read_weight(specs[place][1], target)]
-        spans.append(f"{target}={':'.join(f'{end:.12g}' for end in sorted({min(ends), max(ends)}))}")
+        spans.append(
+            f"{target}={':'.join(f'{end:.12g}' for end in sorted({min(ends), max(ends)}))}"
+        )
     return spans
 
 
 def reward_files(specs: Sequence[str]) -> list[str]:
-    """The files among specs, such as ``/folder/my_reward.py`` of ``/folder/my_reward.py:fresh=0.3``."""
+    """The files among specs, such as ``/folder/my_reward.py`` of
+    ``/folder/my_reward.py:fresh=0.3``."""
     places = [split_spec(spec)[0].rpartition(":")[0] for spec in specs]
     return [place for place in places if place.endswith(".py")]

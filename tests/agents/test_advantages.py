@@ -16,9 +16,14 @@ def test_returns_to_go_by_hand():
 
 
 def test_gae_by_hand():
-    """r 1, 0, 2 and v 1, 2, 1, discount 1/2: errors 1 + 1 - 1, 0 + .5 - 2, 2 + 0 - 1; weights 1/4 a step."""
+    """r 1, 0, 2 and v 1, 2, 1, discount 1/2: errors 1 + 1 - 1, 0 + .5 - 2, 2 + 0 - 1; weights 1/4 a
+    step."""
     r_t, v_t = torch.tensor([1.0, 0.0, 2.0]), torch.tensor([1.0, 2.0, 1.0])
-    assert gae(r_t, v_t, discount=0.5, gae_lambda=0.5).tolist() == [1 - 0.25 * 1.25, -1.5 + 0.25, 1.0]
+    assert gae(r_t, v_t, discount=0.5, gae_lambda=0.5).tolist() == [
+        1 - 0.25 * 1.25,
+        -1.5 + 0.25,
+        1.0,
+    ]
 
 
 def test_lambda_zero_is_the_one_step_error():
@@ -34,7 +39,8 @@ def test_lambda_one_is_the_return_minus_the_value(discount):
 
 @pytest.mark.parametrize("gae_lambda", [0.0, 0.3, 0.95, 1.0])
 def test_the_true_values_leave_nothing_to_learn(gae_lambda):
-    """An environment that pays 1 a step for 4 steps is worth 1, 1.9, 2.71, 3.439 with 1 to 4 steps left at .9."""
+    """An environment that pays 1 a step for 4 steps is worth 1, 1.9, 2.71, 3.439 with 1 to 4 steps
+    left at .9."""
     v_t = torch.tensor([3.439, 2.71, 1.9, 1.0], dtype=torch.float64)
     advantages = gae(torch.ones(4, dtype=torch.float64), v_t, 0.9, gae_lambda)
     torch.testing.assert_close(advantages, torch.zeros(4, dtype=torch.float64), atol=1e-12, rtol=0)
@@ -42,7 +48,8 @@ def test_the_true_values_leave_nothing_to_learn(gae_lambda):
 
 @pytest.mark.parametrize("gae_lambda", [0.0, 0.5, 1.0])
 def test_a_value_known_to_the_critic_is_not_credited_again(gae_lambda):
-    """Two-armed choice at the last step only: a critic that knows the mean credits the last action alone, +-1/2."""
+    """Two-armed choice at the last step only: a critic that knows the mean credits the last action
+    alone, +-1/2."""
     r_t, v_t = torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]), torch.full((2, 3), 0.5)
     advantages = gae(r_t, v_t, 1.0, gae_lambda)
     assert advantages[:, 2].tolist() == [0.5, -0.5]
@@ -50,11 +57,15 @@ def test_a_value_known_to_the_critic_is_not_credited_again(gae_lambda):
 
 
 def test_group_baseline_by_hand():
-    """Three lists earn 3, 0, 0 at the second step; the others of the first earn 0, of the second 3 and 0."""
+    """Three lists earn 3, 0, 0 at the second step; the others of the first earn 0, of the second 3
+    and 0."""
     r_t = torch.tensor([[1.0, 3.0], [0.0, 0.0], [2.0, 0.0]])
     # returns [4, 3], [0, 0], [2, 0]; means of the others [1, 0], [3, 1.5], [2, 1.5]
-    torch.testing.assert_close(group_advantages(r_t), torch.tensor([[3.0, 3.0], [-3.0, -1.5], [0.0, -1.5]]))
-    # discount 1/2: returns [2.5, 3], [0, 0], [2, 0]; means of the others [1, 0], [2.25, 1.5], [1.25, 1.5]
+    torch.testing.assert_close(
+        group_advantages(r_t), torch.tensor([[3.0, 3.0], [-3.0, -1.5], [0.0, -1.5]])
+    )
+    # discount 1/2: returns [2.5, 3], [0, 0], [2, 0]; means of the others [1, 0], [2.25, 1.5],
+    # [1.25, 1.5]
     expected = torch.tensor([[1.5, 3.0], [-2.25, -1.5], [0.75, -1.5]])
     torch.testing.assert_close(group_advantages(r_t, 0.5), expected)
 
@@ -71,7 +82,9 @@ def test_group_baseline_leaves_the_list_itself_out(size):
 
 def test_group_advantages_sum_to_zero_in_each_group():
     advantages = group_advantages(random(6, 8, 10))
-    torch.testing.assert_close(advantages.sum(dim=1), torch.zeros(6, 10, dtype=torch.float64), atol=1e-12, rtol=0)
+    torch.testing.assert_close(
+        advantages.sum(dim=1), torch.zeros(6, 10, dtype=torch.float64), atol=1e-12, rtol=0
+    )
     assert advantages.abs().min() > 0
 
 
@@ -82,14 +95,17 @@ def test_equal_lists_are_worth_exactly_nothing():
 
 
 def test_a_single_list_has_no_group():
-    with pytest.raises(ValueError, match="at least 2 lists a history: raise group_size, or use the critic"):
+    with pytest.raises(
+        ValueError, match="at least 2 lists a history: raise group_size, or use the critic"
+    ):
         group_advantages(torch.ones(3, 1, 4))
 
 
 def test_standardised_by_hand():
     # mean square about the mean 0: (9 + 1 + 1 + 9) / 4 = 5
     torch.testing.assert_close(
-        standardised(torch.tensor([3.0, 1.0, -1.0, -3.0])), torch.tensor([3.0, 1.0, -1.0, -3.0]) / 5**0.5
+        standardised(torch.tensor([3.0, 1.0, -1.0, -3.0])),
+        torch.tensor([3.0, 1.0, -1.0, -3.0]) / 5**0.5,
     )
     # the mean stays: sign and order are kept
     assert standardised(torch.tensor([3.0, 1.0])).tolist() == [3, 1]

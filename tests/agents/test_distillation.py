@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from genrec.agents.distillation import Lessons, lesson_loss, make_lessons, targets
-from genrec.agents.gptrec import GPTRec
+from genrec.agents.gptrec.model import GPTRec
 from genrec.data import Sequences
 
 LOG = torch.tensor([[math.log(6), math.log(3), math.log(1)]])
@@ -28,7 +28,9 @@ class Teacher:
 
 def tiny(num_items: int = 8, spread: float = 8.0) -> GPTRec:
     torch.manual_seed(0)
-    policy = GPTRec(num_items, hidden_size=8, blocks=1, heads=2, max_length=4, max_slate=4, dropout=0.0)
+    policy = GPTRec(
+        num_items, hidden_size=8, blocks=1, heads=2, max_length=4, max_slate=4, dropout=0.0
+    )
     with torch.no_grad():
         for weight in policy.parameters():
             if weight.dim() > 1:
@@ -47,7 +49,8 @@ def test_soft_targets_choose_among_what_is_not_placed():
 
 
 def test_mixed_targets():
-    # a quarter of [1, 0, 0] and three quarters of [.6, .3, .1]; likewise [0, 1, 0] and [0, .75, .25]
+    # a quarter of [1, 0, 0] and three quarters of [.6, .3, .1]; likewise [0, 1, 0] and [0, .75,
+    # .25]
     expected = torch.tensor([[[0.7, 0.225, 0.075], [0.0, 0.8125, 0.1875]]])
     torch.testing.assert_close(targets(LOG, 2, hard=0.25, temperature=1.0), expected)
 
@@ -69,7 +72,12 @@ def test_targets_where_each_position_has_scores_of_its_own():
 
 @pytest.mark.parametrize("hard", [0.0, 0.5, 1.0])
 def test_targets_are_distributions_without_placed_items(hard):
-    scores = torch.randn(7, 9, generator=torch.Generator().manual_seed(0)).mul(30).sort(dim=1, descending=True).values
+    scores = (
+        torch.randn(7, 9, generator=torch.Generator().manual_seed(0))
+        .mul(30)
+        .sort(dim=1, descending=True)
+        .values
+    )
     made = targets(scores, 5, hard, 1.0)
     assert made.shape == (7, 5, 9)
     torch.testing.assert_close(made.sum(dim=2), torch.ones(7, 5))
@@ -79,7 +87,9 @@ def test_targets_are_distributions_without_placed_items(hard):
 
 
 def test_targets_do_not_depend_on_the_level_of_the_scores():
-    torch.testing.assert_close(targets(LOG + 50, 3, 0.3, 0.7), targets(LOG, 3, 0.3, 0.7), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        targets(LOG + 50, 3, 0.3, 0.7), targets(LOG, 3, 0.3, 0.7), atol=1e-5, rtol=0
+    )
 
 
 HISTORIES = [[2, 3], [7], [], [1, 2, 3, 4, 5]]
@@ -95,7 +105,9 @@ def test_lessons_are_the_best_unseen_items_in_the_order_of_the_histories():
 
 
 def test_a_pool_larger_than_what_is_left():
-    with pytest.raises(ValueError, match="a list of 4 items was asked for, but only 3 of 8 items are new"):
+    with pytest.raises(
+        ValueError, match="a list of 4 items was asked for, but only 3 of 8 items are new"
+    ):
         make_lessons(Teacher(), Sequences.from_lists(HISTORIES), pool=4)
 
 
@@ -106,7 +118,11 @@ def test_save_and_load(tmp_path: Path):
     assert [row.tolist() for row in loaded.histories] == HISTORIES
     np.testing.assert_array_equal(loaded.items, lessons.items)
     np.testing.assert_array_equal(loaded.scores, lessons.scores)
-    assert (loaded.items.dtype, loaded.scores.dtype, loaded.histories.items.dtype) == (np.int64, np.float32, np.int32)
+    assert (loaded.items.dtype, loaded.scores.dtype, loaded.histories.items.dtype) == (
+        np.int64,
+        np.float32,
+        np.int32,
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["lessons.safetensors"]
 
 
@@ -116,26 +132,32 @@ def lessons_of(histories: list[list[int]], pool: int = 3) -> Lessons:
 
 @pytest.mark.parametrize("hard", [0.0, 0.4, 1.0])
 def test_loss_of_a_policy_that_knows_nothing(hard):
-    """All weights zero: uniform over 6 then 5 unseen items of the first history, over 7 then 6 of the second. The
-    cross-entropy with a uniform distribution is log n if the targets lie within the choices.
+    """All weights zero: uniform over 6 then 5 unseen items of the first history, over 7 then 6 of
+    the second. The cross-entropy with a uniform distribution is log n if the targets lie within the
+    choices.
     """
     policy = tiny(spread=0.0)
     lessons = lessons_of([[2, 3], [7]])
     target = targets(torch.from_numpy(lessons.scores), 2, hard, 1.0)
     loss = lesson_loss(policy, lessons, np.arange(2), 2, target)
-    assert float(loss.detach()) == pytest.approx((math.log(6) + math.log(5) + math.log(7) + math.log(6)) / 4, abs=1e-5)
+    assert float(loss.detach()) == pytest.approx(
+        (math.log(6) + math.log(5) + math.log(7) + math.log(6)) / 4, abs=1e-5
+    )
 
 
 def test_hard_loss_is_the_mean_surprise_at_the_teachers_items():
     policy, lessons, rows = tiny(), lessons_of(HISTORIES), np.array([3, 0])
     target = targets(torch.from_numpy(lessons.scores[rows]), 3, 1.0, 1.0)
-    logp = policy.logp(Sequences.from_lists([[1, 2, 3, 4, 5], [2, 3]]), torch.tensor([[[6, 7, 8]], [[4, 5, 1]]]))
+    logp = policy.logp(
+        Sequences.from_lists([[1, 2, 3, 4, 5], [2, 3]]), torch.tensor([[[6, 7, 8]], [[4, 5, 1]]])
+    )
     loss = lesson_loss(policy, lessons, rows, 3, target)
     torch.testing.assert_close(loss, -logp.mean())
 
 
 def test_a_lesson_with_choices_of_each_position():
-    """The list is the first of each row; the loss weighs the log-probabilities of all choices after it."""
+    """The list is the first of each row; the loss weighs the log-probabilities of all choices after
+    it."""
     policy, history = tiny(), Sequences.from_lists([[2, 3]])
     choices = np.array([[[4, 5], [6, 1]]])
     lessons = Lessons(history, choices, np.zeros((1, 2, 2), np.float32))
@@ -170,7 +192,8 @@ def test_gradients_are_finite_although_placed_items_are_impossible(hard):
 
 
 def test_the_teachers_distribution_is_the_optimum():
-    """Trained on one history, the policy's choice after it becomes the target of the first position."""
+    """Trained on one history, the policy's choice after it becomes the target of the first
+    position."""
     policy, lessons = tiny(spread=1.0), lessons_of([[2, 3]])
     target = targets(torch.from_numpy(lessons.scores), 2, 0.0, 1.0)
     optimizer = torch.optim.Adam(policy.parameters(), lr=0.02)

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from genrec import runs
 from genrec.agents.advantages import group_advantages
-from genrec.agents.decoding import NextK
-from genrec.agents.gptrec import GPTRec
+from genrec.agents.gptrec.decoding import NextK
+from genrec.agents.gptrec.model import GPTRec
 from genrec.agents.ppo import (
     Actor,
     ValueHead,
@@ -30,19 +29,29 @@ from genrec.config import AlignSettings
 from genrec.data import Sequences, make_catalogue
 from genrec.envs import ListGenerationVectorEnv, ListTask
 from genrec.rewards import FunctionReward, RewardError, WeightedSum, checked
+from genrec.training.checkpoint import load_checkpoint
+from genrec.training.interruption import Interrupted
 
 V, K, WANTED = 8, 3, 5
 HISTORIES = Sequences.from_lists([[1], [2], [3], [1, 2], [2, 3], [1, 2, 3]])
 
 
 def settings(**changes: object) -> AlignSettings:
-    small = {"updates": 20, "histories": 6, "group_size": 4, "evaluate_every": 5, "learning_rate": 0.01}
+    small = {
+        "updates": 20,
+        "histories": 6,
+        "group_size": 4,
+        "evaluate_every": 5,
+        "learning_rate": 0.01,
+    }
     return AlignSettings.model_validate(small | changes)
 
 
 def tiny(seed: int = 0) -> GPTRec:
     torch.manual_seed(seed)
-    return GPTRec(V, hidden_size=16, blocks=1, heads=2, max_length=3, max_slate=K, dropout=0.1).eval()
+    return GPTRec(
+        V, hidden_size=16, blocks=1, heads=2, max_length=3, max_slate=K, dropout=0.1
+    ).eval()
 
 
 def first_is_wanted(slates: np.ndarray, context: object) -> np.ndarray:
@@ -57,15 +66,23 @@ def constant(slates: np.ndarray, context: object) -> np.ndarray:
     return np.full(slates.shape, 0.1)
 
 
-def environment(gains: Callable[[np.ndarray, object], np.ndarray], group_size: int = 4) -> ListGenerationVectorEnv:
+def environment(
+    gains: Callable[[np.ndarray, object], np.ndarray], group_size: int = 4
+) -> ListGenerationVectorEnv:
     catalogue = make_catalogue([str(i) for i in range(1, V + 1)])
     reward = WeightedSum(((FunctionReward(gains, gains.__name__), 1.0),))
-    task = ListTask(HISTORIES, np.zeros(len(HISTORIES), np.int64), catalogue, reward, K, max_length=3)
+    task = ListTask(
+        HISTORIES, np.zeros(len(HISTORIES), np.int64), catalogue, reward, K, max_length=3
+    )
     return ListGenerationVectorEnv(task, num_envs=6 * group_size, group_size=group_size)
 
 
-def objective(gains: Callable[[np.ndarray, object], np.ndarray]) -> Callable[[GPTRec], dict[str, float]]:
-    return lambda policy: {"objective": float(gains(NextK(policy).recommend(HISTORIES, K), None).sum(axis=1).mean())}
+def objective(
+    gains: Callable[[np.ndarray, object], np.ndarray],
+) -> Callable[[GPTRec], dict[str, float]]:
+    return lambda policy: {
+        "objective": float(gains(NextK(policy).recommend(HISTORIES, K), None).sum(axis=1).mean())
+    }
 
 
 def weights_of(policy: GPTRec) -> dict[str, torch.Tensor]:
@@ -109,7 +126,9 @@ def test_clipped_loss_is_a_mean():
 def test_kl_estimate_by_hand():
     # q/p is 2 and 1/2: 2 - 1 - log 2 and 1/2 - 1 + log 2, mean 1/4
     p = torch.tensor([0.0, 0.0])
-    assert kl_estimate(p, torch.tensor([math.log(2), -math.log(2)])).item() == pytest.approx(0.25, abs=1e-6)
+    assert kl_estimate(p, torch.tensor([math.log(2), -math.log(2)])).item() == pytest.approx(
+        0.25, abs=1e-6
+    )
     assert kl_estimate(p, p).item() == 0
 
 
@@ -117,7 +136,9 @@ def test_kl_estimate_is_unbiased_under_the_first_distribution():
     """p = (.5, .3, .2), q = (.2, .3, .5): every item as often as p draws it, KL = .3 log 2.5."""
     p, q = torch.tensor([0.5, 0.3, 0.2]), torch.tensor([0.2, 0.3, 0.5])
     drawn = torch.tensor([0] * 5 + [1] * 3 + [2] * 2)
-    assert kl_estimate(p.log()[drawn], q.log()[drawn]).item() == pytest.approx(0.3 * math.log(2.5), abs=1e-6)
+    assert kl_estimate(p.log()[drawn], q.log()[drawn]).item() == pytest.approx(
+        0.3 * math.log(2.5), abs=1e-6
+    )
 
 
 def test_the_critic_does_not_move_the_policy():
@@ -140,7 +161,9 @@ def judged(precision: torch.dtype, **changes: object):
 @pytest.mark.parametrize("minibatches", [1, 4])
 def test_the_first_ratio_is_exactly_one(precision, minibatches):
     actor, _, batches, _ = judged(precision, minibatches=minibatches, entropy=0.01, kl=0.1)
-    assert [len(batch.rollout.histories) for batch in batches] == ([6] if minibatches == 1 else [2, 2, 1, 1])
+    assert [len(batch.rollout.histories) for batch in batches] == (
+        [6] if minibatches == 1 else [2, 2, 1, 1]
+    )
     for batch in batches:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
             logp, _, _ = actor(batch.rollout, entropy=False)
@@ -162,13 +185,18 @@ def test_judge_cuts_the_rollout_without_mixing_it_up():
     expected = tiny().logp(rollout.histories, rollout.slates)
     torch.testing.assert_close(torch.cat([batch.logp_old for batch in batches]), expected.detach())
     student = tiny(seed=5).logp(rollout.histories, rollout.slates)
-    torch.testing.assert_close(torch.cat([batch.logp_student for batch in batches]), student.detach())
-    # an untrained policy is nearly uniform over what is left: 5 to 7 items at first, two fewer at last
+    torch.testing.assert_close(
+        torch.cat([batch.logp_student for batch in batches]), student.detach()
+    )
+    # an untrained policy is nearly uniform over what is left: 5 to 7 items at first, two fewer at
+    # last
     assert math.log(3) < surprise < math.log(7)
 
 
 def test_judge_with_a_critic():
-    actor, rollout, batches, _ = judged(torch.float32, minibatches=1, baseline="critic", gae_lambda=1.0)
+    actor, rollout, batches, _ = judged(
+        torch.float32, minibatches=1, baseline="critic", gae_lambda=1.0
+    )
     values = actor(rollout, entropy=False)[2].detach()
     to_go = rollout.r_t.flip(2).cumsum(dim=2).flip(2)
     torch.testing.assert_close(batches[0].returns, to_go)
@@ -208,14 +236,22 @@ def test_one_step_raises_what_was_good():
 def test_learns_what_is_paid(baseline, gains, reached):
     policy = tiny()
     assert objective(gains)(policy)["objective"] < 0.6
-    found = train(policy, environment(gains), objective(gains), settings(updates=25, baseline=baseline), K, quiet=True)
+    found = train(
+        policy,
+        environment(gains),
+        objective(gains),
+        settings(updates=25, baseline=baseline),
+        K,
+        quiet=True,
+    )
     assert found["objective"] >= reached
     assert objective(gains)(policy)["objective"] == found["objective"]
     assert found["update"] > 0
 
 
 def test_the_last_position_is_credited_alone():
-    """Only the third item is paid, so nothing should be learnt of the first two that was not noise."""
+    """Only the third item is paid, so nothing should be learnt of the first two that was not
+    noise."""
 
     def third(slates, context):
         return (slates == WANTED) * (np.arange(slates.shape[1]) == 2)
@@ -266,9 +302,13 @@ NOISE = itertools.count()
 
 
 def finished(
-    baseline: str, folder: Path | None, after: Callable[[int], None] = lambda _: None, kl_target: float | None = None
+    baseline: str,
+    folder: Path | None,
+    after: Callable[[int], None] = lambda _: None,
+    kl_target: float | None = None,
 ) -> GPTRec:
-    """A training of 6 updates from a fresh student; ``after`` is called with the number of each validation."""
+    """A training of 6 updates from a fresh student; ``after`` is called with the number of each
+    validation."""
     policy, calls = tiny(), iter(range(1, 100))
     torch.manual_seed(next(NOISE))  # what the process did before must not matter
 
@@ -283,12 +323,14 @@ def finished(
 
 def checkpointed_update(folder: Path) -> int:
     actor = Actor(tiny())
-    found = runs.load_checkpoint(folder, actor, torch.optim.AdamW(actor.parameters()))
+    found = load_checkpoint(folder, actor, torch.optim.AdamW(actor.parameters()))
     assert found
     return found[0]["update"]
 
 
-@pytest.mark.parametrize(("baseline", "kl_target"), [("group", None), ("critic", None), ("group", 0.05)])
+@pytest.mark.parametrize(
+    ("baseline", "kl_target"), [("group", None), ("critic", None), ("group", 0.05)]
+)
 def test_ctrl_c_and_the_same_again_is_as_if_nothing_had_happened(baseline, kl_target, tmp_path):
     whole = finished(baseline, None, kl_target=kl_target)
 
@@ -296,7 +338,9 @@ def test_ctrl_c_and_the_same_again_is_as_if_nothing_had_happened(baseline, kl_ta
         if call == 3:
             os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(runs.Interrupted, match="stopped before update 5; the same command goes on from there"):
+    with pytest.raises(
+        Interrupted, match="stopped before update 5; the same command goes on from there"
+    ):
         finished(baseline, tmp_path, stop, kl_target)
     assert checkpointed_update(tmp_path) == 4
     calls = []
@@ -342,11 +386,31 @@ def test_a_reward_that_breaks_stops_the_training_and_spares_the_checkpoint(break
         return breaks(slates) if next(calls) == 7 * K + 2 else share_of_even(slates, context)
 
     with pytest.raises(RewardError, match=BREAKS[breaks]):
-        train(tiny(), environment(fickle), objective(share_of_even), settings(), K, 0, tmp_path, quiet=True)
+        train(
+            tiny(),
+            environment(fickle),
+            objective(share_of_even),
+            settings(),
+            K,
+            0,
+            tmp_path,
+            quiet=True,
+        )
     assert checkpointed_update(tmp_path) == 5
-    found = train(tiny(), environment(fickle), objective(share_of_even), settings(), K, 0, tmp_path, quiet=True)
+    found = train(
+        tiny(),
+        environment(fickle),
+        objective(share_of_even),
+        settings(),
+        K,
+        0,
+        tmp_path,
+        quiet=True,
+    )
     whole = tiny()
-    assert found == train(whole, environment(share_of_even), objective(share_of_even), settings(), K, quiet=True)
+    assert found == train(
+        whole, environment(share_of_even), objective(share_of_even), settings(), K, quiet=True
+    )
 
 
 def test_a_reward_that_breaks_in_a_validation_says_so(tmp_path):
@@ -358,8 +422,13 @@ def test_a_reward_that_breaks_in_a_validation_says_so(tmp_path):
     def fickle(slates, context):
         return slates * (np.nan if next(calls) == 1 else 1.0)
 
-    reward = FunctionReward(fickle, "fickle", frozenset({"targets"}))  # so that the context is not looked at
-    with pytest.raises(RewardError, match=r"validation after update 5: reward 'fickle' is nan at position 1 of list 0"):
+    reward = FunctionReward(
+        fickle, "fickle", frozenset({"targets"})
+    )  # so that the context is not looked at
+    with pytest.raises(
+        RewardError,
+        match=r"validation after update 5: reward 'fickle' is nan at position 1 of list 0",
+    ):
         train(tiny(), environment(share_of_even), validate, settings(), K, 0, tmp_path, quiet=True)
     assert checkpointed_update(tmp_path) == 0
 
@@ -371,7 +440,9 @@ def test_a_reward_sees_how_far_the_training_is():
         seen.append(context.progress)
         return share_of_even(slates, context)
 
-    train(tiny(), environment(watching), objective(share_of_even), settings(updates=4), K, quiet=True)
+    train(
+        tiny(), environment(watching), objective(share_of_even), settings(updates=4), K, quiet=True
+    )
     assert seen == [0.0] * K + [0.25] * K + [0.5] * K + [0.75] * K
 
 
@@ -379,13 +450,24 @@ def test_a_loss_that_is_no_number_says_what_to_do():
     def huge(slates, context):
         return np.full(slates.shape, 1e30)
 
-    with pytest.raises(FloatingPointError, match="the loss is inf in update 1: lower the learning rate"):
-        train(tiny(), environment(huge), objective(share_of_even), settings(baseline="critic"), K, quiet=True)
+    with pytest.raises(
+        FloatingPointError, match="the loss is inf in update 1: lower the learning rate"
+    ):
+        train(
+            tiny(),
+            environment(huge),
+            objective(share_of_even),
+            settings(baseline="critic"),
+            K,
+            quiet=True,
+        )
 
 
 def test_a_single_list_a_history_needs_the_critic():
     env, validate = environment(share_of_even, group_size=1), objective(share_of_even)
     with pytest.raises(ValueError, match=r"raise align\.group_size, or use the critic"):
         train(tiny(), env, validate, settings(group_size=1), K, quiet=True)
-    found = train(tiny(), env, validate, settings(group_size=1, baseline="critic", updates=2), K, quiet=True)
+    found = train(
+        tiny(), env, validate, settings(group_size=1, baseline="critic", updates=2), K, quiet=True
+    )
     assert "objective" in found

@@ -10,8 +10,8 @@ import torch
 
 from genrec.agents import ppo
 from genrec.agents.advantages import gae
-from genrec.agents.decoding import NextK
-from genrec.agents.gptrec import GPTRec
+from genrec.agents.gptrec.decoding import NextK
+from genrec.agents.gptrec.model import GPTRec
 from genrec.agents.ppo import Actor, distinct_share, loss_and_measures, steered, train
 from genrec.agents.rollout import collect
 from genrec.config import AlignSettings
@@ -24,13 +24,21 @@ HISTORIES = Sequences.from_lists([[1], [2], [3], [1, 2], [2, 3], [1, 2, 3]])
 
 
 def settings(**changes: object) -> AlignSettings:
-    small = {"updates": 20, "histories": 6, "group_size": 4, "evaluate_every": 5, "learning_rate": 0.01}
+    small = {
+        "updates": 20,
+        "histories": 6,
+        "group_size": 4,
+        "evaluate_every": 5,
+        "learning_rate": 0.01,
+    }
     return AlignSettings.model_validate(small | changes)
 
 
 def tiny(seed: int = 0) -> GPTRec:
     torch.manual_seed(seed)
-    return GPTRec(V, hidden_size=16, blocks=1, heads=2, max_length=3, max_slate=K, dropout=0.1).eval()
+    return GPTRec(
+        V, hidden_size=16, blocks=1, heads=2, max_length=3, max_slate=K, dropout=0.1
+    ).eval()
 
 
 def first_is_wanted(slates: np.ndarray, context: object) -> np.ndarray:
@@ -44,12 +52,18 @@ def share_of_even(slates: np.ndarray, context: object) -> np.ndarray:
 def environment(gains: Callable[[np.ndarray, object], np.ndarray]) -> ListGenerationVectorEnv:
     catalogue = make_catalogue([str(i) for i in range(1, V + 1)])
     reward = WeightedSum(((FunctionReward(gains, gains.__name__), 1.0),))
-    task = ListTask(HISTORIES, np.zeros(len(HISTORIES), np.int64), catalogue, reward, K, max_length=3)
+    task = ListTask(
+        HISTORIES, np.zeros(len(HISTORIES), np.int64), catalogue, reward, K, max_length=3
+    )
     return ListGenerationVectorEnv(task, num_envs=24, group_size=4)
 
 
-def objective(gains: Callable[[np.ndarray, object], np.ndarray]) -> Callable[[GPTRec], dict[str, float]]:
-    return lambda policy: {"objective": float(gains(NextK(policy).recommend(HISTORIES, K), None).sum(axis=1).mean())}
+def objective(
+    gains: Callable[[np.ndarray, object], np.ndarray],
+) -> Callable[[GPTRec], dict[str, float]]:
+    return lambda policy: {
+        "objective": float(gains(NextK(policy).recommend(HISTORIES, K), None).sum(axis=1).mean())
+    }
 
 
 @pytest.mark.parametrize(
@@ -77,7 +91,10 @@ def distance(policy: GPTRec, student: GPTRec) -> float:
     """KL of the first choice, exact."""
     slates = torch.ones((len(HISTORIES), 1, 1), dtype=torch.long)
     with torch.no_grad():
-        p, q = (each.log_distribution(HISTORIES, slates)[:, 0, 0].clamp(min=-1e9) for each in (policy, student))
+        p, q = (
+            each.log_distribution(HISTORIES, slates)[:, 0, 0].clamp(min=-1e9)
+            for each in (policy, student)
+        )
     return float((p.exp() * (p - q)).sum(dim=1).mean())
 
 
@@ -99,15 +116,31 @@ def logged(folder: Path, name: str) -> list[float]:
 
 
 def test_the_penalty_steers_to_its_target(tmp_path, monkeypatch):
-    """The first item is paid so well that the policy wants to leave; the controller is made 10 times as fast."""
+    """The first item is paid so well that the policy wants to leave; the controller is made 10
+    times as fast."""
     monkeypatch.setattr(ppo, "GAIN", 1.0)
     found, weights = {}, {}
     for target in (0.02, 0.2):
-        chosen, folder = settings(updates=25, evaluate_every=25, kl=0.3, kl_target=target), tmp_path / str(target)
+        chosen, folder = (
+            settings(updates=25, evaluate_every=25, kl=0.3, kl_target=target),
+            tmp_path / str(target),
+        )
         policy, count = tiny(), iter(range(100))
         env = environment(first_is_wanted)
-        train(policy, env, lambda _, c=count: {"objective": float(next(c))}, chosen, K, 0, folder, quiet=True)
-        found[target], weights[target] = np.mean(logged(folder, "kl from student")[-8:]), logged(folder, "kl weight")
+        train(
+            policy,
+            env,
+            lambda _, c=count: {"objective": float(next(c))},
+            chosen,
+            K,
+            0,
+            folder,
+            quiet=True,
+        )
+        found[target], weights[target] = (
+            np.mean(logged(folder, "kl from student")[-8:]),
+            logged(folder, "kl weight"),
+        )
         assert target / 3 < found[target] < target * 3
         assert weights[target][0] == 0.3
     assert found[0.02] < found[0.2] / 3
@@ -124,7 +157,16 @@ def test_what_is_logged_is_the_mean_over_the_steps_of_an_update(tmp_path, monkey
 
     monkeypatch.setattr(ppo, "loss_and_measures", watched)
     chosen = settings(updates=1, epochs=2, minibatches=2, baseline="critic", kl=0.1, kl_target=10.0)
-    train(tiny(), environment(share_of_even), objective(share_of_even), chosen, K, 0, tmp_path, quiet=True)
+    train(
+        tiny(),
+        environment(share_of_even),
+        objective(share_of_even),
+        chosen,
+        K,
+        0,
+        tmp_path,
+        quiet=True,
+    )
     assert len(steps) == 4
     for name in ("clip fraction", "kl from last policy", "kl from student", "explained variance"):
         mean = (steps[0][name] + steps[1][name] + steps[2][name] + steps[3][name]) / 4
@@ -134,10 +176,28 @@ def test_what_is_logged_is_the_mean_over_the_steps_of_an_update(tmp_path, monkey
 
 
 def test_the_gradient_norm_is_the_policys_before_it_is_clipped(tmp_path):
-    chosen = settings(updates=1, epochs=1, minibatches=1, baseline="critic", entropy=50.0, bf16=False)
-    train(tiny(), environment(share_of_even), objective(share_of_even), chosen, K, 0, tmp_path, quiet=True)
+    chosen = settings(
+        updates=1, epochs=1, minibatches=1, baseline="critic", entropy=50.0, bf16=False
+    )
+    train(
+        tiny(),
+        environment(share_of_even),
+        objective(share_of_even),
+        chosen,
+        K,
+        0,
+        tmp_path,
+        quiet=True,
+    )
     policy = tiny()
-    rollout = collect(policy, environment(share_of_even), K, torch.Generator().manual_seed(0), seed=0, progress=0.0)
+    rollout = collect(
+        policy,
+        environment(share_of_even),
+        K,
+        torch.Generator().manual_seed(0),
+        seed=0,
+        progress=0.0,
+    )
     states = policy.slate_states(prefix := policy.encode(rollout.histories), rollout.slates)
     logp, entropy = policy.choices(prefix, states, rollout.slates, rollout.slates[..., None], True)
     with torch.random.fork_rng():
@@ -145,8 +205,12 @@ def test_the_gradient_norm_is_the_policys_before_it_is_clipped(tmp_path):
         values = Actor(policy).critic(states).detach()
     advantages = gae(rollout.r_t, values, 1.0, 0.95)
     advantages = advantages / advantages.std(correction=0)
-    (-(advantages * logp.squeeze(3)).mean() - 50 * entropy.mean()).backward()  # the policy gradient, at ratio 1
-    norm = sum(float(p.grad.square().sum()) for p in policy.parameters() if p.grad is not None) ** 0.5
+    (
+        -(advantages * logp.squeeze(3)).mean() - 50 * entropy.mean()
+    ).backward()  # the policy gradient, at ratio 1
+    norm = (
+        sum(float(p.grad.square().sum()) for p in policy.parameters() if p.grad is not None) ** 0.5
+    )
     assert norm > 1.5
     assert logged(tmp_path, "gradient norm") == [pytest.approx(norm, rel=1e-4)]
 
@@ -154,13 +218,23 @@ def test_the_gradient_norm_is_the_policys_before_it_is_clipped(tmp_path):
 def test_a_collapsed_policy_shows_in_distinct_lists(tmp_path):
     policy = tiny()
     policy.sharpen(1e-4)  # its samples are its greedy lists
-    train(policy, environment(share_of_even), objective(share_of_even), settings(updates=2), K, 0, tmp_path, quiet=True)
+    train(
+        policy,
+        environment(share_of_even),
+        objective(share_of_even),
+        settings(updates=2),
+        K,
+        0,
+        tmp_path,
+        quiet=True,
+    )
     assert logged(tmp_path, "distinct lists")[0] == 0.25  # one of four
 
 
 def test_a_target_needs_a_penalty_to_steer():
     env, validate = environment(share_of_even), objective(share_of_even)
     with pytest.raises(
-        ValueError, match=r"align\.kl_target is 0\.05, but there is no penalty .* set align\.kl, .* to 0\.1"
+        ValueError,
+        match=r"align\.kl_target is 0\.05, but there is no penalty .* set align\.kl, .* to 0\.1",
     ):
         train(tiny(), env, validate, settings(kl_target=0.05), K, quiet=True)

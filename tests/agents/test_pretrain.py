@@ -10,27 +10,32 @@ import numpy as np
 import pytest
 import torch
 
-from genrec import runs
 from genrec.agents import distillation
-from genrec.agents.decoding import NextK
 from genrec.agents.distillation import Lessons, make_lessons, pretrain
-from genrec.agents.gptrec import GPTRec
+from genrec.agents.gptrec.decoding import NextK
+from genrec.agents.gptrec.model import GPTRec
 from genrec.baselines import Markov, Popularity
 from genrec.config import StudentSettings
 from genrec.data.splits import Split, leave_one_out, random_cases
 from genrec.data.synthetic import chain
 from genrec.recommender import Scorer, TopK
+from genrec.training.checkpoint import CHECKPOINT
+from genrec.training.interruption import Interrupted
 
 V, K, T = 16, 3, 4
 
 
 @lru_cache
 def lessons_of(kind: type[Markov] | type[Popularity]) -> tuple[Scorer, Split, Lessons, Lessons]:
-    """The teacher, the split, lessons on training prefixes, and lessons on the validation histories."""
+    """The teacher, the split, lessons on training prefixes, and lessons on the validation
+    histories."""
     split = leave_one_out(chain(num_users=200, num_items=V, length=8, randomness=0.1, seed=0))
     teacher = kind.fit(split)
     cases = random_cases(split.train, 400, np.random.default_rng(0))
-    made = [make_lessons(teacher, histories, pool=6) for histories in (cases.histories, split.valid.histories)]
+    made = [
+        make_lessons(teacher, histories, pool=6)
+        for histories in (cases.histories, split.valid.histories)
+    ]
     return teacher, split, *made
 
 
@@ -45,7 +50,10 @@ def settings(**changes: object) -> StudentSettings:
 
 
 def taught(
-    policy: GPTRec, folder: Path | None = None, kind: type[Markov] | type[Popularity] = Markov, **changes: object
+    policy: GPTRec,
+    folder: Path | None = None,
+    kind: type[Markov] | type[Popularity] = Markov,
+    **changes: object,
 ):
     _, split, lessons, check = lessons_of(kind)
     return pretrain(policy, lessons, split, check, settings(**changes), K, 1, folder, quiet=True)
@@ -56,7 +64,9 @@ def overlap(policy: GPTRec, kind: type[Markov] | type[Popularity]) -> float:
     teacher, split, _, _ = lessons_of(kind)
     ours = NextK(policy).recommend(split.valid.histories, K).tolist()
     theirs = TopK(teacher).recommend(split.valid.histories, K).tolist()
-    return sum(len({*one} & {*other}) for one, other in zip(ours, theirs, strict=True)) / (K * len(ours))
+    return sum(len({*one} & {*other}) for one, other in zip(ours, theirs, strict=True)) / (
+        K * len(ours)
+    )
 
 
 @pytest.mark.parametrize(("kind", "reached"), [(Markov, 0.8), (Popularity, 0.9)])
@@ -67,7 +77,9 @@ def test_a_student_learns_its_teachers_lists(kind, reached):
     assert before < 0.6 < reached <= found["overlap"]
     assert found["overlap"] == pytest.approx(overlap(policy, kind))
     _, split, _, _ = lessons_of(kind)
-    hits = (NextK(policy).recommend(split.valid.histories, K) == split.valid.targets[:, None]).any(axis=1)
+    hits = (NextK(policy).recommend(split.valid.histories, K) == split.valid.targets[:, None]).any(
+        axis=1
+    )
     assert found[f"recall@{K}"] == pytest.approx(hits.mean())
 
 
@@ -81,7 +93,8 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 @pytest.fixture
 def checks(monkeypatch):
-    """What each validation measured, and the weights it saw; a callable in ``hook`` may change or stop it."""
+    """What each validation measured, and the weights it saw; a callable in ``hook`` may change or
+    stop it."""
     seen: list[tuple[dict[str, float], dict[str, torch.Tensor]]] = []
     hook = [lambda measured, number: measured]
     real = distillation._check
@@ -98,7 +111,10 @@ def checks(monkeypatch):
 def test_the_weights_of_the_smallest_check_loss_are_kept(checks):
     seen, hook = checks
     script = [5.0, 4.0, 1.0, 3.0, 1.0]
-    hook[0] = lambda measured, number: {"check loss": script[number - 1] if number <= len(script) else 9.0, "n": number}
+    hook[0] = lambda measured, number: {
+        "check loss": script[number - 1] if number <= len(script) else 9.0,
+        "n": number,
+    }
     policy = tiny()
     found = taught(policy)
     assert found["check loss"] == 1.0
@@ -131,9 +147,11 @@ def test_ctrl_c_and_the_same_again_is_as_if_nothing_had_happened(checks, tmp_pat
         return measured
 
     hook[0] = stop
-    with pytest.raises(runs.Interrupted, match=r"stopped after step \d+; the same command goes on from there"):
+    with pytest.raises(
+        Interrupted, match=r"stopped after step \d+; the same command goes on from there"
+    ):
         taught(tiny(), tmp_path)
-    assert (tmp_path / runs.CHECKPOINT).exists()
+    assert (tmp_path / CHECKPOINT).exists()
     del seen[:]
     hook[0] = lambda measured, number: measured
     resumed = tiny()
@@ -182,5 +200,7 @@ def test_the_seed_decides():
 def test_a_loss_that_is_no_number_says_what_to_do():
     _, split, lessons, check = lessons_of(Markov)
     broken = Lessons(lessons.histories, lessons.items, np.full_like(lessons.scores, np.nan))
-    with pytest.raises(FloatingPointError, match="the loss is nan in step 1: lower the learning rate"):
+    with pytest.raises(
+        FloatingPointError, match="the loss is nan in step 1: lower the learning rate"
+    ):
         pretrain(tiny(), broken, split, check, settings(), K, quiet=True)

@@ -6,21 +6,28 @@ import numpy as np
 import pytest
 import torch
 
-from genrec.agents.gptrec import GPTRec
+from genrec.agents.gptrec.model import GPTRec
 from genrec.agents.rollout import Rollout, collect
 from genrec.data import Sequences, make_catalogue
 from genrec.envs import ListGenerationVectorEnv, ListTask
-from genrec.metrics import Context
+from genrec.metrics.context import Context
 from genrec.rewards import Diversity, Ndcg, Novelty, Popularity, Relevance, WeightedSum
 
 V, K, LISTS, GROUP = 12, 4, 12, 3
 HISTORIES = Sequences.from_lists([[1], [2, 3], [4, 5, 6], [7], [8, 9, 8], [10, 1, 2, 3], [11]])
 TARGETS = np.array([2, 4, 7, 0, 10, 5, 12])
-TERMS = ((Ndcg(), 1.0), (Relevance(), 2.0), (Diversity(), 0.5), (Novelty(), 0.3), (Popularity(), 0.4))
+TERMS = (
+    (Ndcg(), 1.0),
+    (Relevance(), 2.0),
+    (Diversity(), 0.5),
+    (Novelty(), 0.3),
+    (Popularity(), 0.4),
+)
 
 
 def chances(histories: Sequences) -> np.ndarray:
-    """P of item i proportional to i, whatever the history, but twice as much for its newest item plus one."""
+    """P of item i proportional to i, whatever the history, but twice as much for its newest item
+    plus one."""
     weights = np.tile(np.arange(V + 1.0), (len(histories), 1))
     weights[np.arange(len(histories)), [row[-1] % V + 1 for row in histories]] *= 2
     return weights / weights.sum(axis=1, keepdims=True)
@@ -30,7 +37,9 @@ def chances(histories: Sequences) -> np.ndarray:
 def task() -> ListTask:
     genres = {str(i): [("odd", "even")[i % 2], ("low", "high")[i > 5]] for i in range(V)}
     catalogue = replace(make_catalogue(list(genres), features=genres), counts=np.arange(V + 1))
-    return ListTask(HISTORIES, TARGETS, catalogue, WeightedSum(TERMS), K, max_length=3, probabilities=chances)
+    return ListTask(
+        HISTORIES, TARGETS, catalogue, WeightedSum(TERMS), K, max_length=3, probabilities=chances
+    )
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +100,9 @@ def test_seeds_decide_everything(policy, task):
     assert [row.tolist() for row in first.histories] == [row.tolist() for row in others.histories]
     assert not torch.equal(first.slates, others.slates)
     elsewhere = rollout(policy, task, seed=4)
-    assert [row.tolist() for row in first.histories] != [row.tolist() for row in elsewhere.histories]
+    assert [row.tolist() for row in first.histories] != [
+        row.tolist() for row in elsewhere.histories
+    ]
 
 
 def test_without_a_seed_the_environment_goes_on(policy, task):
@@ -101,7 +112,8 @@ def test_without_a_seed_the_environment_goes_on(policy, task):
 
 
 def test_dropout_is_off(policy, task):
-    """The log-probability of what was drawn is that of the policy without dropout: it is reproducible."""
+    """The log-probability of what was drawn is that of the policy without dropout: it is
+    reproducible."""
     policy.train()
     first = rollout(policy, task)
     policy.train()

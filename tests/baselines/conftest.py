@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from genrec.data import Dataset, Sequences, Split, leave_one_out, load, make_catalogue
-from genrec.metrics import evaluate
+from genrec.metrics.ranking import evaluate
 from genrec.recommender import Scorer, TopK
 
 
@@ -16,7 +16,8 @@ def movielens_1m(data_dir: Path) -> Dataset:
 
 
 def two_groups(noise: bool, num_users: int = 300, group: int = 20, length: int = 8) -> Split:
-    """Users draw from one of two halves of the catalogue, in no order; with noise, from all of it."""
+    """Users draw from one of two halves of the catalogue, in no order; with noise, from all of
+    it."""
     rng = np.random.default_rng(11)
     own = np.argsort(rng.random((num_users, group)), axis=1)[:, :length] + 1
     items = own + group * (np.arange(num_users) % 2)[:, None]
@@ -24,12 +25,15 @@ def two_groups(noise: bool, num_users: int = 300, group: int = 20, length: int =
         items = np.argsort(rng.random((num_users, 2 * group)), axis=1)[:, :length] + 1
     catalogue = make_catalogue([str(n) for n in range(2 * group)])
     users = np.array([str(n) for n in range(num_users)])
-    return leave_one_out(Dataset("two groups", users, Sequences.from_lists(list(items)), None, catalogue))
+    return leave_one_out(
+        Dataset("two groups", users, Sequences.from_lists(list(items)), None, catalogue)
+    )
 
 
 @pytest.fixture(scope="session")
 def groups() -> Split:
-    """Two groups of 20 items. Of the 13 unseen items of the own group one is the target: recall@10 is 10/13 at best."""
+    """Two groups of 20 items. Of the 13 unseen items of the own group one is the target: recall@10
+    is 10/13 at best."""
     return two_groups(noise=False)
 
 

@@ -16,7 +16,14 @@ COUNTS = np.array([0, 5, 2, 1, 3, 1])
         ("support", {1: [0, 0.4, 0.2, 0.6, 0], 2: [0.4, 0, 0, 0.2, 0], 3: [0.2, 0, 0, 0.2, 0]}),
         ("confidence", {1: [0, 0.5, 0.25, 0.75, 0], 2: [1, 0, 0, 0.5, 0], 3: [1, 0, 0, 1, 0]}),
         # 2*5/(4*2), 1*5/(4*1), 3*5/(4*3); 1*5/(2*3); 1*5/(1*3)
-        ("lift", {1: [0, 1.25, 1.25, 1.25, 0], 2: [1.25, 0, 0, 0.833333, 0], 3: [1.25, 0, 0, 1.666667, 0]}),
+        (
+            "lift",
+            {
+                1: [0, 1.25, 1.25, 1.25, 0],
+                2: [1.25, 0, 0, 0.833333, 0],
+                3: [1.25, 0, 0, 1.666667, 0],
+            },
+        ),
     ],
 )
 def test_measures_by_hand(measure, rows):
@@ -34,7 +41,9 @@ def test_rules_need_users():
 
 
 def test_the_strongest_rules_are_kept():
-    assert (mine(LOG, 5, "confidence", min_users=1, rules=1) > 0).toarray().argmax(axis=1).tolist() == [
+    assert (mine(LOG, 5, "confidence", min_users=1, rules=1) > 0).toarray().argmax(
+        axis=1
+    ).tolist() == [
         0,
         4,
         1,
@@ -49,7 +58,9 @@ def test_scores_by_hand():
     score = rules.score(Sequences.from_lists([[2, 3], [3, 2, 3], []]))
     thousandth = np.array([5, 2, 1, 3, 1]) / 12_000
     earned = np.array([2, 0, 0, 1.5, 0])
-    np.testing.assert_allclose(score[:, 1:], [earned + thousandth, earned + thousandth, thousandth], atol=1e-6)
+    np.testing.assert_allclose(
+        score[:, 1:], [earned + thousandth, earned + thousandth, thousandth], atol=1e-6
+    )
     assert (score[:, 0] == -np.inf).all()
 
 
@@ -58,7 +69,9 @@ def test_fit_keeps_the_measure(groups):
 
 
 def test_impossible_parameters():
-    with pytest.raises(ValueError, match="'leverage' of a rule; choose one of support, confidence, lift"):
+    with pytest.raises(
+        ValueError, match="'leverage' of a rule; choose one of support, confidence, lift"
+    ):
         mine(LOG, 5, "leverage", 1, 1)
     with pytest.raises(ValueError, match="min_users is 0"):
         mine(LOG, 5, "lift", 0, 1)

@@ -32,7 +32,8 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 
 @every_kind
 def test_two_groups_are_found(kind: str, fitted, groups, recall):
-    # 10 of the 13 unseen items of the own group: 0.769; of all 33: 0.303. Four standard errors of 300 users are 0.1.
+    # 10 of the 13 unseen items of the own group: 0.769; of all 33: 0.303. Four standard errors of
+    # 300 users are 0.1.
     assert recall(fitted[kind], groups) > 0.66
 
 

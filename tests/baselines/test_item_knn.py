@@ -41,7 +41,8 @@ def test_each_item_keeps_its_own_nearest():
 
 
 def test_scores_by_hand():
-    # after [2, 3] with decay 1/2: item 1 earns 0.5 + 0.707107/2, item 4 0.577350 + 0.408248/2; and a thousandth of n/11
+    # after [2, 3] with decay 1/2: item 1 earns 0.5 + 0.707107/2, item 4 0.577350 + 0.408248/2; and
+    # a thousandth of n/11
     score = knn(decay=0.5).score(Sequences.from_lists([[2, 3], []]))
     thousandth = np.array([5, 2, 1, 3, 0]) / 11_000
     earned = np.array([0.853553, 0, 0, 0.781474, 0])
@@ -62,7 +63,9 @@ def test_similarities_do_not_depend_on_order_or_repetition():
 def test_tuning_finds_the_decay_that_ranks_the_target_first(groups):
     # [2, 3]: item 4 is nearer to 3, item 1 to 2 and altogether
     for target, best in ((1, 1.0), (4, 0.05)):
-        cases = Cases(Sequences.from_lists([[2, 3]]), np.array([target], np.int32), np.zeros(1, np.int64))
+        cases = Cases(
+            Sequences.from_lists([[2, 3]]), np.array([target], np.int32), np.zeros(1, np.int64)
+        )
         assert tuned(knn(), replace(groups, valid=cases), decays=(1.0, 0.05)).decay == best
 
 

@@ -9,7 +9,7 @@ from genrec.baselines.markov import Markov, count_transitions, tuned
 from genrec.baselines.tuning import ndcg
 from genrec.data import Cases, Dataset, Sequences, leave_one_out, make_catalogue
 from genrec.data.synthetic import chain
-from genrec.metrics import evaluate
+from genrec.metrics.ranking import evaluate
 from genrec.recommender import TopK
 
 LOG = Sequences.from_lists([[1, 2, 3], [1, 2, 4], [2, 3, 1]])
@@ -22,8 +22,20 @@ def small(decay: float = 0.5, smoothing: float = 1.0) -> Markov:
 
 def test_transitions_by_hand():
     assert count_transitions(LOG, 4, order=2).toarray().tolist() == [
-        *([0, 0, 0, 0, 0], [0, 0, 2, 0, 0], [0, 0, 0, 2, 1], [0, 1, 0, 0, 0], [0, 0, 0, 0, 0]),  # gap 1
-        *([0, 0, 0, 0, 0], [0, 0, 0, 1, 1], [0, 1, 0, 0, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0]),  # gap 2
+        *(
+            [0, 0, 0, 0, 0],
+            [0, 0, 2, 0, 0],
+            [0, 0, 0, 2, 1],
+            [0, 1, 0, 0, 0],
+            [0, 0, 0, 0, 0],
+        ),  # gap 1
+        *(
+            [0, 0, 0, 0, 0],
+            [0, 0, 0, 1, 1],
+            [0, 1, 0, 0, 0],
+            [0, 0, 0, 0, 0],
+            [0, 0, 0, 0, 0],
+        ),  # gap 2
     ]
 
 
@@ -45,18 +57,23 @@ def test_transitions_agree_with_a_loop_over_all_pairs():
 
 
 def test_scores_by_hand():
-    # item 3: 1/2 log((2+1)/3) + 1/4 log((1+1)/3) = -0.101366, and a thousandth of log(3/13); the others likewise
+    # item 3: 1/2 log((2+1)/3) + 1/4 log((1+1)/3) = -0.101366, and a thousandth of log(3/13); the
+    # others likewise
     score = small().score(Sequences.from_lists([[1, 2]]))
     assert score.dtype == torch.float32
-    np.testing.assert_allclose(score[0, 1:], [-0.825138, -0.825138, -0.102832, -0.305971], atol=2e-6)
+    np.testing.assert_allclose(
+        score[0, 1:], [-0.825138, -0.825138, -0.102832, -0.305971], atol=2e-6
+    )
     assert score[0, 0] == -torch.inf
 
 
 def test_scores_of_other_parameters_by_hand():
-    # item 1 after [3], beta 0.6, s 0.1: 0.6 log(1.1/2) = -0.358702; items 2 to 4: 0.6 log(0.1/2) = -1.797439
-    # and a thousandth of log(3.1/9.4), log(3.1/9.4), log(2.1/9.4), log(1.1/9.4)
+    # item 1 after [3], beta 0.6, s 0.1: 0.6 log(1.1/2) = -0.358702; items 2 to 4: 0.6 log(0.1/2) =
+    # -1.797439 and a thousandth of log(3.1/9.4), log(3.1/9.4), log(2.1/9.4), log(1.1/9.4)
     score = small(decay=0.6, smoothing=0.1).score(Sequences.from_lists([[3]]))
-    np.testing.assert_allclose(score[0, 1:], [-0.359812, -1.798549, -1.798938, -1.799585], atol=2e-6)
+    np.testing.assert_allclose(
+        score[0, 1:], [-0.359812, -1.798549, -1.798938, -1.799585], atol=2e-6
+    )
 
 
 def test_only_the_newest_items_count():
@@ -67,7 +84,9 @@ def test_only_the_newest_items_count():
 def test_an_empty_history_scores_log_popularity():
     # (3 + 1) / (9 + 4), (3 + 1) / 13, (2 + 1) / 13, (1 + 1) / 13
     score = small().score(Sequences.from_lists([[], [1]]))
-    np.testing.assert_allclose(score[0, 1:], [-1.178655, -1.178655, -1.466337, -1.871802], atol=2e-6)
+    np.testing.assert_allclose(
+        score[0, 1:], [-1.178655, -1.178655, -1.466337, -1.871802], atol=2e-6
+    )
 
 
 def test_an_item_without_training_events_says_nothing():
@@ -95,7 +114,9 @@ def test_rows_do_not_depend_on_the_batch():
     assert torch.equal(together, torch.cat([small().score(histories.take([n])) for n in range(5)]))
 
 
-@pytest.mark.parametrize(("decay", "smoothing"), [(0.0, 1.0), (1.1, 1.0), (0.5, 0.0), (0.5, float("nan"))])
+@pytest.mark.parametrize(
+    ("decay", "smoothing"), [(0.0, 1.0), (1.1, 1.0), (0.5, 0.0), (0.5, float("nan"))]
+)
 def test_impossible_parameters(decay, smoothing):
     with pytest.raises(ValueError, match="Markov"):
         small(decay, smoothing)
@@ -120,14 +141,17 @@ def test_ndcg_by_hand():
 
 
 def test_ndcg_agrees_with_the_evaluation():
-    split = leave_one_out(chain(num_users=600, num_items=60, length=15, randomness=0.6, seed=1), num_validation=0)
+    split = leave_one_out(
+        chain(num_users=600, num_items=60, length=15, randomness=0.6, seed=1), num_validation=0
+    )
     fitted = Markov.fit(split, order=5, tune=False)
     evaluated = evaluate(TopK(fitted), split.test, split.catalogue).means["ndcg@10"]
     assert ndcg(fitted, split.test) == pytest.approx(evaluated, abs=1e-12)
 
 
 def test_tuning_finds_the_decay_that_ranks_the_targets_first():
-    # The newest item, 1, was followed once by 3. The one before, 2, had 4 two events later nine times.
+    # The newest item, 1, was followed once by 3. The one before, 2, had 4 two events later nine
+    # times.
     train = Sequences.from_lists([[1, 3], *[[2, 5, 4]] * 9])
     counts = np.bincount(train.items, minlength=6)
     fitted = Markov(count_transitions(train, 5, order=2), counts, 0.6, 0.1)
@@ -153,7 +177,13 @@ def test_tuning_needs_cases():
 
 def test_fit_never_looks_at_held_out_events():
     users = np.array([str(n) for n in range(3)])
-    log = Dataset("log", users, Sequences.from_lists([[1, 2, 3, 4]] * 3), None, make_catalogue(["w", "x", "y", "z"]))
+    log = Dataset(
+        "log",
+        users,
+        Sequences.from_lists([[1, 2, 3, 4]] * 3),
+        None,
+        make_catalogue(["w", "x", "y", "z"]),
+    )
     fitted = Markov.fit(leave_one_out(log, num_validation=0), order=3, tune=False)
     assert fitted.transitions[:, [4]].sum() == 0
     assert fitted.transitions[5 * 0 + 2, 3] == 3
@@ -181,7 +211,10 @@ def test_save_and_load(tmp_path):
     histories = Sequences.from_lists([[1, 2], [], [3]])
     assert torch.equal(loaded.score(histories), original.score(histories))
     assert (loaded.order, loaded.num_items, loaded.decay, loaded.smoothing) == (2, 4, 0.7, 1.0)
-    assert sorted(path.suffix for path in (tmp_path / "new" / "folder").iterdir()) == [".json", ".safetensors"]
+    assert sorted(path.suffix for path in (tmp_path / "new" / "folder").iterdir()) == [
+        ".json",
+        ".safetensors",
+    ]
 
 
 def test_load_refuses_another_scorer(tmp_path):
@@ -197,4 +230,6 @@ def test_movielens_1m(movielens_1m):
     assert means["ndcg@10"] > 0.158
     assert means["recall@1"] > 0.075
     untuned = evaluate(TopK(Markov.fit(split, tune=False)), split.test, split.catalogue).means
-    assert untuned["ndcg@10"] == pytest.approx(0.1638, abs=0.001)  # the same chain counted elsewhere
+    assert untuned["ndcg@10"] == pytest.approx(
+        0.1638, abs=0.001
+    )  # the same chain counted elsewhere

@@ -6,7 +6,7 @@ import torch
 
 from genrec.baselines.popularity import Popularity
 from genrec.data import Dataset, Sequences, leave_one_out, make_catalogue
-from genrec.metrics import evaluate
+from genrec.metrics.ranking import evaluate
 from genrec.recommender import TopK
 
 COUNTS = np.array([0, 1, 3, 0, 1])
@@ -36,7 +36,9 @@ def test_items_without_events_come_last_but_can_be_recommended():
 def test_fit_counts_training_events_only():
     log = Sequences.from_lists([[1, 2, 3], [1, 2, 4], [2, 3, 4]])
     users = np.array(["a", "b", "c"])
-    split = leave_one_out(Dataset("log", users, log, None, make_catalogue(["w", "x", "y", "z"])), num_validation=0)
+    split = leave_one_out(
+        Dataset("log", users, log, None, make_catalogue(["w", "x", "y", "z"])), num_validation=0
+    )
     assert Popularity.fit(split).counts.tolist() == [0, 2, 3, 1, 0]
 
 

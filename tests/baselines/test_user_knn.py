@@ -28,7 +28,9 @@ def knn(neighbours: int) -> UserKNN:
 )
 def test_scores_by_hand(neighbours: int, votes: list[float]):
     score = knn(neighbours).score(Sequences.from_lists([[1, 2], [], [2, 1, 1]]))
-    np.testing.assert_allclose(score[:, 1:], np.array([votes, [0] * 5, votes]) + THOUSANDTH, atol=1e-6)
+    np.testing.assert_allclose(
+        score[:, 1:], np.array([votes, [0] * 5, votes]) + THOUSANDTH, atol=1e-6
+    )
     assert (score[:, 0] == -np.inf).all()
 
 
@@ -41,11 +43,14 @@ def test_of_equal_neighbours_the_first_votes():
 
 
 def test_tuning_finds_the_number_of_neighbours(groups):
-    # [1] is nearest to the first user. Item 2 needs the second, or everybody's favourite, item 4, is before it.
+    # [1] is nearest to the first user. Item 2 needs the second, or everybody's favourite, item 4,
+    # is before it.
     users = profiles(Sequences.from_lists([[1, 5], [1, 2, 3]]), 5)
     scorer = UserKNN(users, np.array([0, 2, 1, 1, 9, 1]))
     for target, best in ((5, 1), (2, 2)):
-        cases = Cases(Sequences.from_lists([[1]]), np.array([target], np.int32), np.zeros(1, np.int64))
+        cases = Cases(
+            Sequences.from_lists([[1]]), np.array([target], np.int32), np.zeros(1, np.int64)
+        )
         assert tuned(scorer, replace(groups, valid=cases), neighbours=(1, 2)).neighbours == best
 
 

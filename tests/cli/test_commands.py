@@ -24,7 +24,16 @@ align: {warm_start: 60, updates: 2, histories: 4, group_size: 2, evaluate_every:
 compare: {weights: 2}
 """
 COLUMNS = {
-    *("method", "weight", "ndcg@10", "recall@1", "recall@10", "diversity@10", "novelty@10", "popularity@10"),
+    *(
+        "method",
+        "weight",
+        "ndcg@10",
+        "recall@1",
+        "recall@10",
+        "diversity@10",
+        "novelty@10",
+        "popularity@10",
+    ),
     *("coverage@10", "objective"),
 }
 VERBS = [
@@ -46,16 +55,26 @@ def write_log(folder: Path, seed: int) -> None:
     rng = np.random.default_rng(seed)
     rows = ["user,item,time"]
     for user in range(120):
-        items = (rng.integers(40) + np.cumsum(rng.choice([1, 1, 1, 2, 5], rng.integers(5, 10)))) % 40
-        rows += [f"u{user:03},i{item:02},{1000 * t + user}" for t, item in enumerate(dict.fromkeys(items.tolist()))]
+        items = (
+            rng.integers(40) + np.cumsum(rng.choice([1, 1, 1, 2, 5], rng.integers(5, 10)))
+        ) % 40
+        rows += [
+            f"u{user:03},i{item:02},{1000 * t + user}"
+            for t, item in enumerate(dict.fromkeys(items.tolist()))
+        ]
     (folder / "log.csv").write_text("\n".join(rows) + "\n")
-    genres = [f"i{i:02},Title {i:02},{('Action', 'Drama', 'Comedy')[i % 3]}{'|Old' * (i > 20)}" for i in range(40)]
+    genres = [
+        f"i{i:02},Title {i:02},{('Action', 'Drama', 'Comedy')[i % 3]}{'|Old' * (i > 20)}"
+        for i in range(40)
+    ]
     (folder / "log.items.csv").write_text("\n".join(["item,title,genres", *genres]) + "\n")
     (folder / "tiny.yaml").write_text(TINY)
 
 
 def process(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], cwd=folder, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [*COMMAND, *arguments], cwd=folder, capture_output=True, text=True, timeout=60
+    )
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +90,22 @@ def chain(folder) -> dict[str, subprocess.CompletedProcess[str]]:
     reward = ("-r", "diversity=0.3")
     return {
         "teacher": process(folder, "train-teacher", "-c", "tiny.yaml", "-o", "teacher"),
-        "student": process(folder, "pretrain", "--teacher", "teacher", "-o", "student", "--set", "student.epochs=2"),
+        "student": process(
+            folder, "pretrain", "--teacher", "teacher", "-o", "student", "--set", "student.epochs=2"
+        ),
         "aligned": process(
-            *(folder, "align", *reward, "--teacher", "teacher", "--student", "student", "-o", "aligned", "--json")
+            *(
+                folder,
+                "align",
+                *reward,
+                "--teacher",
+                "teacher",
+                "--student",
+                "student",
+                "-o",
+                "aligned",
+                "--json",
+            )
         ),
         "compare": process(folder, "compare", "aligned", "--json"),
     }
@@ -127,7 +159,10 @@ def test_run_folders(runs):
         assert re.fullmatch(r"[0-9a-f]{16}", content["fingerprint"])
         assert "torch" in content["versions"]
         assert (runs / kind / f"{weights}.safetensors").exists()
-        assert [json.loads(line)["stage"] for line in (runs / kind / "metrics.jsonl").read_text().splitlines()]
+        assert [
+            json.loads(line)["stage"]
+            for line in (runs / kind / "metrics.jsonl").read_text().splitlines()
+        ]
     # the student's settings come from its teacher's run, and --set changes them
     settings = json.loads((runs / "student" / "run.json").read_text())["settings"]
     assert (settings["student"]["epochs"], settings["student"]["hidden_size"]) == (2, 16)
@@ -139,7 +174,14 @@ def test_run_folders(runs):
 def test_comparison_files(runs):
     content = json.loads((runs / "aligned" / "comparison.json").read_text())
     assert all(set(row) >= COLUMNS for row in content["rows"])
-    assert {row["method"] for row in content["rows"]} >= {"popularity", "markov", "teacher", "mmr", "sog", "greedy"}
+    assert {row["method"] for row in content["rows"]} >= {
+        "popularity",
+        "markov",
+        "teacher",
+        "mmr",
+        "sog",
+        "greedy",
+    }
     assert content["cases"] == 120
     assert (runs / "aligned" / "comparison.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert "## What else moved" in (runs / "aligned" / "comparison.md").read_text()
@@ -163,23 +205,32 @@ def test_recommend(runs):
     assert [rank for rank, _, _ in lines] == ["1", "2", "3"]
     assert all(title == f"Title {raw[1:]}" and raw not in ("i01", "i02") for _, raw, title in lines)
     for folder in ("teacher", "student", "aligned"):
-        rows = json.loads(run("recommend", folder, "--history", "i01, i02", "-k", "3", "--json").stdout)
+        rows = json.loads(
+            run("recommend", folder, "--history", "i01, i02", "-k", "3", "--json").stdout
+        )
         assert [row["rank"] for row in rows] == [1, 2, 3]
     assert [[str(row["rank"]), row["id"], row["title"]] for row in rows] == lines
 
 
 def test_recommend_for_every_user_of_a_log(runs):
     """Filters of the run do not apply; the items that it does not know are said once."""
-    (runs / "today.csv").write_text("user,item,time\nann,i01,1\nann,i02,2\nbob,i07,5\nbob,zz,6\ncyd,zz,1\n")
+    (runs / "today.csv").write_text(
+        "user,item,time\nann,i01,1\nann,i02,2\nbob,i07,5\nbob,zz,6\ncyd,zz,1\n"
+    )
     result = run("recommend", "aligned", "--dataset", "today.csv", "-k", "3")
     assert result.exit_code == 0, result.stderr
     names, *lines = [line.split("\t") for line in result.stdout.splitlines()]
     assert names == ["user", "rank", "item", "title"]
-    assert [line[:2] for line in lines] == [[user, rank] for user in ("ann", "bob") for rank in "123"]
+    assert [line[:2] for line in lines] == [
+        [user, rank] for user in ("ann", "bob") for rank in "123"
+    ]
     assert "\n".join("\t".join(line[1:]) for line in lines[:3]) == (
         run("recommend", "aligned", "--history", "i01,i02", "-k", "3").stdout.strip()
     )
-    assert "2 event(s) of items that the run does not know are left out, and 1 user(s)" in result.stderr
+    assert (
+        "2 event(s) of items that the run does not know are left out, and 1 user(s)"
+        in result.stderr
+    )
     asked = ("recommend", "aligned", "-d", "today.csv", "-k", "3")
     rows = [json.loads(line) for line in run(*asked, "--json").stdout.splitlines()]
     assert [row["user"] for row in rows] == ["ann", "bob"]
@@ -194,43 +245,97 @@ def test_recommend_for_every_user_of_a_log(runs):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("recommend aligned", "give either --history, for one list, or --dataset, for a list for every user of a log"),
-        ("recommend aligned --history i01 -d log.csv", "give either --history, for one list, or --dataset"),
+        (
+            "recommend aligned",
+            "give either --history, for one list, or --dataset, for a list for every user of a log",
+        ),
+        (
+            "recommend aligned --history i01 -d log.csv",
+            "give either --history, for one list, or --dataset",
+        ),
         (
             "recommend aligned -d log.csv -s k=3",
             "--set k=3: only how --dataset is read can be changed here, read.user=",
         ),
-        ("recommend aligned --history i01 -s read.user=user", "--set read.user=user: only how --dataset is read"),
+        (
+            "recommend aligned --history i01 -s read.user=user",
+            "--set read.user=user: only how --dataset is read",
+        ),
         ("recommend aligned -d absent.csv", "there is no file, folder or dataset 'absent.csv'"),
-        ("recommend aligned -d log.csv -s read.user=who", "no column 'who'; the columns are user, item, time"),
-        ("recommend aligned --history i01,nope,i02,none", r"unknown item id\(s\) nope, none; .* ids such as i\d\d"),
-        ("recommend nowhere --history i01", "nowhere/run.json does not exist: is nowhere a genrec run folder"),
+        (
+            "recommend aligned -d log.csv -s read.user=who",
+            "no column 'who'; the columns are user, item, time",
+        ),
+        (
+            "recommend aligned --history i01,nope,i02,none",
+            r"unknown item id\(s\) nope, none; .* ids such as i\d\d",
+        ),
+        (
+            "recommend nowhere --history i01",
+            "nowhere/run.json does not exist: is nowhere a genrec run folder",
+        ),
         ("recommend aligned --history i01 -k 39", "this policy writes lists of at most 20 items"),
-        ("align -r diversty --teacher teacher --student student -o new", "unknown reward 'diversty'. Did you mean"),
+        (
+            "align -r diversty --teacher teacher --student student -o new",
+            "unknown reward 'diversty'. Did you mean",
+        ),
         ("align -r diversity=lots -o new", "weight 'lots' of reward 'diversity' is not a number"),
         ("align -r ./absent.py:fresh -o new", "reward file absent.py does not exist"),
         (
             "align -r novelty --teacher teacher --student student -o aligned",
             "differs in rewards: choose another folder",
         ),
-        ("align -r diversity=0.3 --student student -o aligned -s align.clip=0.1", "differs in align"),
-        ("align -r diversity -o new --teacher student", "student is a student run; a teacher run is needed"),
+        (
+            "align -r diversity=0.3 --student student -o aligned -s align.clip=0.1",
+            "differs in align",
+        ),
+        (
+            "align -r diversity -o new --teacher student",
+            "student is a student run; a teacher run is needed",
+        ),
         ("align -o new --student student -s align.accuracy=none", "no reward is left: name one"),
-        ("train-teacher -c tiny.yaml -s teacher.epoch=2 -o new", "unknown setting teacher.epoch; did you mean epochs"),
-        ("train-teacher -c tiny.yaml --recipe sasrek -o new", "unknown recipe 'sasrek'; choose one of"),
+        (
+            "train-teacher -c tiny.yaml -s teacher.epoch=2 -o new",
+            "unknown setting teacher.epoch; did you mean epochs",
+        ),
+        (
+            "train-teacher -c tiny.yaml --recipe sasrek -o new",
+            "unknown recipe 'sasrek'; choose one of",
+        ),
         ("train-teacher -d absent.csv -o new", "there is no file, folder or dataset 'absent.csv'"),
-        ("train-teacher -c absent.yaml -o new", "no configuration absent.yaml; give a path or one of the shipped"),
-        ("train-teacher -c tiny.yaml -o teacher -s teacher.epochs=3", "teacher holds a finished run that differs in"),
-        ("train-teacher -c tiny.yaml -o new --device tpu", "device 'tpu' is not available here; choose auto or one of"),
-        ("train-teacher -c tiny.yaml -o new -s teacher.learning_rate=1e30", "the loss is .* lower the learning rate"),
+        (
+            "train-teacher -c absent.yaml -o new",
+            "no configuration absent.yaml; give a path or one of the shipped",
+        ),
+        (
+            "train-teacher -c tiny.yaml -o teacher -s teacher.epochs=3",
+            "teacher holds a finished run that differs in",
+        ),
+        (
+            "train-teacher -c tiny.yaml -o new --device tpu",
+            "device 'tpu' is not available here; choose auto or one of",
+        ),
+        (
+            "train-teacher -c tiny.yaml -o new -s teacher.learning_rate=1e30",
+            "the loss is .* lower the learning rate",
+        ),
         ("pretrain --teacher nowhere -o new", "nowhere/run.json does not exist"),
-        ("pretrain --teacher teacher -d demo -o new", r"teacher was made on .*log.csv \(fingerprint .* but demo has"),
+        (
+            "pretrain --teacher teacher -d demo -o new",
+            r"teacher was made on .*log.csv \(fingerprint .* but demo has",
+        ),
         (
             "align -r diversity --student student -o new -s hold_back=1",
             "teacher was made with hold_back=0, not 1: it may",
         ),
-        ("pretrain --teacher teacher -o new -s hold_back=-1", "hold_back is -1: input should be greater than or equal"),
-        ("train-teacher -c tiny.yaml -o teacher -s hold_back=1", "differs in trained_on, hold_back: choose another"),
+        (
+            "pretrain --teacher teacher -o new -s hold_back=-1",
+            "hold_back is -1: input should be greater than or equal",
+        ),
+        (
+            "train-teacher -c tiny.yaml -o teacher -s hold_back=1",
+            "differs in trained_on, hold_back: choose another",
+        ),
         ("compare student", "student is a student run; a run of `genrec align` is needed here"),
         ("compare aligned -d demo", "made on .*log.csv .*: give the dataset it was made on"),
         ("compare aligned -s k=5", "only compare.* can be changed here"),
@@ -242,13 +347,36 @@ def test_mistakes_are_one_line(runs, arguments, message):
 
 def test_another_log_is_refused(runs, tmp_path):
     write_log(tmp_path, seed=1)
-    text = mistake("align", "-r", "diversity", "-d", str(tmp_path / "log.csv"), "--student", "student", "-o", "new")
-    assert re.search(r"teacher was made on .*log.csv \(fingerprint [0-9a-f]{16}\), but .*: give the dataset", text)
+    text = mistake(
+        "align",
+        "-r",
+        "diversity",
+        "-d",
+        str(tmp_path / "log.csv"),
+        "--student",
+        "student",
+        "-o",
+        "new",
+    )
+    assert re.search(
+        r"teacher was made on .*log.csv \(fingerprint [0-9a-f]{16}\), but .*: give the dataset",
+        text,
+    )
 
 
 def test_the_same_again_does_nothing_and_says_so(runs):
     before = (runs / "aligned" / "model.safetensors").stat().st_mtime_ns
-    result = run("align", "-r", "diversity=0.3", "--teacher", "teacher", "--student", "student", "-o", "aligned")
+    result = run(
+        "align",
+        "-r",
+        "diversity=0.3",
+        "--teacher",
+        "teacher",
+        "--student",
+        "student",
+        "-o",
+        "aligned",
+    )
     assert result.exit_code == 0
     assert "aligned: aligned is finished, nothing to do" in result.stderr
     assert (runs / "aligned" / "model.safetensors").stat().st_mtime_ns == before
@@ -262,7 +390,17 @@ def test_a_reward_in_a_file(runs, tmp_path):
         '    """Items of an odd number."""\n'
         "    return (slates % 2) / context.k\n"
     )
-    result = run("align", "-r", "./my_reward.py:fresh=0.3", "--student", "student", "-o", "fresh", "-q", "--json")
+    result = run(
+        "align",
+        "-r",
+        "./my_reward.py:fresh=0.3",
+        "--student",
+        "student",
+        "-o",
+        "fresh",
+        "-q",
+        "--json",
+    )
     assert result.exit_code == 0, result.output
     assert "fresh@10" in json.loads(result.stdout)["valid"]
     result = run("compare", "fresh", "--json", "-q")
@@ -272,13 +410,18 @@ def test_a_reward_in_a_file(runs, tmp_path):
     for row in content["rows"]:
         assert 0 <= row["fresh@10"] <= 1
         assert row["objective"] == pytest.approx(row["ndcg@10"] + 0.3 * row["fresh@10"])
-    greedy = {row["weight"]: row["fresh@10"] for row in content["rows"] if row["method"] == "greedy"}
+    greedy = {
+        row["weight"]: row["fresh@10"] for row in content["rows"] if row["method"] == "greedy"
+    }
     assert greedy[1.0] > greedy[0.0] + 0.2
 
 
 def test_less_popular_lists(runs):
     """The reward is negative, the column stays the mean share of the list's items."""
-    assert run("align", "-r", "popularity=0.2", "--student", "student", "-o", "rare", "-q").exit_code == 0
+    assert (
+        run("align", "-r", "popularity=0.2", "--student", "student", "-o", "rare", "-q").exit_code
+        == 0
+    )
     content = json.loads(run("compare", "rare", "--json", "-q").stdout)
     assert content["reward"] == "popularity"
     assert "popularity-sort" in {row["method"] for row in content["rows"]}
@@ -292,14 +435,28 @@ def test_less_popular_lists(runs):
 
 
 def test_evaluate_measures_runs_of_all_kinds_and_draws_teachers(runs):
-    result = run("evaluate", "teacher", "student", "aligned", "--calibration", "reliability.png", "--json", "-q")
+    result = run(
+        "evaluate",
+        "teacher",
+        "student",
+        "aligned",
+        "--calibration",
+        "reliability.png",
+        "--json",
+        "-q",
+    )
     assert result.exit_code == 0
     found = json.loads(result.stdout)
     assert [row["name"] for row in found["runs"]] == ["sasrec_softmax", "student", "aligned"]
-    assert all(0 <= row["recall@1"] <= row["recall@10"] <= 1 and row["minutes"] > 0 for row in found["runs"])
+    assert all(
+        0 <= row["recall@1"] <= row["recall@10"] <= 1 and row["minutes"] > 0
+        for row in found["runs"]
+    )
     assert found["cases"] == 120
     assert [row["link"] for row in found["calibration"]] == ["own", "calibrated"]
-    assert all(row["sum_of_probabilities"] == pytest.approx(1, abs=1e-4) for row in found["calibration"])
+    assert all(
+        row["sum_of_probabilities"] == pytest.approx(1, abs=1e-4) for row in found["calibration"]
+    )
     assert Path("reliability.png").read_bytes().startswith(b"\x89PNG")
     compared = json.loads(run("compare", "aligned", "--json", "-q").stdout)
     aligned = next(row for row in compared["rows"] if row["method"] == "aligned")
@@ -316,14 +473,23 @@ def test_evaluate_prints_a_table_and_refuses_what_is_no_run(runs):
     assert "nothing/run.json does not exist" in refused.stderr
     unheard = mistake("evaluate", "aligned", "--weight", "novelty=1", "-q")
     assert "--weight novelty: none of these runs was aligned for a range of it" in unheard
-    assert "draws the probabilities of teachers" in mistake("evaluate", "student", "--calibration", "none.png", "-q")
+    assert "draws the probabilities of teachers" in mistake(
+        "evaluate", "student", "--calibration", "none.png", "-q"
+    )
     assert not Path("none.png").exists()
 
 
 def test_what_negatives_make_a_teacher_promise_is_shown(runs):
     small = ["-s", "teacher.num_negatives=1", "-s", "teacher.epochs=1"]
-    assert run("train-teacher", "-c", "tiny.yaml", "--recipe", "sasrec", *small, "-o", "sampled", "-q").exit_code == 0
-    found = json.loads(run("evaluate", "sampled", "--calibration", "own.png", "--json", "-q").stdout)
+    assert (
+        run(
+            "train-teacher", "-c", "tiny.yaml", "--recipe", "sasrec", *small, "-o", "sampled", "-q"
+        ).exit_code
+        == 0
+    )
+    found = json.loads(
+        run("evaluate", "sampled", "--calibration", "own.png", "--json", "-q").stdout
+    )
     sums = {row["link"]: row["sum_of_probabilities"] for row in found["calibration"]}
     assert sums["own"] > 10  # near 1/2 for each of more than 30 unseen items
     assert sums["calibrated"] == pytest.approx(1, abs=1e-4)
@@ -331,7 +497,9 @@ def test_what_negatives_make_a_teacher_promise_is_shown(runs):
 
 def test_evaluate_tells_runs_of_the_same_name_apart(runs):
     shutil.copytree("teacher", "copies/teacher", dirs_exist_ok=True)
-    shown = run("evaluate", "teacher", "copies/teacher", "--users", "20", "-q", "--calibration", "two.png").stdout
+    shown = run(
+        "evaluate", "teacher", "copies/teacher", "--users", "20", "-q", "--calibration", "two.png"
+    ).stdout
     assert re.search(r"^ copies/teacher +sasrec_softmax", shown, re.MULTILINE)
     assert "copies/teacher against teacher: +0.0000" in shown
     assert "\ncopies/teacher, calibrated probabilities sum to 1;" in shown
@@ -339,8 +507,19 @@ def test_evaluate_tells_runs_of_the_same_name_apart(runs):
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(folder):
-    """Neither teacher nor student is given: both are made first, inside the run, and the run says so."""
-    arguments = ["align", "-r", "diversity", "-c", "tiny.yaml", "-s", "align.updates=100000", "-o", "long"]
+    """Neither teacher nor student is given: both are made first, inside the run, and the run says
+    so."""
+    arguments = [
+        "align",
+        "-r",
+        "diversity",
+        "-c",
+        "tiny.yaml",
+        "-s",
+        "align.updates=100000",
+        "-o",
+        "long",
+    ]
     arguments += ["-s", "align.evaluate_every=100000"]
     child = subprocess.Popen([*COMMAND, *arguments], cwd=folder, stdout=-1, stderr=-1, text=True)
     metrics, deadline = folder / "long" / "metrics.jsonl", time.monotonic() + 60
@@ -375,7 +554,10 @@ def test_help_has_an_example(verb):
 
 def test_help_imports_no_model_library():
     code = "import sys, genrec.cli; print({'torch', 'pandas', 'transformers', 'matplotlib'} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+        == "set()\n"
+    )
 
 
 def test_rewards_list():

@@ -35,7 +35,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "broken_plugin.py").write_text("import a_module_that_is_not_there\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    points = [EntryPoint("broken", "broken_plugin:x", "genrec.rewards"), EntryPoint("fresh", "my_reward:fresh", "g")]
+    points = [
+        EntryPoint("broken", "broken_plugin:x", "genrec.rewards"),
+        EntryPoint("fresh", "my_reward:fresh", "g"),
+    ]
     monkeypatch.delitem(sys.modules, "my_reward", raising=False)
     monkeypatch.setattr(registry, "entry_points", lambda group: points)
     return tmp_path
@@ -48,7 +51,10 @@ def run(*arguments: str):
 def test_the_list_reports_a_broken_plugin_and_goes_on(folder):
     result = run("list")
     assert result.exit_code == 0
-    assert "fresh\tmy_reward:fresh\t-\tThe later half of the catalogue is fresh." in result.stdout.splitlines()
+    assert (
+        "fresh\tmy_reward:fresh\t-\tThe later half of the catalogue is fresh."
+        in result.stdout.splitlines()
+    )
     (warning,) = result.stderr.splitlines()
     assert warning.startswith("warning: plugin 'broken' of broken_plugin:x is left out: ")
     assert warning.endswith("ModuleNotFoundError: No module named 'a_module_that_is_not_there'")
@@ -72,7 +78,9 @@ def test_a_plugin_that_prints_and_breaks_over_several_lines_leaves_the_answer_re
     assert rows[-1][3] == "The later half of the catalogue is fresh."
     assert "loud" in result.stderr
     sys.modules.pop("my_reward", None)
-    assert json.loads(run("check", "./my_reward.py:fresh", "--lists", "20", "--json").stdout)["passed"]
+    assert json.loads(run("check", "./my_reward.py:fresh", "--lists", "20", "--json").stdout)[
+        "passed"
+    ]
 
 
 def test_a_reward_that_is_in_order(folder):
@@ -100,7 +108,12 @@ def test_the_check_for_machines(folder):
     result = run("check", "./my_reward.py:best", "--lists", "50", "--json")
     assert result.exit_code == 1
     content = json.loads(result.stdout)
-    assert (content["name"], content["passed"], content["lists"], content["k"]) == ("best", False, 50, 10)
+    assert (content["name"], content["passed"], content["lists"], content["k"]) == (
+        "best",
+        False,
+        50,
+        10,
+    )
     (wrong,) = [check for check in content["checks"] if check["passed"] is False]
     assert len(wrong["list"]) == 10
     assert set(wrong["list"][0]) == {"item", "id", "title"}

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from genrec import sweeping
 from genrec.cli import app
 from genrec.config import Settings
+from genrec.evaluation.sweep import Sweep, members_of
 
 TINY = """
 dataset: log.csv
@@ -29,14 +29,29 @@ def folder(tmp_path_factory) -> Path:
     rng = np.random.default_rng(0)
     rows = ["user,item,time"]
     for user in range(120):
-        items = (rng.integers(40) + np.cumsum(rng.choice([1, 1, 1, 2, 5], rng.integers(5, 10)))) % 40
-        rows += [f"u{user:03},i{item:02},{1000 * t + user}" for t, item in enumerate(dict.fromkeys(items.tolist()))]
+        items = (
+            rng.integers(40) + np.cumsum(rng.choice([1, 1, 1, 2, 5], rng.integers(5, 10)))
+        ) % 40
+        rows += [
+            f"u{user:03},i{item:02},{1000 * t + user}"
+            for t, item in enumerate(dict.fromkeys(items.tolist()))
+        ]
     (root / "log.csv").write_text("\n".join(rows) + "\n")
     genres = [f"i{i:02},Title {i:02},{('Action', 'Drama', 'Comedy')[i % 3]}" for i in range(40)]
     (root / "log.items.csv").write_text("\n".join(["item,title,genres", *genres]) + "\n")
     (root / "tiny.yaml").write_text(TINY)
     with contextlib.chdir(root):
-        first = [*SWEEP, "--weights", "0,0.3", "--seeds", "0", "--config", "tiny.yaml", "--json", "--quiet"]
+        first = [
+            *SWEEP,
+            "--weights",
+            "0,0.3",
+            "--seeds",
+            "0",
+            "--config",
+            "tiny.yaml",
+            "--json",
+            "--quiet",
+        ]
         found = CliRunner().invoke(app, first)
     assert found.exit_code == 0, found.output
     content = json.loads(found.stdout)
@@ -53,7 +68,8 @@ def written(folder: Path) -> dict[str, int]:
 
 
 def test_it_goes_on_and_leaves_alone_what_is_finished(folder, monkeypatch):
-    """A seed more: only its two alignments run, each in a process of its own, on the same teacher and student."""
+    """A seed more: only its two alignments run, each in a process of its own, on the same teacher
+    and student."""
     monkeypatch.chdir(folder)
     before = written(folder / "runs")
     assert len(before) == 3  # the student and two policies
@@ -84,7 +100,19 @@ def test_an_interrupted_sweep_goes_on(folder, monkeypatch):
     (lost / "run.json").unlink()
     before = written(folder / "runs")
     found = CliRunner().invoke(
-        app, [*SWEEP, "--weights", "0,0.3", "--seeds", "0", "--config", "tiny.yaml", "--quiet", "--users", "20"]
+        app,
+        [
+            *SWEEP,
+            "--weights",
+            "0,0.3",
+            "--seeds",
+            "0",
+            "--config",
+            "tiny.yaml",
+            "--quiet",
+            "--users",
+            "20",
+        ],
     )
     assert found.exit_code == 0, found.output
     changed = {path for path, time in written(folder / "runs").items() if before[path] != time}
@@ -101,36 +129,60 @@ def test_ranges_and_recommending_for_a_weight(folder, monkeypatch):
     assert content["runs"] == ["run/seed-0"]
     assert [row["weight"] for row in content["rows"] if row["method"] == "aligned"] == [0, 2]
     asked = ["recommend", "ranges/run/seed-0", "--history", "i01,i02"]
-    for weight, code in (("diversity=0.7", 0), ("diversity=3", 1), ("novelty=1", 1), ("diversity=0:1", 1)):
+    for weight, code in (
+        ("diversity=0.7", 0),
+        ("diversity=3", 1),
+        ("novelty=1", 1),
+        ("diversity=0:1", 1),
+    ):
         told = CliRunner().invoke(app, [*asked, "--weight", weight])
         assert told.exit_code == code, told.output
-    assert "outside what was trained, 0 to 2" in CliRunner().invoke(app, [*asked, "--weight", "diversity=3"]).stderr
+    assert (
+        "outside what was trained, 0 to 2"
+        in CliRunner().invoke(app, [*asked, "--weight", "diversity=3"]).stderr
+    )
     assert len(CliRunner().invoke(app, asked).stdout.splitlines()) == 5
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-r", "diversity=1", "--weights", "0,1"], "there are 0 in diversity=1: give the others a weight"),
-        (["-r", "diversity", "-r", "novelty", "--weights", "0,1"], "there are 2 in diversity, novelty"),
-        (["-r", "diversity", "--weights", "0,high"], "weight 'high' of reward 'diversity' is not a number"),
+        (
+            ["-r", "diversity=1", "--weights", "0,1"],
+            "there are 0 in diversity=1: give the others a weight",
+        ),
+        (
+            ["-r", "diversity", "-r", "novelty", "--weights", "0,1"],
+            "there are 2 in diversity, novelty",
+        ),
+        (
+            ["-r", "diversity", "--weights", "0,high"],
+            "weight 'high' of reward 'diversity' is not a number",
+        ),
         (["-r", "diversity", "--weights", "0.1,0.10"], "name one twice"),
         (["-r", "diversity", "--seeds", "0,0"], "name one twice"),
-        (["-r", "diversity", "--seeds", "a"], "--seeds 'a' are no integers; write for instance --seeds 0,1,2"),
+        (
+            ["-r", "diversity", "--seeds", "a"],
+            "--seeds 'a' are no integers; write for instance --seeds 0,1,2",
+        ),
         (["-r", "diversty"], "Did you mean 'diversity'?"),
     ],
 )
-def test_what_does_not_fit_is_said_before_anything_is_trained(folder, monkeypatch, arguments, message):
+def test_what_does_not_fit_is_said_before_anything_is_trained(
+    folder, monkeypatch, arguments, message
+):
     monkeypatch.chdir(folder)
-    found = CliRunner().invoke(app, ["sweep", *arguments, "--config", "tiny.yaml", "--out", "bad", "--quiet"])
+    found = CliRunner().invoke(
+        app, ["sweep", *arguments, "--config", "tiny.yaml", "--out", "bad", "--quiet"]
+    )
     assert found.exit_code == 1
     assert message in found.stderr
     assert not (folder / "bad").exists()
 
 
 def test_members():
-    chosen = sweeping.Sweep(("diversity", "novelty=0.1"), ("0", "0:2"), (3, 4))
-    members = sweeping.members_of(Settings(), chosen, Path("out"))
+    chosen = Sweep(("diversity", "novelty=0.1"), ("0", "0:2"), (3, 4))
+    members = members_of(Settings(), chosen, Path("out"))
     assert [(each.specs[1], each.seed, str(each.folder)) for each in members] == [
         ("diversity=0", 3, "out/weight-0/seed-3"),
         ("diversity=0:2", 3, "out/weight-0-to-2/seed-3"),

@@ -7,21 +7,23 @@ import numpy as np
 import pytest
 import torch
 
-from genrec import runs
 from genrec.baselines import BPR
 from genrec.config import TeacherSettings
 from genrec.data import Sequences, leave_one_out, synthetic
-from genrec.metrics import evaluate
+from genrec.metrics.ranking import evaluate
 from genrec.models.codes import factor_codes, feature_codes, svd_codes
 from genrec.models.quantized import JointQuantized
 from genrec.models.scorer import NeuralScorer
 from genrec.recipes import RECIPES, build, load_scorer, train_scorer
 from genrec.recommender import TopK
+from genrec.training.checkpoint import save_tensors
 
 CPU = torch.device("cpu")
 ITEMS, LENGTH = 36, 12
 SPLIT = leave_one_out(synthetic.chain(240, ITEMS, LENGTH, 0.05, seed=3))
-HISTORIES = Sequences.from_lists([[5], [], [1, 2, 3], [7, 7, 9]], times=[[9], [], [60, 240, 240], [0, 60, 540]])
+HISTORIES = Sequences.from_lists(
+    [[5], [], [1, 2, 3], [7, 7, 9]], times=[[9], [], [60, 240, 240], [0, 60, 540]]
+)
 
 
 def settings(name: str = "sasrec_softmax", **changes: object) -> TeacherSettings:
@@ -72,7 +74,9 @@ def test_scores_do_not_depend_on_the_batch(tmp_path: Path) -> None:
     together = scorer.score(HISTORIES)
     assert (together[:, 0] == -torch.inf).all()
     for n in range(len(HISTORIES)):
-        torch.testing.assert_close(scorer.score(HISTORIES.take([n]))[0], together[n], atol=1e-4, rtol=1e-5)
+        torch.testing.assert_close(
+            scorer.score(HISTORIES.take([n]))[0], together[n], atol=1e-4, rtol=1e-5
+        )
     assert scorer.score(HISTORIES.take(np.arange(0))).shape == (0, ITEMS + 1)
 
 
@@ -81,18 +85,24 @@ def test_codes_come_from_the_training_sequences_or_from_the_seed(tmp_path: Path)
     assert embedding_of(svd).codes.tolist() == svd_codes(SPLIT.train, ITEMS, 8, seed=5).tolist()
     drawn = settings(epochs=1, codes="random")
     random = train_scorer(SPLIT, drawn, 5, CPU, tmp_path / "random", quiet=True)
-    assert torch.equal(embedding_of(random).codes, embedding_of(build(ITEMS, drawn, seed=5).scorer).codes)
+    assert torch.equal(
+        embedding_of(random).codes, embedding_of(build(ITEMS, drawn, seed=5).scorer).codes
+    )
 
 
 def test_codes_come_from_item_vectors_or_from_features(tmp_path: Path) -> None:
     bpr = train_scorer(SPLIT, settings(epochs=1, codes="bpr"), 5, CPU, tmp_path / "bpr", quiet=True)
     factors = BPR.fit(SPLIT, hidden_size=8, epochs=20, seed=5).factors[1:]
-    assert embedding_of(bpr).codes.tolist() == factor_codes(factors, np.random.default_rng(5)).tolist()
+    assert (
+        embedding_of(bpr).codes.tolist() == factor_codes(factors, np.random.default_rng(5)).tolist()
+    )
 
     genres = np.zeros((ITEMS + 1, 6), bool)
     genres[np.arange(1, ITEMS + 1), np.arange(ITEMS) % 6] = True
     known = replace(SPLIT, catalogue=replace(SPLIT.catalogue, features=genres))
-    featured = train_scorer(known, settings(epochs=1, codes="features"), 5, CPU, tmp_path / "features", quiet=True)
+    featured = train_scorer(
+        known, settings(epochs=1, codes="features"), 5, CPU, tmp_path / "features", quiet=True
+    )
     assert embedding_of(featured).codes.tolist() == feature_codes(genres, 8, seed=5).tolist()
     with pytest.raises(ValueError, match="codes=features needs features of items"):
         train_scorer(SPLIT, settings(codes="features"), 5, CPU, tmp_path / "none", quiet=True)
@@ -123,8 +133,12 @@ def test_lists_are_those_of_a_table_of_scores(ranking: str, tied: bool, batch_si
         if tied:  # 2 different sub-items in 2 splits: a handful of scores among 5,000 items
             made.codes %= 2
             made.centroids[2:] = 0
-    favourites = TopK(Scores(scorer)).recommend(Sequences.from_lists([[n] for n in range(1, 20)]), 40)
-    seen = [[*rng.permutation(row[: rng.integers(40)]), n] for n, row in enumerate(favourites, start=1)]
+    favourites = TopK(Scores(scorer)).recommend(
+        Sequences.from_lists([[n] for n in range(1, 20)]), 40
+    )
+    seen = [
+        [*rng.permutation(row[: rng.integers(40)]), n] for n, row in enumerate(favourites, start=1)
+    ]
     histories = Sequences.from_lists([*seen, [], rng.integers(1, 5001, 3000)])
     slates, scores = TopK(scorer, batch_size).candidates(histories, 20)
     expected = TopK(Scores(scorer), batch_size).candidates(histories, 20)
@@ -136,19 +150,22 @@ def test_lists_are_those_of_a_table_of_scores(ranking: str, tied: bool, batch_si
 
 
 def test_the_ranking_of_a_run_is_kept(tmp_path: Path) -> None:
-    trained = train_scorer(SPLIT, settings(epochs=1, ranking="pruned"), 0, CPU, tmp_path, quiet=True)
+    trained = train_scorer(
+        SPLIT, settings(epochs=1, ranking="pruned"), 0, CPU, tmp_path, quiet=True
+    )
     assert embedding_of(trained).pruned
     assert embedding_of(load_scorer(tmp_path, CPU)).pruned
     assert not embedding_of(build(ITEMS, settings(), seed=0).scorer).pruned
 
 
 def test_a_checkpoint_of_a_million_items_is_a_sixtieth_of_a_dense_one(tmp_path: Path) -> None:
-    """Every item adds m = 8 bytes to the file, 4·D = 2,048 bytes to that of a table; the rest does not grow."""
+    """Every item adds m = 8 bytes to the file, 4·D = 2,048 bytes to that of a table; the rest does
+    not grow."""
 
     def file_size(num_items: int, embedding: str) -> int:
         large = settings(embedding=embedding, hidden_size=512, blocks=2, max_length=200)
         path = tmp_path / "scorer.safetensors"
-        runs.save_tensors(path, build(num_items, large, seed=0).scorer.state_dict())
+        save_tensors(path, build(num_items, large, seed=0).scorer.state_dict())
         return path.stat().st_size
 
     def of_a_million(embedding: str) -> tuple[float, float]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from genrec.data import Sequences, make_catalogue
-from genrec.metrics import Context, Slates
+from genrec.metrics.context import Context, Slates
 from genrec.rewards import Reward, WeightedSum, available, resolve, telescoped, terminal
 
 K, V, LISTS = 6, 30, 8
@@ -19,21 +19,39 @@ NAMED = [resolve(entry.name) for entry in available() if entry.error is None]
 REWARDS = [pytest.param(reward, id=reward.name) for reward in [*NAMED, *WITHOUT_NAME]]
 every_reward = pytest.mark.parametrize("reward", REWARDS)
 # Smallest and largest sum over a whole list.
-BOUNDS = {"ndcg": (0, 1), "relevance": (0, 1), "diversity": (0, 1), "novelty": (0, 1), "popularity": (-1, 0)}
+BOUNDS = {
+    "ndcg": (0, 1),
+    "relevance": (0, 1),
+    "diversity": (0, 1),
+    "novelty": (0, 1),
+    "popularity": (-1, 0),
+}
 # Whether the sum depends on the order of the list.
-ORDERED = {"ndcg": True, "relevance": True, "diversity": False, "novelty": False, "popularity": False}
+ORDERED = {
+    "ndcg": True,
+    "relevance": True,
+    "diversity": False,
+    "novelty": False,
+    "popularity": False,
+}
 
 
 def world() -> tuple[Slates, Context]:
     generator = np.random.default_rng(5)
     names = [str(i) for i in range(1, V + 1)]
-    features = {name: [f"f{f}" for f in generator.choice(6, generator.integers(0, 3), replace=False)] for name in names}
+    features = {
+        name: [f"f{f}" for f in generator.choice(6, generator.integers(0, 3), replace=False)]
+        for name in names
+    }
     catalogue = replace(
-        make_catalogue(names, features=features), counts=np.concatenate([[0], generator.integers(0, 50, V)])
+        make_catalogue(names, features=features),
+        counts=np.concatenate([[0], generator.integers(0, 50, V)]),
     )
     histories = Sequences.from_lists([generator.integers(1, V + 1, n) for n in (0, 1, 4, 9)])
     chances = np.concatenate([np.zeros((4, 1)), generator.dirichlet(np.ones(V), 4)], axis=1)
-    context = Context(histories, np.array([0, 3, 9, 12]), catalogue, K, chances, np.repeat(np.arange(4), 2))
+    context = Context(
+        histories, np.array([0, 3, 9, 12]), catalogue, K, chances, np.repeat(np.arange(4), 2)
+    )
     return np.stack([generator.permutation(V)[:K] + 1 for _ in range(LISTS)]), context
 
 
@@ -75,7 +93,9 @@ def test_marginal_of_the_item_that_came_is_its_gain(reward: Reward) -> None:
     gains = reward(slates, context)
     for j in range(K):
         np.testing.assert_allclose(
-            reward.marginal(slates[:, :j], slates[:, j : j + 1], context)[:, 0], gains[:, j], atol=1e-6
+            reward.marginal(slates[:, :j], slates[:, j : j + 1], context)[:, 0],
+            gains[:, j],
+            atol=1e-6,
         )
 
 
@@ -113,7 +133,10 @@ def test_permutation(name: str) -> None:
     slates, context = world()
     slates[2, 0] = 3  # a hit on the target of its history at the first position
     reward = resolve(name)
-    forward, backward = reward(slates, context).sum(axis=1), reward(slates[:, ::-1], context).sum(axis=1)
+    forward, backward = (
+        reward(slates, context).sum(axis=1),
+        reward(slates[:, ::-1], context).sum(axis=1),
+    )
     assert np.allclose(forward, backward, atol=1e-6) is not ORDERED[name]
 
 
@@ -123,13 +146,19 @@ def test_weighted_sum_is_linear() -> None:
     total = WeightedSum(tuple(zip(terms, (0.5, -2.0, 3.0), strict=True)))
     parts = {term.name: term(slates, context) for term, _ in total.terms}
     np.testing.assert_allclose(
-        total(slates, context), 0.5 * parts["diversity"] - 2 * parts["novelty"] + 3 * parts["popularity"]
+        total(slates, context),
+        0.5 * parts["diversity"] - 2 * parts["novelty"] + 3 * parts["popularity"],
     )
     doubled = WeightedSum(tuple(zip(terms, (1.0, -4.0, 6.0), strict=True)))
     np.testing.assert_allclose(doubled(slates, context), 2 * total(slates, context))
-    assert WeightedSum(((terms[0], 0.0),))(slates, context).tolist() == np.zeros((LISTS, K)).tolist()
+    assert (
+        WeightedSum(((terms[0], 0.0),))(slates, context).tolist() == np.zeros((LISTS, K)).tolist()
+    )
     assert total.needs == frozenset()
-    assert WeightedSum(((resolve("relevance"), 1.0), (resolve("ndcg"), 1.0))).needs == {"probabilities", "targets"}
+    assert WeightedSum(((resolve("relevance"), 1.0), (resolve("ndcg"), 1.0))).needs == {
+        "probabilities",
+        "targets",
+    }
 
 
 def test_bounds_and_order_are_stated_for_every_built_in_reward() -> None:

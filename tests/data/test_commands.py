@@ -18,7 +18,9 @@ def run(*arguments):
 @pytest.fixture
 def log(tmp_path):
     path = tmp_path / "log.csv"
-    path.write_text("buyer;thing;day\nu;b;2020-01-02\nu;a;2020-01-01\nv;;2020-01-01\nv;b;2020-01-05\n")
+    path.write_text(
+        "buyer;thing;day\nu;b;2020-01-02\nu;a;2020-01-01\nv;;2020-01-01\nv;b;2020-01-05\n"
+    )
     return path
 
 
@@ -26,8 +28,18 @@ def test_list_names_everything(tmp_path, monkeypatch):
     monkeypatch.setenv("GENREC_CACHE", str(tmp_path))
     (tmp_path / "ml-1m").mkdir()
     rows = json.loads(run("list", "--json").stdout)
-    assert [row["name"] for row in rows] == ["demo", "ml-100k", "ml-1m", "ml-20m", "ml-latest-small"]
-    assert [row["where"] for row in rows[:3]] == ["built in", "to download", str(tmp_path / "ml-1m")]
+    assert [row["name"] for row in rows] == [
+        "demo",
+        "ml-100k",
+        "ml-1m",
+        "ml-20m",
+        "ml-latest-small",
+    ]
+    assert [row["where"] for row in rows[:3]] == [
+        "built in",
+        "to download",
+        str(tmp_path / "ml-1m"),
+    ]
     assert run("list").stdout.splitlines()[1].startswith("demo\tbuilt in\t2,000 users")
 
 
@@ -52,16 +64,33 @@ def test_describe_as_json(log):
 
 def test_convert(log, tmp_path):
     out = tmp_path / "out.txt"
-    result = run("convert", log, out, "--user", "buyer", "--item", "thing", "--time", "day", "--separator", ";")
+    result = run(
+        "convert",
+        log,
+        out,
+        "--user",
+        "buyer",
+        "--item",
+        "thing",
+        "--time",
+        "day",
+        "--separator",
+        ";",
+    )
     assert result.stdout.split() == [str(out), str(tmp_path / "out.items.csv")]
     assert out.read_text() == "1 2\n1 1\n2 1\n"
-    assert (tmp_path / "out.items.csv").read_text() == "item_id,raw_id,title,genres\n1,b,b,\n2,a,a,\n"
+    assert (
+        tmp_path / "out.items.csv"
+    ).read_text() == "item_id,raw_id,title,genres\n1,b,b,\n2,a,a,\n"
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["describe", "no-such-thing"], "there is no file, folder or dataset 'no-such-thing'. Built in: demo"),
+        (
+            ["describe", "no-such-thing"],
+            "there is no file, folder or dataset 'no-such-thing'. Built in: demo",
+        ),
         (["describe", "demo", "--min-user-events", "3"], "demo is built in and takes no options"),
         (["fetch", "ml-2m"], "no dataset 'ml-2m' is known"),
         (["fetch", "ml-1m", "--base", "ftp://x", "--cache", "{tmp}"], "must start with http"),

@@ -6,7 +6,9 @@ from genrec.data import Dataset, Sequences, make_catalogue
 
 @pytest.fixture
 def films():
-    return make_catalogue(["a", "b", "c"], {"a": "Alien"}, {"a": ["Sci-Fi", "Horror"], "c": ["Horror"]})
+    return make_catalogue(
+        ["a", "b", "c"], {"a": "Alien"}, {"a": ["Sci-Fi", "Horror"], "c": ["Horror"]}
+    )
 
 
 def dataset(rows, catalogue, name="toy"):
@@ -30,7 +32,9 @@ def test_vectors_have_length_one_or_zero(films):
 
 def test_indices_of_raw_ids(films):
     assert films.indices(["c", "a"]).tolist() == [3, 1]
-    with pytest.raises(ValueError, match=r"unknown item id\(s\) x, y; this catalogue has ids such as a, b, c"):
+    with pytest.raises(
+        ValueError, match=r"unknown item id\(s\) x, y; this catalogue has ids such as a, b, c"
+    ):
         films.indices(["x", "a", "y"])
 
 
@@ -58,5 +62,7 @@ def test_fingerprint_sees_events_bounds_and_items_but_not_the_name(films):
     assert dataset([[1, 2, 3], [2]], films, "other").fingerprint == base.fingerprint
     assert dataset([[1, 3, 2], [2]], films).fingerprint != base.fingerprint
     assert dataset([[1, 2], [3, 2]], films).fingerprint != base.fingerprint
-    assert dataset([[1, 2, 3], [2]], make_catalogue(["a", "b", "d"])).fingerprint != base.fingerprint
+    assert (
+        dataset([[1, 2, 3], [2]], make_catalogue(["a", "b", "d"])).fingerprint != base.fingerprint
+    )
     assert len(base.fingerprint) == 16

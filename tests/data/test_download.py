@@ -11,7 +11,9 @@ import pytest
 from genrec.data import DataError, download, load
 from genrec.data.download import KNOWN, Known, fetch, unpack
 
-RATINGS = b"userId,movieId,rating,timestamp\n" + b"".join(b"1,%d,3.0,%d\n" % (n, n) for n in range(1, 2000))
+RATINGS = b"userId,movieId,rating,timestamp\n" + b"".join(
+    b"1,%d,3.0,%d\n" % (n, n) for n in range(1, 2000)
+)
 
 
 def archive(**files):
@@ -26,7 +28,8 @@ SOUND = archive(**{"ml-latest-small/ratings.csv": RATINGS, "ml-latest-small/READ
 
 
 class Server(ThreadingHTTPServer):
-    """Serves one archive; ``breaks_after`` bytes it hangs up, ``ranges`` says whether it can resume."""
+    """Serves one archive; ``breaks_after`` bytes it hangs up, ``ranges`` says whether it can
+    resume."""
 
     daemon_threads = True
 
@@ -52,7 +55,9 @@ class Handler(BaseHTTPRequestHandler):
         body = server.content[start:]
         self.send_response(206 if start else 200)
         if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(server.content) - 1}/{len(server.content)}")
+            self.send_header(
+                "Content-Range", f"bytes {start}-{len(server.content) - 1}/{len(server.content)}"
+            )
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body[: server.breaks_after])
@@ -95,7 +100,10 @@ def test_load_by_name_reads_from_the_cache(server, tmp_path, monkeypatch):
 def test_a_broken_download_goes_on_where_it_stopped(server, tmp_path, monkeypatch):
     checksum(monkeypatch, SOUND)
     server.breaks_after = 1000
-    with pytest.raises(ConnectionError, match=rf"the connection ended after 1000 of {len(SOUND)} bytes.*run the same"):
+    with pytest.raises(
+        ConnectionError,
+        match=rf"the connection ended after 1000 of {len(SOUND)} bytes.*run the same",
+    ):
         fetch("ml-1m", tmp_path, server.base)
     assert (tmp_path / "ml-1m.zip.part").read_bytes() == SOUND[:1000]
     server.breaks_after = None
@@ -126,7 +134,9 @@ def test_a_part_longer_than_the_file_is_fetched_anew(server, tmp_path, monkeypat
 
 def test_a_wrong_checksum_is_never_used(server, tmp_path):
     found, expected = hashlib.sha256(SOUND).hexdigest(), KNOWN["ml-1m"].sha256
-    with pytest.raises(DataError, match=f"has the SHA-256 {found}, expected was {expected}; it was deleted"):
+    with pytest.raises(
+        DataError, match=f"has the SHA-256 {found}, expected was {expected}; it was deleted"
+    ):
         fetch("ml-1m", tmp_path, server.base)
     assert list(tmp_path.iterdir()) == []
 
@@ -141,7 +151,9 @@ def test_without_a_checksum_a_broken_archive_is_found(server, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["../evil.txt", "/evil.txt", "ml/../../evil.txt", "..\\evil.txt", "C:evil.txt"])
+@pytest.mark.parametrize(
+    "name", ["../evil.txt", "/evil.txt", "ml/../../evil.txt", "..\\evil.txt", "C:evil.txt"]
+)
 def test_archives_cannot_write_outside(tmp_path, name):
     (tmp_path / "a.zip").write_bytes(archive(**{"ml/good.txt": b"", name: b"evil"}))
     with pytest.raises(DataError, match="leads out of the folder"):
@@ -174,7 +186,9 @@ def test_two_top_folders_are_kept(tmp_path):
 
 def test_nobody_answers(tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with pytest.raises(ConnectionError, match=r"could not download http://127\.0\.0\.1:9/ml-1m\.zip"):
+    with pytest.raises(
+        ConnectionError, match=r"could not download http://127\.0\.0\.1:9/ml-1m\.zip"
+    ):
         fetch("ml-1m", tmp_path, "http://127.0.0.1:9")
 
 

@@ -23,7 +23,11 @@ def events(path, **options):
 
 def genres(dataset, index):
     catalogue = dataset.catalogue
-    return [name for name, has in zip(catalogue.feature_names, catalogue.features[index], strict=True) if has]
+    return [
+        name
+        for name, has in zip(catalogue.feature_names, catalogue.features[index], strict=True)
+        if has
+    ]
 
 
 def test_a_title_over_two_lines_becomes_one_without_tabs(write):
@@ -52,7 +56,10 @@ def test_sasrec_text_with_tabs_names_and_a_blank_line(write):
 
 def test_movielens_csv(write):
     path = write("ml/ratings.csv", "userId,movieId,rating,timestamp\n1,31,2.5,20\n1,5,3.0,10\n")
-    write("ml/movies.csv", "movieId,title,genres\n31,Dangerous Minds (1995),Drama\n5,Other,(no genres listed)\n")
+    write(
+        "ml/movies.csv",
+        "movieId,title,genres\n31,Dangerous Minds (1995),Drama\n5,Other,(no genres listed)\n",
+    )
     loaded = load(path.parent)
     assert loaded.dataset.name == "ml"
     assert events(path) == {"1": ["5", "31"]}
@@ -62,7 +69,11 @@ def test_movielens_csv(write):
 
 def test_movielens_dat(write):
     path = write("ml/ratings.dat", "1::31::5::20\n1::5::3::10\n")
-    write("ml/movies.dat", "31::Misérables: Les (1995)::Drama|War\n5::Other::Comedy\n", encoding="latin-1")
+    write(
+        "ml/movies.dat",
+        "31::Misérables: Les (1995)::Drama|War\n5::Other::Comedy\n",
+        encoding="latin-1",
+    )
     dataset = load(path.parent).dataset
     assert events(path) == {"1": ["5", "31"]}
     assert dataset.timestamps.tolist() == [10, 20]
@@ -79,7 +90,10 @@ def test_movielens_100k(write, with_genre_file):
     names = "unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy Film-Noir Horror"
     names += " Musical Mystery Romance Sci-Fi Thriller War Western"
     if with_genre_file:
-        write("ml-100k/u.genre", "".join(f"{name}|{n}\n" for n, name in enumerate(names.split())) + "\n")
+        write(
+            "ml-100k/u.genre",
+            "".join(f"{name}|{n}\n" for n, name in enumerate(names.split())) + "\n",
+        )
     dataset = load(path.parent).dataset
     assert events(path) == {"1": ["5", "31"]}
     assert dataset.catalogue.titles.tolist() == ["", "Café (1995)", "Café (1995)"]
@@ -99,7 +113,9 @@ def test_columns_by_option_and_quoted_ids(write):
 
 
 def test_typed_headers_and_ids_such_as_na(write):
-    path = write("log.inter", "user_id:token\titem_id:token\ttimestamp:float\nu\tNA\t2.5\nu\t007\t1.5\n")
+    path = write(
+        "log.inter", "user_id:token\titem_id:token\ttimestamp:float\nu\tNA\t2.5\nu\t007\t1.5\n"
+    )
     assert events(path) == {"u": ["007", "NA"]}
 
 
@@ -111,11 +127,15 @@ def test_nan_ids_are_dropped_and_counted(write):
 
 def test_byte_order_mark_and_latin_1(write):
     assert events(write("bom.csv", "\ufeffuser,item\nu,a\nu,b\n")) == {"u": ["a", "b"]}
-    assert events(write("latin.csv", "user,item\nu,é\nu,b\n", encoding="latin-1")) == {"u": ["é", "b"]}
+    assert events(write("latin.csv", "user,item\nu,é\nu,b\n", encoding="latin-1")) == {
+        "u": ["é", "b"]
+    }
 
 
 def test_parquet(tmp_path):
-    frame = pd.DataFrame({"user": [1, 1], "item": ["b", "a"], "time": pd.to_datetime(["2020-01-02", "2020-01-01"])})
+    frame = pd.DataFrame(
+        {"user": [1, 1], "item": ["b", "a"], "time": pd.to_datetime(["2020-01-02", "2020-01-01"])}
+    )
     frame.to_parquet(tmp_path / "log.parquet")
     assert events(tmp_path / "log.parquet") == {"1": ["a", "b"]}
 
@@ -128,7 +148,10 @@ def test_options_reach_the_cleaning(write):
 
 def test_a_time_under_another_name_is_asked_for(write):
     report = load(write("log.csv", "user,item,happened\nu,a,2\nu,b,1\n")).report
-    assert any("none of its columns (user, item, happened) is called like a time" in note for note in report.notes)
+    assert any(
+        "none of its columns (user, item, happened) is called like a time" in note
+        for note in report.notes
+    )
     for name in ("ts", "happened"):
         path = write("log.csv", f"user,item,{name}\nu,a,2\nu,b,1\n")
         found = load(path, ReadOptions(time=None if name == "ts" else name))
@@ -137,18 +160,58 @@ def test_a_time_under_another_name_is_asked_for(write):
 
 
 BAD = {
-    "wrong separator": ("log.csv", "user;item\n1;2\n1;3\n", {"separator": ","}, r"line 1: the header.*seems to be ';'"),
-    "no separator": ("log.csv", "user^item\n1^2\n", {}, r"line 1: the header 'user\^item'.*--separator"),
-    "missing column": ("log.csv", "user,item\n1,2\n", {"item": "itme"}, r"no column 'itme'.*user, item.*mean 'item'"),
-    "unknown columns": ("log.csv", "usr,item\n1,2\n", {}, r"no column for the user.*usr, item.*mean 'usr'.*--user"),
-    "missing time": ("log.csv", "user,item\n1,2\n", {"time": "when"}, r"no column 'when'; the columns are user, item"),
-    "same column": ("log.csv", "user,item\n1,2\n", {"user": "item"}, r"columns item, item; they must be different"),
+    "wrong separator": (
+        "log.csv",
+        "user;item\n1;2\n1;3\n",
+        {"separator": ","},
+        r"line 1: the header.*seems to be ';'",
+    ),
+    "no separator": (
+        "log.csv",
+        "user^item\n1^2\n",
+        {},
+        r"line 1: the header 'user\^item'.*--separator",
+    ),
+    "missing column": (
+        "log.csv",
+        "user,item\n1,2\n",
+        {"item": "itme"},
+        r"no column 'itme'.*user, item.*mean 'item'",
+    ),
+    "unknown columns": (
+        "log.csv",
+        "usr,item\n1,2\n",
+        {},
+        r"no column for the user.*usr, item.*mean 'usr'.*--user",
+    ),
+    "missing time": (
+        "log.csv",
+        "user,item\n1,2\n",
+        {"time": "when"},
+        r"no column 'when'; the columns are user, item",
+    ),
+    "same column": (
+        "log.csv",
+        "user,item\n1,2\n",
+        {"user": "item"},
+        r"columns item, item; they must be different",
+    ),
     "column twice": ("log.csv", "user,item,item\n1,2,3\n", {}, r"'item' comes more than once"),
     "empty": ("log.csv", "", {}, r"log\.csv is empty"),
     "only blank": ("log.csv", "\n\n", {}, r"line 1 is blank"),
     "header only": ("log.csv", "user,item\n", {}, r"has a header but no rows"),
-    "no header": ("log.csv", "1,2,3\n1,3,4\n", {}, r"line 1: the first line '1, 2, 3' looks like data.*header line"),
-    "no header text": ("log.txt", "1 2 3\n1 3 4\n", {}, r"line 1: the first line '1, 2, 3' looks like data"),
+    "no header": (
+        "log.csv",
+        "1,2,3\n1,3,4\n",
+        {},
+        r"line 1: the first line '1, 2, 3' looks like data.*header line",
+    ),
+    "no header text": (
+        "log.txt",
+        "1 2 3\n1 3 4\n",
+        {},
+        r"line 1: the first line '1, 2, 3' looks like data",
+    ),
     "one item": ("log.csv", "user,item\n1,2\n2,2\n", {}, r"1 item\(s\).*at least 2"),
     "bad time": ("log.csv", "user,item,time\n1,2,3\n\n1,3,soon\n", {}, r"line 4: the time 'soon'"),
     "long line": (
@@ -162,8 +225,18 @@ BAD = {
     "open quote": ("log.csv", 'user,item\n1,"2\n1,3\n', {}, r"close quotes"),
     "not parquet": ("log.parquet", "user,item\n1,2\n", {}, r"is not a Parquet file"),
     "binary": ("log.csv", "PK\0\0\n", {}, r"line 1: this is not text"),
-    "short dat": ("ratings.dat", "1::2::3::4\n1::2::3\n", {}, r"line 2: lines must be user::item::rating::time"),
-    "no item file": ("log.csv", "user,item\n1,2\n1,3\n", {"items": "none.csv"}, r"no item file none\.csv.*--items"),
+    "short dat": (
+        "ratings.dat",
+        "1::2::3::4\n1::2::3\n",
+        {},
+        r"line 2: lines must be user::item::rating::time",
+    ),
+    "no item file": (
+        "log.csv",
+        "user,item\n1,2\n1,3\n",
+        {"items": "none.csv"},
+        r"no item file none\.csv.*--items",
+    ),
 }
 
 
@@ -177,7 +250,9 @@ def test_bad_input_is_one_message_with_place_and_remedy(write, case):
 
 def test_item_file_without_an_id_column(write):
     write("items.csv", "key,title\n1,One\n")
-    with pytest.raises(DataError, match=r"items\.csv, line 1: no column for the item id.*key, title"):
+    with pytest.raises(
+        DataError, match=r"items\.csv, line 1: no column for the item id.*key, title"
+    ):
         load(write("log.csv", "user,item\n1,2\n1,3\n"))
 
 
@@ -193,7 +268,8 @@ def test_folders_without_a_clear_log(write, tmp_path):
 
 def test_unknown_source_lists_what_there_is():
     with pytest.raises(
-        DataError, match=r"'ml-1n'. Did you mean 'ml-1m'\? Built in: demo. Known by name: ml-100k, ml-1m"
+        DataError,
+        match=r"'ml-1n'. Did you mean 'ml-1m'\? Built in: demo. Known by name: ml-100k, ml-1m",
     ):
         load("ml-1n")
 
@@ -206,12 +282,20 @@ def test_demo_takes_no_options():
 def test_latest_small(data_dir):
     loaded = load(data_dir / "ml-latest-small")
     dataset = loaded.dataset
-    assert (len(dataset.users), dataset.catalogue.num_items, len(dataset.sequences.items)) == (671, 9066, 100004)
+    assert (len(dataset.users), dataset.catalogue.num_items, len(dataset.sequences.items)) == (
+        671,
+        9066,
+        100004,
+    )
     assert dataset.name == "ml-latest-small"
     assert loaded.report.titled_items == 9066
 
 
 def test_beauty(data_dir):
     dataset = load(data_dir / "beauty").dataset
-    assert (len(dataset.users), dataset.catalogue.num_items, len(dataset.sequences.items)) == (40226, 54542, 353962)
+    assert (len(dataset.users), dataset.catalogue.num_items, len(dataset.sequences.items)) == (
+        40226,
+        54542,
+        353962,
+    )
     assert dataset.catalogue.feature_names == ()

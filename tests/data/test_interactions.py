@@ -37,7 +37,15 @@ def test_without_times_the_file_gives_the_order():
 
 
 def test_everything_dropped_is_counted():
-    rows = [("u", "a", 1), ("u", "a", 1), ("u", "a", 2), (None, "a", 3), ("u", None, 4), ("u", "b", 5), ("", "b", 6)]
+    rows = [
+        ("u", "a", 1),
+        ("u", "a", 1),
+        ("u", "a", 2),
+        (None, "a", 3),
+        ("u", None, 4),
+        ("u", "b", 5),
+        ("", "b", 6),
+    ]
     dataset, report = clean(log(rows))
     assert by_user(dataset) == {"u": ["a", "a", "b"]}
     assert (report.rows, report.missing_ids, report.duplicates, report.repeats) == (7, 3, 1, 1)
@@ -75,7 +83,8 @@ def test_numbers_of_a_frame_are_ids_even_beside_a_missing_one():
 
 
 def test_core_filter_repeats_until_nothing_changes():
-    # d has one event; without it w has one left; without w, c has one left; u and v with a and b remain.
+    # d has one event; without it w has one left; without w, c has one left; u and v with a and b
+    # remain.
     rows = [("u", "a"), ("u", "b"), ("v", "a"), ("v", "b"), ("v", "c"), ("w", "c"), ("w", "d")]
     dataset, report = clean(log(rows, ["user", "item"]), min_user_events=2, min_item_events=2)
     assert by_user(dataset) == {"u": ["a", "b"], "v": ["a", "b"]}
@@ -83,7 +92,9 @@ def test_core_filter_repeats_until_nothing_changes():
 
 
 def test_core_filter_that_leaves_nothing():
-    with pytest.raises(DataError, match=r"0 item\(s\) in 0 usable event\(s\) of 2 row\(s\).*lower min_user_events"):
+    with pytest.raises(
+        DataError, match=r"0 item\(s\) in 0 usable event\(s\) of 2 row\(s\).*lower min_user_events"
+    ):
         clean(log([("u", "a", 1), ("u", "b", 2)]), min_user_events=3)
 
 
@@ -124,9 +135,12 @@ def test_parts_of_a_second_still_order_events():
 
 @pytest.mark.parametrize("bad", ["yesterday", None, "", "inf"])
 def test_an_unreadable_time_names_place_value_and_remedy(bad):
-    frame = pd.DataFrame({"user": list("uuu"), "item": list("abc"), "time": ["1", bad, "3"]}, index=[2, 3, 4])
+    frame = pd.DataFrame(
+        {"user": list("uuu"), "item": list("abc"), "time": ["1", bad, "3"]}, index=[2, 3, 4]
+    )
     with pytest.raises(
-        DataError, match=r"log\.csv, line 3: the time .* cannot be read \(1 such row.*ISO dates.*--time"
+        DataError,
+        match=r"log\.csv, line 3: the time .* cannot be read \(1 such row.*ISO dates.*--time",
     ):
         clean(Log("toy", frame, place="log.csv", unit="line"))
 
@@ -146,9 +160,14 @@ def test_a_small_catalogue_is_a_warning():
 
 def test_titles_and_features_reach_the_catalogue_and_strangers_are_a_warning():
     rows = [("u", "a", 1), ("u", "b", 2)]
-    dataset, report = clean(log(rows, titles={"a": "Alien", "z": "Zorro"}, features={"a": ["Horror"]}))
+    dataset, report = clean(
+        log(rows, titles={"a": "Alien", "z": "Zorro"}, features={"a": ["Horror"]})
+    )
     assert dataset.catalogue.titles.tolist() == ["", "Alien", "b"]
     assert (report.titled_items, report.featured_items) == (1, 1)
     _, report = clean(log(rows, titles={"z": "Zorro"}))
-    assert any("for instance 'a' in the log and 'z' in the item file" in warning for warning in report.warnings)
+    assert any(
+        "for instance 'a' in the log and 'z' in the item file" in warning
+        for warning in report.warnings
+    )
     assert any("no item of the log is in the item file" in warning for warning in report.warnings)

@@ -101,9 +101,15 @@ def test_times_are_of_the_items(timed, three):
 def test_padded_times(timed, three):
     assert timed.padded_times().tolist() == [[10, 20, 30], [0, 0, 0], [5, 7, 0]]
     assert timed.padded_times(2, side="left").tolist() == [[20, 30], [0, 0], [5, 7]]
-    assert timed.padded_times(4, side="left").tolist() == [[0, 10, 20, 30], [0, 0, 0, 0], [0, 0, 5, 7]]
+    assert timed.padded_times(4, side="left").tolist() == [
+        [0, 10, 20, 30],
+        [0, 0, 0, 0],
+        [0, 0, 5, 7],
+    ]
     for needy in (three.padded_times, three.known_times):
-        with pytest.raises(ValueError, match="not known when the events of these histories happened"):
+        with pytest.raises(
+            ValueError, match="not known when the events of these histories happened"
+        ):
             needy()
 
 
@@ -121,8 +127,14 @@ def test_times_travel_with_their_items(rows, data):
     item_at = dict(zip(sequences.times.tolist(), sequences.items.tolist(), strict=True))
     for _ in range(3):
         number = data.draw(st.integers(0, 6))
-        rows_at = data.draw(st.lists(st.integers(0, len(sequences) - 1), max_size=6)) if len(sequences) else []
-        flat = np.sort(data.draw(st.lists(st.integers(0, len(sequences.items)), min_size=4, max_size=4)))
+        rows_at = (
+            data.draw(st.lists(st.integers(0, len(sequences) - 1), max_size=6))
+            if len(sequences)
+            else []
+        )
+        flat = np.sort(
+            data.draw(st.lists(st.integers(0, len(sequences.items)), min_size=4, max_size=4))
+        )
         sequences = data.draw(
             st.sampled_from(
                 [
@@ -138,4 +150,6 @@ def test_times_travel_with_their_items(rows, data):
         assert [item_at[time] for time in sequences.times.tolist()] == sequences.items.tolist()
         for side in ("left", "right"):
             items, times = sequences.padded(side=side), sequences.padded_times(side=side)
-            assert [[item_at[t] if t else 0 for t in row] for row in times.tolist()] == items.tolist()
+            assert [
+                [item_at[t] if t else 0 for t in row] for row in times.tolist()
+            ] == items.tolist()

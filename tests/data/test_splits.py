@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec.data import Dataset, Sequences, global_time, leave_one_out, load, make_catalogue, split, synthetic
+from genrec.data import (
+    Dataset,
+    Sequences,
+    global_time,
+    leave_one_out,
+    load,
+    make_catalogue,
+    split,
+    synthetic,
+)
 from genrec.data.splits import random_cases, with_training_counts
 
 
@@ -23,8 +32,11 @@ def lists(sequences):
 
 
 def test_leave_one_out_by_hand():
-    # The three users of three events and more are eligible for validation; a quarter of 3 rounds to none, at least 1.
-    result = leave_one_out(dataset([[1, 2, 3, 4], [5], [2, 6], [3, 1, 2], [4, 5, 6]]), num_validation=512, seed=42)
+    # The three users of three events and more are eligible for validation; a quarter of 3 rounds to
+    # none, at least 1.
+    result = leave_one_out(
+        dataset([[1, 2, 3, 4], [5], [2, 6], [3, 1, 2], [4, 5, 6]]), num_validation=512, seed=42
+    )
     chosen = [0, 3, 4][np.random.RandomState(42).choice(3, 1, replace=False)[0]]
     assert chosen == 0
     assert result.name == "leave-one-out"
@@ -54,7 +66,8 @@ def test_nothing_to_hold_out():
 
 
 def test_global_time_by_hand():
-    # 10 events at times 1..10; shares .2 and .2: training before time 7, validation from 7, test from 9.
+    # 10 events at times 1..10; shares .2 and .2: training before time 7, validation from 7, test
+    # from 9.
     log = dataset([[1, 2, 3], [4, 5, 6, 1], [2, 3, 4]], [[1, 4, 9], [2, 3, 7, 10], [5, 6, 8]])
     result = global_time(log, valid_share=0.2, test_share=0.2)
     assert lists(result.train) == [[1, 2], [4, 5], [2, 3]]
@@ -115,7 +128,9 @@ TRAIN = [[1, 2, 3, 4], [5], [6, 4, 2]]
 
 def test_random_cases_are_beginnings_and_the_event_that_followed():
     cases = random_cases(Sequences.from_lists(TRAIN), 500, np.random.default_rng(0))
-    for history, target, user in zip(lists(cases.histories), cases.targets.tolist(), cases.users, strict=True):
+    for history, target, user in zip(
+        lists(cases.histories), cases.targets.tolist(), cases.users, strict=True
+    ):
         whole = TRAIN[user]
         assert history == whole[: len(history)] != []
         assert target == [*whole, 0][len(history)]  # 0: nothing is known after a whole sequence
@@ -133,7 +148,9 @@ def test_random_cases_take_users_and_lengths_uniformly():
 
 def test_random_cases_are_decided_by_the_generator():
     train = Sequences.from_lists(TRAIN)
-    first, same, other = (random_cases(train, 20, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    first, same, other = (
+        random_cases(train, 20, np.random.default_rng(seed)) for seed in (1, 1, 2)
+    )
     assert lists(first.histories) == lists(same.histories)
     assert lists(first.histories) != lists(other.histories)
 
@@ -142,9 +159,15 @@ def test_ml_1m_is_the_file_of_the_papers(data_dir):
     loaded = load(data_dir / "ml-1m")
     log = loaded.dataset
     result = leave_one_out(log)
-    assert (len(log.users), log.catalogue.num_items, len(log.sequences.items)) == (6040, 3416, 999611)
+    assert (len(log.users), log.catalogue.num_items, len(log.sequences.items)) == (
+        6040,
+        3416,
+        999611,
+    )
     assert log.catalogue.item_ids[1:].astype(int).tolist() == list(range(1, 3417))
-    assert sorted(result.valid.users) == sorted(np.random.RandomState(42).choice(6040, 512, replace=False))
+    assert sorted(result.valid.users) == sorted(
+        np.random.RandomState(42).choice(6040, 512, replace=False)
+    )
     assert len(result.valid) == 512
     assert len(result.test) == 6040
     assert len(result.train.items) == 999611 - 6040 - 512
@@ -154,7 +177,9 @@ def test_ml_1m_keeps_the_order_of_its_lines(data_dir):
     log = load(data_dir / "ml-1m").dataset
     expected = np.loadtxt(data_dir / "ml-1m" / "ml-1m.txt", dtype=np.int32, max_rows=2000)
     np.testing.assert_array_equal(log.sequences.items[:2000], expected[:, 1])
-    np.testing.assert_array_equal(log.users[log.sequences.rows()[:2000]].astype(int), expected[:, 0])
+    np.testing.assert_array_equal(
+        log.users[log.sequences.rows()[:2000]].astype(int), expected[:, 0]
+    )
 
 
 def test_times_travel_through_both_splits_and_the_target_keeps_its_own():
@@ -166,7 +191,11 @@ def test_times_travel_through_both_splits_and_the_target_keeps_its_own():
     assert by_time.test.histories.times.tolist() == [1, 4, 2, 3, 7]
     assert by_time.test.take(np.array([1])).histories.times.tolist() == [2, 3, 7]
     one_out = leave_one_out(log, num_validation=0)
-    assert one_out.train.times.tolist() == one_out.test.histories.times.tolist() == [1, 4, 2, 3, 7, 5, 6]
+    assert (
+        one_out.train.times.tolist()
+        == one_out.test.histories.times.tolist()
+        == [1, 4, 2, 3, 7, 5, 6]
+    )
     assert leave_one_out(dataset([[1, 2], [3, 4]])).train.times is None
 
 
@@ -175,7 +204,10 @@ def test_random_cases_have_the_times_of_their_history_alone():
     cases = random_cases(train, 50, np.random.default_rng(0))
     assert cases.histories.times.tolist() == (10 * cases.histories.items).tolist()
     assert len(cases.histories.times) == cases.histories.lengths.sum()
-    assert random_cases(Sequences.from_lists(TRAIN), 5, np.random.default_rng(0)).histories.times is None
+    assert (
+        random_cases(Sequences.from_lists(TRAIN), 5, np.random.default_rng(0)).histories.times
+        is None
+    )
 
 
 def test_a_sample_is_drawn_by_its_seed_and_keeps_the_order():
@@ -188,12 +220,16 @@ def test_a_sample_is_drawn_by_its_seed_and_keeps_the_order():
 
 
 @pytest.mark.parametrize("at_once", [2, 100])
-def test_items_without_features_are_known_by_their_company(at_once: int, monkeypatch: pytest.MonkeyPatch):
-    """Positive pointwise mutual information with items 1, 2, 4, 3, the most popular first, of six users."""
+def test_items_without_features_are_known_by_their_company(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+):
+    """Positive pointwise mutual information with items 1, 2, 4, 3, the most popular first, of six
+    users."""
     monkeypatch.setattr("genrec.data.splits.ITEMS_AT_ONCE", at_once)
     train = Sequences.from_lists([[1, 2], [2, 1], [1, 3], [4], [4], [4, 2]])
     vectors = with_training_counts(make_catalogue(list("abcd")), train).vectors
-    # 1 with 2: log(2 * 6 / (3 * 3)) = 0.2877; 1 with 3: log(1 * 6 / (3 * 1)) = 0.6931; 2 with 4: log(6 / 9) < 0
+    # 1 with 2: log(2 * 6 / (3 * 3)) = 0.2877; 1 with 3: log(1 * 6 / (3 * 1)) = 0.6931; 2 with 4:
+    # log(6 / 9) < 0
     expected = [[0, 0, 0, 0], [0, 0.38333, 0, 0.92361], [1, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
     np.testing.assert_allclose(vectors, expected, atol=1e-5)
     assert vectors.dtype == np.float32
@@ -204,7 +240,13 @@ LOG = [[1, 2, 3, 4, 5], [5], [2, 6], [3, 1, 2], [4, 5, 6]]  # trains on 1 2 3 4,
 
 def test_the_newest_events_are_held_back_by_hand():
     result = leave_one_out(dataset(LOG), num_validation=0, hold_back=1)
-    assert lists(result.train) == [[1, 2, 3], [5], [2], [3, 1], [4, 5]]  # two events are too few to give one away
+    assert lists(result.train) == [
+        [1, 2, 3],
+        [5],
+        [2],
+        [3, 1],
+        [4, 5],
+    ]  # two events are too few to give one away
     assert lists(result.held_back.histories) == [[1, 2, 3]]
     assert (result.held_back.targets.tolist(), result.held_back.users.tolist()) == ([4], [0])
     assert result.catalogue.counts.tolist() == [0, 2, 2, 2, 1, 2, 0]
@@ -223,7 +265,8 @@ def test_every_held_back_event_is_a_case_after_all_that_came_before_it():
 
 
 def test_vectors_are_without_the_events_that_are_held_back():
-    """Items 2 and 3 are known by their common user alone; without his last event 3 is in nobody's company."""
+    """Items 2 and 3 are known by their common user alone; without his last event 3 is in nobody's
+    company."""
     log = dataset([[1, 2, 3, 4], [1, 5], [5, 6]])
     assert leave_one_out(log, num_validation=0).catalogue.vectors[3].any()
     assert not leave_one_out(log, num_validation=0, hold_back=1).catalogue.vectors[3].any()
@@ -249,7 +292,9 @@ def test_nothing_is_held_back_by_default():
 
 
 def test_what_cannot_be_held_back():
-    with pytest.raises(ValueError, match="toy: no training sequence has 5 events, lower hold_back 3"):
+    with pytest.raises(
+        ValueError, match="toy: no training sequence has 5 events, lower hold_back 3"
+    ):
         leave_one_out(dataset(LOG), num_validation=0, hold_back=3)
     with pytest.raises(ValueError, match="hold_back -1 is no number of events: give 0 or more"):
         leave_one_out(dataset(LOG), hold_back=-1)
@@ -262,7 +307,10 @@ def test_validation_and_test_are_the_same_whatever_is_held_back(demo, method):
         assert len(ours) > 0
         assert lists(ours.histories) == lists(theirs.histories)
         assert ours.histories.times.tolist() == theirs.histories.times.tolist()
-        assert (ours.targets.tolist(), ours.users.tolist()) == (theirs.targets.tolist(), theirs.users.tolist())
+        assert (ours.targets.tolist(), ours.users.tolist()) == (
+            theirs.targets.tolist(),
+            theirs.users.tolist(),
+        )
     assert len(reduced.train.items) + len(reduced.held_back) == len(plain.train.items)
     assert reduced.catalogue.counts.sum() == len(reduced.train.items) < len(plain.train.items)
 
@@ -276,12 +324,17 @@ def test_validation_and_test_are_the_same_whatever_is_held_back(demo, method):
 def test_a_user_trains_on_what_came_before_the_held_back_events_and_on_nothing_else(rows, count):
     result = leave_one_out(dataset(rows), num_validation=0, hold_back=count)
     expected = []
-    for user, (whole, kept) in enumerate(zip([row[:-1] for row in rows], lists(result.train), strict=True)):
+    for user, (whole, kept) in enumerate(
+        zip([row[:-1] for row in rows], lists(result.train), strict=True)
+    ):
         cut = len(whole) - count if len(whole) - count >= 2 else len(whole)
         assert kept == whole[:cut]
         expected += [(user, whole[:place], whole[place]) for place in range(cut, len(whole))]
     found = result.held_back
-    assert list(zip(found.users.tolist(), lists(found.histories), found.targets.tolist(), strict=True)) == expected
+    assert (
+        list(zip(found.users.tolist(), lists(found.histories), found.targets.tolist(), strict=True))
+        == expected
+    )
 
 
 def test_what_was_trained_on_is_told_by_every_event_and_whose_it_is():

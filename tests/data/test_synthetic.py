@@ -86,7 +86,11 @@ def test_demo_looks_like_a_log(films):
 def test_demo_titles_are_unique_and_name_the_genres(films):
     titles = films.catalogue.titles[1:]
     assert len(np.unique(titles)) == 1000
-    genres = [n for n, has in zip(films.catalogue.feature_names, films.catalogue.features[7], strict=True) if has]
+    genres = [
+        n
+        for n, has in zip(films.catalogue.feature_names, films.catalogue.features[7], strict=True)
+        if has
+    ]
     assert films.catalogue.titles[7].endswith(f"({', '.join(genres)})")
 
 
@@ -124,7 +128,9 @@ def test_demo_rewards_sequence_models_with_lists_of_one_kind(films):
 
 
 def test_predictability_is_a_knob():
-    followed = [len(np.unique(transitions(demo(400, 200, p, seed=0)), axis=0)) for p in (0.1, 0.5, 1.0)]
+    followed = [
+        len(np.unique(transitions(demo(400, 200, p, seed=0)), axis=0)) for p in (0.1, 0.5, 1.0)
+    ]
     assert followed[0] > followed[1] > followed[2]
 
 

@@ -56,7 +56,9 @@ def test_an_episode_by_hand(task):
     assert observation["history"].tolist() == [0, 1]
 
 
-@pytest.mark.parametrize(("slate", "value"), [([2, 3, 4], 0.6309298 + 1 / 3), ([3, 2, 6], 1.5), ([2, 4, 3], 5 / 6)])
+@pytest.mark.parametrize(
+    ("slate", "value"), [([2, 3, 4], 0.6309298 + 1 / 3), ([3, 2, 6], 1.5), ([2, 4, 3], 5 / 6)]
+)
 def test_rewards_sum_to_the_metric_of_the_list(task, slate, value):
     env = ListGenerationEnv(task)
     env.reset(options={"case": 0})
@@ -68,7 +70,11 @@ def test_mask_holds_the_whole_history_and_the_placed_items(task):
     observation, info = env.reset(options={"case": 1})
     assert info["history"] == (4, 6, 5, 6)
     assert observation["history"].tolist() == [5, 6]
-    assert np.flatnonzero(env.action_masks()).tolist() == [1, 2, 3]  # 4 is seen, though not observed
+    assert np.flatnonzero(env.action_masks()).tolist() == [
+        1,
+        2,
+        3,
+    ]  # 4 is seen, though not observed
     env.step(2)
     assert np.flatnonzero(env.action_masks()).tolist() == [1, 3]
     env.action_masks()[:] = True
@@ -115,7 +121,9 @@ def test_order_of_calls(task):
 def test_reset_options(task):
     env = ListGenerationEnv(task)
     for case in (3, -1):
-        with pytest.raises(ValueError, match=rf"case {case} does not exist; the task has cases 0\.\.2"):
+        with pytest.raises(
+            ValueError, match=rf"case {case} does not exist; the task has cases 0\.\.2"
+        ):
             env.reset(options={"case": case})
     with pytest.raises(ValueError, match="cases; choose 'case', 'progress' or 'weights'"):
         env.reset(options={"cases": [1]})
@@ -158,9 +166,15 @@ def test_probabilities_are_asked_once_an_episode_and_only_if_needed(task):
         asked.append(histories[0].tolist())
         return np.array([[0, 0.1, 0.2, 0.3, 0.2, 0.1, 0.1]])
 
-    env = ListGenerationEnv(replace(task, reward=WeightedSum(((Relevance(), 1.0),)), probabilities=probabilities))
+    env = ListGenerationEnv(
+        replace(task, reward=WeightedSum(((Relevance(), 1.0),)), probabilities=probabilities)
+    )
     env.reset(options={"case": 1})
-    assert [round(env.step(item)[1], 5) for item in (3, 2, 1)] == [0.3, 0.12619, 0.05]  # 0.2 / log2(3), 0.1 / 2
+    assert [round(env.step(item)[1], 5) for item in (3, 2, 1)] == [
+        0.3,
+        0.12619,
+        0.05,
+    ]  # 0.2 / log2(3), 0.1 / 2
     assert asked == [[4, 6, 5, 6]]
     ListGenerationEnv(replace(task, probabilities=probabilities)).reset()
     assert len(asked) == 1
@@ -168,7 +182,9 @@ def test_probabilities_are_asked_once_an_episode_and_only_if_needed(task):
 
 def test_probabilities_of_the_wrong_shape_raise(task):
     env = ListGenerationEnv(
-        replace(task, reward=WeightedSum(((Relevance(), 1.0),)), probabilities=lambda h: np.ones((1, 6)))
+        replace(
+            task, reward=WeightedSum(((Relevance(), 1.0),)), probabilities=lambda h: np.ones((1, 6))
+        )
     )
     with pytest.raises(ValueError, match=r"shape \(1, 6\); 1 histories need \(1, 7\)"):
         env.reset()
@@ -207,8 +223,14 @@ class TestListTask:
             ({"k": 7}, r"k 7 must be in 1\.\.6"),
             ({"k": 0}, "k 0"),
             ({"max_length": 0}, "max_length 0"),
-            ({"histories": Sequences.from_lists([[7], [1], [2]])}, r"histories hold indices 1\.\.7"),
-            ({"histories": Sequences.from_lists([[0], [1], [2]])}, r"histories hold indices 0\.\.2"),
+            (
+                {"histories": Sequences.from_lists([[7], [1], [2]])},
+                r"histories hold indices 1\.\.7",
+            ),
+            (
+                {"histories": Sequences.from_lists([[0], [1], [2]])},
+                r"histories hold indices 0\.\.2",
+            ),
             ({"targets": np.array([1, 2, 7])}, r"targets hold indices 1\.\.7"),
         ):
             with pytest.raises(ValueError, match=message):

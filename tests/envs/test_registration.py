@@ -21,7 +21,9 @@ def test_make(task):
 
 def test_make_vec(task):
     entry = {"num_envs": 8, "task": task, "group_size": 4}
-    named = gymnasium.make_vec("genrec/ListGeneration-v0", vectorization_mode="vector_entry_point", **entry)
+    named = gymnasium.make_vec(
+        "genrec/ListGeneration-v0", vectorization_mode="vector_entry_point", **entry
+    )
     default = gymnasium.make_vec("genrec/ListGeneration-v0", **entry)
     for envs in (named, default):
         assert isinstance(envs, ListGenerationVectorEnv)
@@ -32,7 +34,9 @@ def test_make_vec(task):
 
 def test_copies_of_the_single_environment_in_step(task):
     """Histories of different lengths must survive Gymnasium's own vectorisation."""
-    envs = gymnasium.make_vec("genrec/ListGeneration-v0", num_envs=3, vectorization_mode="sync", task=task)
+    envs = gymnasium.make_vec(
+        "genrec/ListGeneration-v0", num_envs=3, vectorization_mode="sync", task=task
+    )
     assert isinstance(envs, SyncVectorEnv)
     _, infos = envs.reset(seed=[1, 2, 8])
     histories = {0: (1,), 1: (4, 6, 5, 6), 2: ()}
@@ -49,10 +53,15 @@ def test_registering_twice_changes_nothing():
 
 
 def made(task, seed: int):
-    """Single and vector environment by name, started with one seed, and random allowed actions for both."""
+    """Single and vector environment by name, started with one seed, and random allowed actions for
+    both."""
     single = gymnasium.make(LIST_GENERATION, task=task)
     many = gymnasium.make_vec(
-        LIST_GENERATION, num_envs=6, vectorization_mode="vector_entry_point", task=task, group_size=2
+        LIST_GENERATION,
+        num_envs=6,
+        vectorization_mode="vector_entry_point",
+        task=task,
+        group_size=2,
     )
     return single, many, np.random.default_rng(seed)
 
@@ -62,7 +71,9 @@ def test_twins_that_were_made_by_name(wide_task):
         single, many, rng = made(wide_task, seed)
         seen: list = [single.reset(seed=seed), many.reset(seed=seed)[0]]
         for _ in range(wide_task.k):
-            seen.append(single.step(rng.choice(np.flatnonzero(single.get_wrapper_attr("action_masks")()))))
+            seen.append(
+                single.step(rng.choice(np.flatnonzero(single.get_wrapper_attr("action_masks")())))
+            )
             masks = many.unwrapped.action_masks()
             seen.append(many.step(np.where(masks, rng.random(masks.shape), -1).argmax(axis=1)))
         return seen
@@ -95,8 +106,17 @@ def test_list_for_list_they_agree(wide_task):
 
 @pytest.mark.parametrize("kind", [ListGenerationEnv, ListGenerationVectorEnv])
 def test_documented_under_gymnasiums_headings(kind):
-    headings = [line.strip()[3:] for line in kind.__doc__.splitlines() if line.strip().startswith("## ")]
-    expected = ["Description", "Action Space", "Observation Space", "Rewards", "Starting State", "Episode End"]
+    headings = [
+        line.strip()[3:] for line in kind.__doc__.splitlines() if line.strip().startswith("## ")
+    ]
+    expected = [
+        "Description",
+        "Action Space",
+        "Observation Space",
+        "Rewards",
+        "Starting State",
+        "Episode End",
+    ]
     expected += ["Information", "Arguments", "References", "Version History"]
     assert headings == expected
 
@@ -106,7 +126,11 @@ def test_a_reward_may_change_during_a_training(task, num_envs):
     growing = FunctionReward(lambda slates, context: slates * context.progress, "growing")
     task = replace(task, reward=WeightedSum(((growing, 1.0),)))
     if num_envs:
-        env, cases, item = ListGenerationVectorEnv(task, num_envs), {"cases": [0, 0]}, np.array([4, 4])
+        env, cases, item = (
+            ListGenerationVectorEnv(task, num_envs),
+            {"cases": [0, 0]},
+            np.array([4, 4]),
+        )
     else:
         env, cases, item = ListGenerationEnv(task), {"case": 0}, 4
     for options, expected in ((cases, 4.0), (cases | {"progress": 0.25}, 1.0), (cases, 4.0)):

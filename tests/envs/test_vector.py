@@ -65,7 +65,9 @@ def test_agrees_with_the_single_environment(wide_task: ListTask):
     singles = [ListGenerationEnv(wide_task) for _ in range(12)]
     for i, env in enumerate(singles):
         observation, info = env.reset(options={"case": infos["cases"][i // group_size]})
-        assert data_equivalence(observation, {name: rows[i] for name, rows in observations.items()}, exact=True)
+        assert data_equivalence(
+            observation, {name: rows[i] for name, rows in observations.items()}, exact=True
+        )
         assert info["history"] == tuple(infos["histories"][i // group_size].tolist())
         assert info["target"] == infos["targets"][i // group_size]
     for _ in range(wide_task.k):
@@ -76,7 +78,9 @@ def test_agrees_with_the_single_environment(wide_task: ListTask):
         for i, env in enumerate(singles):
             assert np.array_equal(env.action_masks(), masks[i])
             observation, reward, ended, cut, info = env.step(actions[i])
-            assert data_equivalence(observation, {name: rows[i] for name, rows in observations.items()}, exact=True)
+            assert data_equivalence(
+                observation, {name: rows[i] for name, rows in observations.items()}, exact=True
+            )
             assert reward == pytest.approx(rewards[i], abs=1e-6)
             assert (ended, cut) == (terminated[i], truncated[i])
             terms = {name: gains[i] for name, gains in infos["reward_terms"].items()}
@@ -118,7 +122,13 @@ def test_mask_holds_the_whole_history_and_the_placed_items(task):
 
 @pytest.mark.parametrize(
     ("item", "reason"),
-    [(0, r"not in 1\.\.6"), (7, r"not in 1\.\.6"), (-1, r"not in 1\.\.6"), (4, "in the history"), (2, "in the list")],
+    [
+        (0, r"not in 1\.\.6"),
+        (7, r"not in 1\.\.6"),
+        (-1, r"not in 1\.\.6"),
+        (4, "in the history"),
+        (2, "in the list"),
+    ],
 )
 @pytest.mark.parametrize("masks_were_asked_for", [False, True])
 def test_a_disallowed_action_raises_and_changes_nothing(task, item, reason, masks_were_asked_for):
@@ -143,7 +153,10 @@ def test_actions_of_the_wrong_shape_or_type_raise(task, actions):
 
 def test_masks_of_a_new_list_forget_the_list_before(task):
     envs = ListGenerationVectorEnv(task, num_envs=2)
-    for cases, allowed in (([0, 1], [[2, 3, 4, 5, 6], [1, 2, 3]]), ([1, 0], [[1, 2, 3], [2, 3, 4, 5, 6]])):
+    for cases, allowed in (
+        ([0, 1], [[2, 3, 4, 5, 6], [1, 2, 3]]),
+        ([1, 0], [[1, 2, 3], [2, 3, 4, 5, 6]]),
+    ):
         envs.reset(options={"cases": cases})
         assert [np.flatnonzero(row).tolist() for row in envs.action_masks()] == allowed
         envs.action_masks()[:] = False
@@ -196,7 +209,9 @@ def test_sizes(task, num_envs, group_size):
 
 def test_a_case_with_too_few_items_raises(catalogue):
     lists = [[1], [1, 2, 2, 3, 4]]
-    reward = WeightedSum(((FunctionReward(lambda slates, context: np.zeros(slates.shape), "nothing"), 1.0),))
+    reward = WeightedSum(
+        ((FunctionReward(lambda slates, context: np.zeros(slates.shape), "nothing"), 1.0),)
+    )
     task = ListTask(Sequences.from_lists(lists), np.array([0, 0]), catalogue, reward, k=3)
     envs = ListGenerationVectorEnv(task, num_envs=1)
     envs.reset(options={"cases": [0]})
@@ -227,11 +242,15 @@ def test_probabilities_are_asked_once_a_history(catalogue):
 
     reward = WeightedSum(((Relevance(), 2.0),))
     histories = Sequences.from_lists([[1], [2]])
-    task = ListTask(histories, np.array([0, 0]), catalogue, reward, k=2, probabilities=probabilities)
+    task = ListTask(
+        histories, np.array([0, 0]), catalogue, reward, k=2, probabilities=probabilities
+    )
     envs = ListGenerationVectorEnv(task, num_envs=4, group_size=2)
     envs.reset(options={"cases": [0, 1]})
     assert envs.step(np.array([3, 4, 1, 3]))[1] == pytest.approx([0.6, 0.4, 1.0, 0.2])
-    assert envs.step(np.array([4, 5, 3, 1]))[1] == pytest.approx([0.25237, 0.126186, 0.126186, 0.63093], abs=1e-5)
+    assert envs.step(np.array([4, 5, 3, 1]))[1] == pytest.approx(
+        [0.25237, 0.126186, 0.126186, 0.63093], abs=1e-5
+    )
     assert asked == [2]
 
 

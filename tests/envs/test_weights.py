@@ -16,7 +16,8 @@ def ranged(task: ListTask) -> ListTask:
 
 
 def test_every_list_is_paid_with_its_own_weight(ranged):
-    """Lists b, c of case 0: target c at rank 2 earns .6309298, b and c share no genre, which earns 1/3."""
+    """Lists b, c of case 0: target c at rank 2 earns .6309298, b and c share no genre, which earns
+    1/3."""
     env = ListGenerationVectorEnv(ranged, num_envs=4, group_size=2)
     options = {"cases": np.array([0, 0]), "weights": {"diversity": np.array([0.0, 1.5])}}
     observed, infos = env.reset(options=options)
@@ -66,11 +67,16 @@ def test_what_cannot_be_chosen_is_said(task, ranged):
     for weights, message in (
         ({"diversity": 3}, "weight 3 of diversity is outside what was trained, 0 to 2"),
         ({"ndcg": 1}, "no weight of 'ndcg' can be chosen; there are diversity=0:2"),
-        ({"diversity": [1, 1, 1]}, r"weights of diversity have shape \(3,\); give a number, or 2 of them"),
+        (
+            {"diversity": [1, 1, 1]},
+            r"weights of diversity have shape \(3,\); give a number, or 2 of them",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             env.reset(options={"weights": weights})
     with pytest.raises(ValueError, match="range from 2 to 1: give two numbers that rise"):
         replace(task, ranges={"diversity": (2.0, 1.0)})
-    with pytest.raises(ValueError, match="ranges of novelty, but the reward has the terms ndcg, diversity"):
+    with pytest.raises(
+        ValueError, match="ranges of novelty, but the reward has the terms ndcg, diversity"
+    ):
         replace(task, ranges={"novelty": (0.0, 1.0)})

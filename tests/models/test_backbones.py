@@ -1,4 +1,5 @@
-"""What every causal backbone must keep, and each convolution and block against a plain reference."""
+"""What every causal backbone must keep, and each convolution and block against a plain
+reference."""
 
 from functools import partial
 
@@ -64,7 +65,9 @@ def test_neither_the_padding_nor_its_width_matters(name):
     torch.testing.assert_close(
         model(x + CHANGE * ~mask[..., None], mask)[mask], model(x, mask)[mask], atol=1e-6, rtol=0
     )
-    torch.testing.assert_close(model(x, mask)[:, :4], model(x[:, :4], ALL[:, :4]), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(
+        model(x, mask)[:, :4], model(x[:, :4], ALL[:, :4]), atol=1e-6, rtol=1e-5
+    )
 
 
 @every_backbone
@@ -78,9 +81,13 @@ def test_dropout_while_training_only(name):
 @every_backbone
 def test_every_weight_learns(name):
     model = backbone(name)
-    (model(vectors(), ALL) * torch.randn(3, T, D, generator=torch.Generator().manual_seed(2))).sum().backward()
+    (
+        model(vectors(), ALL) * torch.randn(3, T, D, generator=torch.Generator().manual_seed(2))
+    ).sum().backward()
     still = {part for part, weight in model.named_parameters() if not weight.grad.any()}
-    assert {part for part in still if not part.endswith("key.bias")} == set()  # which moves all scores of a query alike
+    assert {
+        part for part in still if not part.endswith("key.bias")
+    } == set()  # which moves all scores of a query alike
 
 
 def test_gru_by_its_equations():
@@ -92,7 +99,9 @@ def test_gru_by_its_equations():
         (ri, zi, ni), (rh, zh, nh) = (w @ v + bw).split(D), (u @ h + bias_u).split(D)
         r, z = torch.sigmoid(ri + rh), torch.sigmoid(zi + zh)
         h = (1 - z) * torch.tanh(ni + r * nh) + z * h
-    torch.testing.assert_close(model(x, ALL)[0, -1], model.out.weight @ h + model.out.bias, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        model(x, ALL)[0, -1], model.out.weight @ h + model.out.bias, atol=1e-5, rtol=1e-5
+    )
 
 
 def test_caser_window_by_window():
@@ -105,10 +114,13 @@ def test_caser_window_by_window():
         for h in (1, 2, 3):
             filters, bias = model.horizontal[h - 1].weight, model.horizontal[h - 1].bias
             at = [
-                [(f.T * window[i : i + h]).sum() + b for i in range(4 - h)] for f, b in zip(filters, bias, strict=True)
+                [(f.T * window[i : i + h]).sum() + b for i in range(4 - h)]
+                for f, b in zip(filters, bias, strict=True)
             ]
             found += [torch.stack(values).relu().max() for values in at]
-        sums = torch.stack([(weights[:, None] * window).sum(0) for weights in model.vertical.weight])  # (vertical, D)
+        sums = torch.stack(
+            [(weights[:, None] * window).sum(0) for weights in model.vertical.weight]
+        )  # (vertical, D)
         z = model.features(torch.cat([torch.stack(found), sums.T.reshape(-1)])).relu()
         expected.append(model.out(z))
     torch.testing.assert_close(model(x, ALL)[0], torch.stack(expected), atol=1e-5, rtol=1e-5)
@@ -142,7 +154,12 @@ def test_nextitnet_block_tap_by_tap():
 
 def test_nextitnet_goes_through_its_dilations():
     blocks = NextItNet(D, blocks=2).blocks
-    assert [(b.first.dilation[0], b.second.dilation[0]) for b in blocks] == [(1, 2), (4, 8), (1, 2), (4, 8)]
+    assert [(b.first.dilation[0], b.second.dilation[0]) for b in blocks] == [
+        (1, 2),
+        (4, 8),
+        (1, 2),
+        (4, 8),
+    ]
 
 
 @pytest.mark.parametrize("causal", [True, False])
@@ -171,10 +188,19 @@ def test_ligr_block_with_open_gates_is_pre_norm_and_with_shut_gates_nothing():
     q = functional.layer_norm(x, (D,))
     later = torch.ones(T, T, dtype=torch.bool).triu(1)
     attend = nn.MultiheadAttention(D, 2, batch_first=True)
-    attend.in_proj_weight, attend.in_proj_bias, attend.out_proj = block.qkv.weight, block.qkv.bias, block.out
+    attend.in_proj_weight, attend.in_proj_bias, attend.out_proj = (
+        block.qkv.weight,
+        block.qkv.bias,
+        block.out,
+    )
     y = x + attend(q, q, q, attn_mask=later, need_weights=False)[0]
     z = functional.layer_norm(y, (D,)) @ block.up.weight.T
-    expected = y + (z[..., : 4 * D] * z[..., : 4 * D].sigmoid() * z[..., 4 * D :]) @ block.down.weight.T
+    expected = (
+        y + (z[..., : 4 * D] * z[..., : 4 * D].sigmoid() * z[..., 4 * D :]) @ block.down.weight.T
+    )
     torch.testing.assert_close(block(x, None, True), expected, atol=1e-5, rtol=1e-5)
-    nn.init.constant_(block.attention_gate.bias, -50.0), nn.init.constant_(block.forward_gate.bias, -50.0)
+    (
+        nn.init.constant_(block.attention_gate.bias, -50.0),
+        nn.init.constant_(block.forward_gate.bias, -50.0),
+    )
     torch.testing.assert_close(block(x, None, True), x)

@@ -6,10 +6,14 @@ from genrec.models.codes import factor_codes, feature_codes, svd_codes
 
 
 def groups(num_groups: int, size: int, users: int, seed: int = 0) -> Sequences:
-    """Users who have items of one group only: group g is the items g * size + 1 .. (g + 1) * size."""
+    """Users who have items of one group only: group g is the items g * size + 1 .. (g + 1) *
+    size."""
     rng = np.random.default_rng(seed)
     return Sequences.from_lists(
-        [rng.choice(size, size // 2, replace=False) + 1 + size * (user % num_groups) for user in range(users)]
+        [
+            rng.choice(size, size // 2, replace=False) + 1 + size * (user % num_groups)
+            for user in range(users)
+        ]
     )
 
 
@@ -27,10 +31,20 @@ def test_bins_are_of_the_same_size():
 
 
 def test_items_of_the_same_users_get_similar_codes():
-    sizes = np.array([40, 30, 20, 10])  # users of each group: factors of different size, one a group
+    sizes = np.array(
+        [40, 30, 20, 10]
+    )  # users of each group: factors of different size, one a group
     rng = np.random.default_rng(0)
-    lists = [rng.choice(150, 75, replace=False) + 1 + 150 * g for g, n in enumerate(sizes) for _ in range(n)]
-    codes = svd_codes(Sequences.from_lists(lists), num_items=600, splits=4, seed=0)[1:].reshape(4, 150, 4).astype(int)
+    lists = [
+        rng.choice(150, 75, replace=False) + 1 + 150 * g
+        for g, n in enumerate(sizes)
+        for _ in range(n)
+    ]
+    codes = (
+        svd_codes(Sequences.from_lists(lists), num_items=600, splits=4, seed=0)[1:]
+        .reshape(4, 150, 4)
+        .astype(int)
+    )
     for split in range(4):
         ranges = [(codes[g, :, split].min(), codes[g, :, split].max()) for g in range(4)]
         apart = [
@@ -55,7 +69,9 @@ def test_items_that_nobody_has_get_codes():
 
 @pytest.mark.parametrize("users", [1, 2, 3])
 def test_fewer_users_than_splits(users):
-    codes = svd_codes(Sequences.from_lists([[1, 2, 2], [2, 3], [4]][:users]), num_items=300, splits=8, seed=0)
+    codes = svd_codes(
+        Sequences.from_lists([[1, 2, 2], [2, 3], [4]][:users]), num_items=300, splits=8, seed=0
+    )
     assert codes.shape == (301, 8)
     assert all(len(np.unique(column)) == 256 for column in codes[1:].T)
 
@@ -82,7 +98,9 @@ def test_codes_of_factors_by_hand():
 
 
 def test_equal_factors_are_told_apart_at_random():
-    first, second = (factor_codes(np.ones((256, 1)), np.random.default_rng(seed))[1:, 0] for seed in (0, 1))
+    first, second = (
+        factor_codes(np.ones((256, 1)), np.random.default_rng(seed))[1:, 0] for seed in (0, 1)
+    )
     assert sorted(first.tolist()) == list(range(256))
     assert first.tolist() != list(range(256))
     assert first.tolist() != second.tolist()
@@ -90,7 +108,9 @@ def test_equal_factors_are_told_apart_at_random():
 
 def test_items_of_the_same_features_get_similar_codes():
     sizes, genres = np.array([300, 250, 150, 100, 200]), np.zeros((1001, 5), bool)
-    genres[1:] = np.repeat(np.eye(5, dtype=bool), sizes, axis=0)  # one genre an item: factor j is that of one genre
+    genres[1:] = np.repeat(
+        np.eye(5, dtype=bool), sizes, axis=0
+    )  # one genre an item: factor j is that of one genre
     codes = feature_codes(genres, splits=4, seed=0)
     assert codes[0].tolist() == [0, 0, 0, 0]
     ends = np.cumsum(sizes)
@@ -103,7 +123,9 @@ def test_items_of_the_same_features_get_similar_codes():
 
 def test_codes_of_features_need_features():
     for features in (np.zeros((11, 0), bool), np.zeros((11, 3), bool)):
-        with pytest.raises(ValueError, match=r"this log has none: name a file .*read\.items.*teacher\.codes svd"):
+        with pytest.raises(
+            ValueError, match=r"this log has none: name a file .*read\.items.*teacher\.codes svd"
+        ):
             feature_codes(features, 2, seed=0)
 
 

@@ -7,7 +7,7 @@ import torch
 
 from genrec.config import TeacherSettings
 from genrec.data import Sequences, leave_one_out, synthetic
-from genrec.metrics import evaluate
+from genrec.metrics.ranking import evaluate
 from genrec.models.contrastive import (
     Augmented,
     Contrast,
@@ -45,7 +45,8 @@ def rows_of(sequences: Sequences) -> list[list[int]]:
 
 def test_two_pairs_by_hand():
     first, second = torch.tensor([[3.0, 0.0], [0.0, 0.5]]), torch.tensor([[1.0, 1.0], [0.0, -2.0]])
-    # cosines: (a1, b1) = r, (a1, a2) = 0, (a1, b2) = 0, (a2, b2) = -1, (a2, b1) = r, (b1, b2) = -r with r = 1/√2
+    # cosines: (a1, b1) = r, (a1, a2) = 0, (a1, b2) = 0, (a2, b2) = -1, (a2, b1) = r, (b1, b2) = -r
+    # with r = 1/√2
     r, e = 1 / math.sqrt(2), math.exp
     rows = [
         -r + math.log(e(r) + e(0) + e(0)),
@@ -56,7 +57,9 @@ def test_two_pairs_by_hand():
     assert float(info_nce(first, second, temperature=1.0)) == pytest.approx(sum(rows) / 4, abs=1e-6)
 
 
-def reference(first: np.ndarray, second: np.ndarray, temperature: float, labels: list[int]) -> float:
+def reference(
+    first: np.ndarray, second: np.ndarray, temperature: float, labels: list[int]
+) -> float:
     """State by state, in float64."""
     states, classes = [*first, *second], labels * 2
     total = 0.0
@@ -64,7 +67,9 @@ def reference(first: np.ndarray, second: np.ndarray, temperature: float, labels:
         partner = (i + len(first)) % len(states)
         candidates = [j for j in range(len(states)) if j == partner or classes[j] != classes[i]]
         similar = {
-            j: math.exp(state @ states[j] / np.linalg.norm(state) / np.linalg.norm(states[j]) / temperature)
+            j: math.exp(
+                state @ states[j] / np.linalg.norm(state) / np.linalg.norm(states[j]) / temperature
+            )
             for j in candidates
         }
         total -= math.log(similar[partner] / sum(similar.values()))
@@ -76,8 +81,12 @@ def reference(first: np.ndarray, second: np.ndarray, temperature: float, labels:
 def test_against_a_reference_state_by_state(labels: list[int] | None, temperature: float):
     first, second = rng(1).normal(size=(6, 5)), rng(2).normal(size=(6, 5)) * 3
     given = None if labels is None else torch.tensor(labels)
-    found = info_nce(torch.from_numpy(first).float(), torch.from_numpy(second).float(), temperature, given)
-    assert float(found) == pytest.approx(reference(first, second, temperature, labels or list(range(6))), abs=1e-5)
+    found = info_nce(
+        torch.from_numpy(first).float(), torch.from_numpy(second).float(), temperature, given
+    )
+    assert float(found) == pytest.approx(
+        reference(first, second, temperature, labels or list(range(6))), abs=1e-5
+    )
 
 
 def test_one_pair_has_nothing_to_be_told_apart_from():
@@ -125,10 +134,14 @@ def test_a_reorder_permutes_a_window():
     assert {(start, start + 5) for start in range(5)} <= windows
 
 
-@pytest.mark.parametrize("change", [crop, reorder, lambda s, share, generator: mask(s, share, MASK, generator)])
+@pytest.mark.parametrize(
+    "change", [crop, reorder, lambda s, share, generator: mask(s, share, MASK, generator)]
+)
 def test_augmentations_leave_the_log_alone_and_follow_the_generator(change):
     log = ascending(*LENGTHS)
-    first, again, other = (rows_of(change(log, share=0.6, generator=rng(seed))) for seed in (3, 3, 4))
+    first, again, other = (
+        rows_of(change(log, share=0.6, generator=rng(seed))) for seed in (3, 3, 4)
+    )
     assert first == again != other
     assert rows_of(log) == rows_of(ascending(*LENGTHS))
     assert rows_of(change(Sequences.from_lists([[], []]), share=0.6, generator=rng())) == [[], []]
@@ -138,7 +151,11 @@ def test_times_go_with_items():
     log = Sequences.from_lists([range(1, 11)], times=[range(100, 110)])
     cropped = crop(log, 0.6, rng())
     assert (cropped.times - cropped.items).tolist() == [99] * 6
-    for changed in (mask(log, 0.5, MASK, rng()), reorder(log, 0.6, rng()), Augmented(log, 9, MASK)([0], rng())[0][0]):
+    for changed in (
+        mask(log, 0.5, MASK, rng()),
+        reorder(log, 0.6, rng()),
+        Augmented(log, 9, MASK)([0], rng())[0][0],
+    ):
         assert (np.diff(changed.times) == 1).all()
 
 
@@ -148,7 +165,9 @@ def test_two_different_operators_make_the_views_of_a_sequence():
     views, labels = Augmented(train, 10, MASK)(np.arange(60), rng())
     assert labels is None
     for pair in zip(*map(rows_of, views), strict=True):
-        names = [("mask" if MASK in row else "crop" if len(row) == 6 else "reorder") for row in pair]
+        names = [
+            ("mask" if MASK in row else "crop" if len(row) == 6 else "reorder") for row in pair
+        ]
         assert names[0] != names[1]
         assert all(item > 10 for row in pair for item in row), "the newest ten"
         kinds[True].add(names[0])
@@ -160,7 +179,12 @@ def test_views_stay_with_their_rows():
     train = Sequences.from_lists([range(100 * n, 100 * n + 10) for n in range(1, 9)])
     chosen = np.array([5, 0, 7, 2])
     for view in Augmented(train, 10, 9999)(chosen, rng())[0]:
-        assert [{item // 100 - 1 for item in row if item < 9999} for row in rows_of(view)] == [{5}, {0}, {7}, {2}]
+        assert [{item // 100 - 1 for item in row if item < 9999} for row in rows_of(view)] == [
+            {5},
+            {0},
+            {7},
+            {2},
+        ]
 
 
 # Histories before the same item
@@ -174,7 +198,9 @@ def test_the_other_history_comes_before_the_same_item():
     for seed in range(300):
         (first, again, other), targets = views(np.arange(5), rng(seed))
         assert rows_of(first) == rows_of(again)
-        for history, target, found in zip(rows_of(first), targets.tolist(), rows_of(other), strict=True):
+        for history, target, found in zip(
+            rows_of(first), targets.tolist(), rows_of(other), strict=True
+        ):
             assert tuple(history) in before[target]
             assert tuple(found) in before[target]
             assert found != history or target in (7, 8), "another history where there is one"
@@ -210,8 +236,12 @@ def settings(recipe: str, contrastive: str, **changes: object) -> TeacherSetting
 SPLIT = leave_one_out(synthetic.chain(240, 36, 12, 0.05, seed=3))
 
 
-@pytest.mark.parametrize(("recipe", "contrastive"), [("sasrec_softmax", "cl4srec"), ("gru4rec", "duorec")])
-def test_a_recipe_with_a_second_loss_learns_the_chain(recipe: str, contrastive: str, tmp_path: Path):
+@pytest.mark.parametrize(
+    ("recipe", "contrastive"), [("sasrec_softmax", "cl4srec"), ("gru4rec", "duorec")]
+)
+def test_a_recipe_with_a_second_loss_learns_the_chain(
+    recipe: str, contrastive: str, tmp_path: Path
+):
     scorer = train_scorer(SPLIT, settings(recipe, contrastive), 0, CPU, tmp_path, quiet=True)
     assert evaluate(TopK(scorer), SPLIT.test, SPLIT.catalogue).means["recall@1"] > 0.5
 
@@ -227,7 +257,9 @@ def test_a_training_takes_the_second_loss_in(tmp_path: Path):
 
 
 def contrast(name: str, scorer: NeuralScorer, weight: float = 0.1) -> Contrast:
-    chosen = settings("sasrec_softmax", name, contrastive_weight=weight, contrastive_temperature=0.5)
+    chosen = settings(
+        "sasrec_softmax", name, contrastive_weight=weight, contrastive_temperature=0.5
+    )
     made = contrast_of(chosen, SPLIT.train, scorer.embedding.mask_id)
     assert made is not None
     return made
@@ -248,7 +280,10 @@ def test_a_step_brings_views_together(name: str):
 
 def test_a_step_weighs_its_gradients_and_adds_them_to_those_that_are_there():
     scorer = build(36, settings("sasrec_softmax", "cl4srec", dropout=0.0), seed=0).scorer
-    values = [contrast("cl4srec", scorer, weight).step(scorer, np.arange(9), rng()) for weight in (0.5, 1.0)]
+    values = [
+        contrast("cl4srec", scorer, weight).step(scorer, np.arange(9), rng())
+        for weight in (0.5, 1.0)
+    ]
     both = scorer.embedding.weight.grad.clone()
     assert values[1] == pytest.approx(2 * values[0])
     scorer.zero_grad()
@@ -260,42 +295,61 @@ def test_duorec_compares_three_readings(monkeypatch: pytest.MonkeyPatch):
     scorer = build(36, settings("sasrec_softmax", "duorec", dropout=0.5), seed=0).scorer.train()
     states = []
     monkeypatch.setattr(
-        "genrec.models.contrastive.states_of", lambda *given: states.append(states_of(*given)) or states[-1]
+        "genrec.models.contrastive.states_of",
+        lambda *given: states.append(states_of(*given)) or states[-1],
     )
     torch.manual_seed(0)
     value = contrast("duorec", scorer, weight=2.0).step(scorer, np.arange(7), rng())
     _, targets = SameTarget.of(SPLIT.train)(np.arange(7), rng())
     first, again, other = (state.detach().double().numpy() for state in states)
     assert not np.allclose(first, again), "dropout tells them apart"
-    expected = reference(first, again, 0.5, targets.tolist()) + reference(first, other, 0.5, targets.tolist())
+    expected = reference(first, again, 0.5, targets.tolist()) + reference(
+        first, other, 0.5, targets.tolist()
+    )
     assert value == pytest.approx(2 * expected, rel=1e-5)
 
 
 def test_a_long_history_among_short_ones_pads_none_of_them(monkeypatch: pytest.MonkeyPatch):
     scorer = build(36, settings("sasrec_softmax", "duorec"), seed=0).scorer.eval()
-    histories = Sequences.from_lists([[1, 2], [3], list(range(1, 31)), [4, 5], [6, 7, 8, 9, 1], [2]])
+    histories = Sequences.from_lists(
+        [[1, 2], [3], list(range(1, 31)), [4, 5], [6, 7, 8, 9, 1], [2]]
+    )
     expected, read, shapes = scorer.read(histories), scorer.read, []
-    monkeypatch.setattr(scorer, "read", lambda view: shapes.append(view.padded().shape) or read(view))
+    monkeypatch.setattr(
+        scorer, "read", lambda view: shapes.append(view.padded().shape) or read(view)
+    )
     torch.testing.assert_close(states_of(scorer, histories), expected)
-    assert shapes == [(2, 1), (2, 2), (2, 30)]  # one item, up to four, up to sixteen of the eleven that are read
+    assert shapes == [
+        (2, 1),
+        (2, 2),
+        (2, 30),
+    ]  # one item, up to four, up to sixteen of the eleven that are read
 
 
 def test_large_batches_are_told_apart_in_groups(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("genrec.models.contrastive.GROUP", 4)
     scorer = build(36, settings("sasrec_softmax", "cl4srec", dropout=0.0), seed=0).scorer
     one, two = (
-        scorer.read(v).detach().double().numpy() for v in contrast("cl4srec", scorer).views(np.arange(6), rng())[0]
+        scorer.read(v).detach().double().numpy()
+        for v in contrast("cl4srec", scorer).views(np.arange(6), rng())[0]
     )
     value = contrast("cl4srec", scorer, weight=1.0).step(scorer, np.arange(6), rng())
-    groups = reference(one[:4], two[:4], 0.5, [0, 1, 2, 3]), reference(one[4:], two[4:], 0.5, [0, 1])
+    groups = (
+        reference(one[:4], two[:4], 0.5, [0, 1, 2, 3]),
+        reference(one[4:], two[4:], 0.5, [0, 1]),
+    )
     assert value == pytest.approx((4 * groups[0] + 2 * groups[1]) / 6, rel=1e-5)
 
 
 def test_none_is_none_and_duorec_needs_dropout():
     assert contrast_of(settings("sasrec", "none"), LOG, MASK) is None
-    with pytest.raises(ValueError, match=r"duorec differ by dropout alone, and teacher\.dropout is 0: set it to 0\.1"):
+    with pytest.raises(
+        ValueError,
+        match=r"duorec differ by dropout alone, and teacher\.dropout is 0: set it to 0\.1",
+    ):
         contrast_of(settings("sasrec", "duorec", dropout=0.0), LOG, MASK)
     with pytest.raises(
-        ValueError, match=r"teacher\.contrastive_weight=0\.5 counts only with contrastive cl4srec or duorec"
+        ValueError,
+        match=r"teacher\.contrastive_weight=0\.5 counts only with contrastive cl4srec or duorec",
     ):
         build(36, settings("sasrec", "none", contrastive_weight=0.5), seed=0)

@@ -8,7 +8,9 @@ from genrec.models.embeddings import Table
 def table() -> Table:
     made = Table(num_items=3, hidden_size=2)
     with torch.no_grad():
-        made.weight.copy_(torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0], [1.0, 1.0], [5.0, 5.0]]))
+        made.weight.copy_(
+            torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0], [1.0, 1.0], [5.0, 5.0]])
+        )
     return made
 
 
@@ -42,7 +44,9 @@ def test_few_and_many_candidates_a_row_give_the_same_scores_and_gradients(column
     table, hidden = Table(num_items=50, hidden_size=4), torch.randn(6, 4)
     ids = torch.randint(1, 51, (6, columns))
     scores = table.score(hidden, ids)
-    expected = torch.stack([table.weight[row] @ state for row, state in zip(ids, hidden, strict=True)])
+    expected = torch.stack(
+        [table.weight[row] @ state for row, state in zip(ids, hidden, strict=True)]
+    )
     torch.testing.assert_close(scores, expected)
     weights = torch.randn(6, columns)
     (gradient,) = torch.autograd.grad((scores * weights).sum(), table.weight)
@@ -57,7 +61,9 @@ def test_best_items_by_hand_with_ties_to_the_smaller_item(table):
     assert scores.tolist() == [[2, 2], [2, 1]]
     assert table.top_k(hidden, 1, blocked=torch.tensor([[2, 0], [1, 3]]))[1].tolist() == [[3], [2]]
     for k, blocked in ((3, torch.tensor([[2, 0], [0, 0]])), (5, None)):
-        with pytest.raises(ValueError, match=f"a list of {k} items was asked for, but fewer are left of 3"):
+        with pytest.raises(
+            ValueError, match=f"a list of {k} items was asked for, but fewer are left of 3"
+        ):
             table.top_k(hidden, k, blocked)
 
 

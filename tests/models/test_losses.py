@@ -21,8 +21,8 @@ def with_holes(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def transformed_bce(table: torch.Tensor, positive: torch.Tensor, beta: float) -> torch.Tensor:
-    """gBCE as its paper computes it, in float64: plain BCE with logits after moving the positive's logit to
-    gamma(s) = log(1 / (sigma(s)^-beta - 1)), mean over the candidates of a row.
+    """gBCE as its paper computes it, in float64: plain BCE with logits after moving the positive's
+    logit to gamma(s) = log(1 / (sigma(s)^-beta - 1)), mean over the candidates of a row.
     """
     logits = table.double()
     at_positive = logits.gather(1, positive[:, None])
@@ -32,11 +32,15 @@ def transformed_bce(table: torch.Tensor, positive: torch.Tensor, beta: float) ->
     losses = []
     for row, label in zip(logits, labels, strict=True):
         there = row > -torch.inf
-        losses.append(functional.binary_cross_entropy_with_logits(row[there], label[there], reduction="mean"))
+        losses.append(
+            functional.binary_cross_entropy_with_logits(row[there], label[there], reduction="mean")
+        )
     return torch.stack(losses).mean()
 
 
-def value_and_gradient(loss, table: torch.Tensor, positive: torch.Tensor) -> tuple[float, torch.Tensor]:
+def value_and_gradient(
+    loss, table: torch.Tensor, positive: torch.Tensor
+) -> tuple[float, torch.Tensor]:
     leaf = table.clone().requires_grad_()
     value = loss(leaf, positive)
     value.backward()
@@ -46,11 +50,14 @@ def value_and_gradient(loss, table: torch.Tensor, positive: torch.Tensor) -> tup
 def test_softmax_by_hand():
     # odds 1 : 3 and 2 : 2, positive first: (log 4 + log 2) / 2
     table = torch.tensor([[0.0, math.log(3)], [math.log(2), math.log(2)]])
-    assert float(softmax(table, torch.tensor([0, 0]))) == pytest.approx((1.386294 + 0.693147) / 2, abs=1e-5)
+    assert float(softmax(table, torch.tensor([0, 0]))) == pytest.approx(
+        (1.386294 + 0.693147) / 2, abs=1e-5
+    )
 
 
 def test_bce_by_hand():
-    # sigma(log 3) = 3/4 at the positive, sigma(-log 3) = 1/4 at the negative: both terms are log(4/3)
+    # sigma(log 3) = 3/4 at the positive, sigma(-log 3) = 1/4 at the negative: both terms are
+    # log(4/3)
     table = torch.tensor([[math.log(3), -math.log(3)]])
     assert float(bce(table, torch.tensor([0]))) == pytest.approx(0.287682, abs=1e-5)
     assert float(bce(table, torch.tensor([1]))) == pytest.approx(1.386294, abs=1e-5)
@@ -122,7 +129,9 @@ def test_loss_is_float32_for_half_precision_scores(loss, error):
     assert value == pytest.approx(float(loss(table.float(), positive)), abs=error)
 
 
-@pytest.mark.parametrize(("t", "beta"), [(0.0, 1.0), (0.25, 0.769), (0.5, 0.537), (0.75, 0.306), (1.0, 0.0750)])
+@pytest.mark.parametrize(
+    ("t", "beta"), [(0.0, 1.0), (0.25, 0.769), (0.5, 0.537), (0.75, 0.306), (1.0, 0.0750)]
+)
 def test_beta_on_movielens_1m_with_256_negatives(t, beta):
     assert gbce_beta(3416, 256, t) == pytest.approx(beta, abs=5e-4)
 
@@ -160,7 +169,9 @@ def over_members(loss_of_row, table: torch.Tensor) -> torch.Tensor:
 
 
 def all_pairs(row: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-    return torch.stack([-functional.logsigmoid(p - n) for p in row[label] for n in row[~label]]).mean()
+    return torch.stack(
+        [-functional.logsigmoid(p - n) for p in row[label] for n in row[~label]]
+    ).mean()
 
 
 REFERENCES = {
@@ -175,7 +186,9 @@ def test_sets_of_positives_agree_with_their_definition(loss):
     table = scores()
     table[:, 0] = table[3, 7] = -torch.inf
     value, gradient = value_and_gradient(loss, table, SETS)
-    expected, slope = value_and_gradient(lambda t, _: over_members(REFERENCES[loss], t), table.double(), SETS)
+    expected, slope = value_and_gradient(
+        lambda t, _: over_members(REFERENCES[loss], t), table.double(), SETS
+    )
     assert value == pytest.approx(expected, abs=1e-6)
     torch.testing.assert_close(gradient.double(), slope, atol=1e-6, rtol=1e-5)
 
@@ -184,18 +197,23 @@ def test_sets_of_positives_agree_with_their_definition(loss):
 def test_a_set_of_one_is_a_positive(loss):
     table, positive = with_holes()
     for a, b in zip(
-        value_and_gradient(loss, table, positive), value_and_gradient(loss, table, positive[:, None]), strict=True
+        value_and_gradient(loss, table, positive),
+        value_and_gradient(loss, table, positive[:, None]),
+        strict=True,
     ):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("negatives", "t"), [(1, 0.0), (4, 0.0), (4, 0.75), (4, 1.0), (None, 0.0)])
 def test_gbce_is_content_with_the_uninformed_score(negatives, t):
-    """Every item is the target as often as any other, and so are the negatives: no score of an item wants to move."""
+    """Every item is the target as often as any other, and so are the negatives: no score of an item
+    wants to move."""
     size = 6
     k = negatives or size - 1
     beta = gbce_beta(size, k, t)
-    scores = torch.full((size,), uninformed(size, negatives, beta), requires_grad=True, dtype=torch.float64)
+    scores = torch.full(
+        (size,), uninformed(size, negatives, beta), requires_grad=True, dtype=torch.float64
+    )
     chance = 1 / (size - 1)  # a negative is one of the other items
     expected = sum(
         beta * functional.softplus(-scores[i]) / size

@@ -16,7 +16,10 @@ def draw(seed: int = 0) -> np.random.Generator:
 def answers(batch: Batch) -> dict[tuple[int, int], int]:
     """(row, column) -> target."""
     width = batch.inputs.shape[1]
-    return {(r // width, r % width): t for r, t in zip(batch.rows.tolist(), batch.targets.tolist(), strict=True)}
+    return {
+        (r // width, r % width): t
+        for r, t in zip(batch.rows.tolist(), batch.targets.tolist(), strict=True)
+    }
 
 
 def test_shifted_batch_by_hand():
@@ -57,7 +60,9 @@ def test_masked_batch_with_everything_masked():
     }
 
 
-@pytest.mark.parametrize("objective", [Masked(share=0.0, last_share=0.0), Masked(share=0.9, last_share=1.0)])
+@pytest.mark.parametrize(
+    "objective", [Masked(share=0.0, last_share=0.0), Masked(share=0.9, last_share=1.0)]
+)
 def test_masked_batch_with_the_last_item_only(objective):
     batch = objective.batch(Sequences.from_lists(LISTS), 3, MASK, draw())
     assert batch.inputs.tolist() == [[2, 3, MASK], [5, MASK, 0], [7, 8, MASK]]
@@ -94,25 +99,33 @@ def test_masked_query_appends_the_mask():
 
 
 def test_last_batch_by_hand():
-    batch = Last().batch(Sequences.from_lists([[1, 2, 3, 4], [9], [5, 6], [7, 8, 9]]), 2, MASK, draw())
+    batch = Last().batch(
+        Sequences.from_lists([[1, 2, 3, 4], [9], [5, 6], [7, 8, 9]]), 2, MASK, draw()
+    )
     assert batch.inputs.tolist() == [[2, 3], [5, 0], [7, 8]]
     assert batch.rows.tolist() == [1, 2, 5]
     assert batch.targets.tolist() == [4, 6, 9]
 
 
 def test_recency_sampled_with_no_past_draws_the_last_item_only():
-    batch = RecencySampled(share=0.6, decay=0.0).batch(Sequences.from_lists([*LISTS, [1]]), 2, MASK, draw())
+    batch = RecencySampled(share=0.6, decay=0.0).batch(
+        Sequences.from_lists([*LISTS, [1]]), 2, MASK, draw()
+    )
     assert batch.inputs.tolist() == [[2, 3], [5, 0], [7, 8]]
     assert batch.rows.tolist() == [1, 2, 5]
     assert batch.targets.tolist() == [[4], [6], [9]]
 
 
-@pytest.mark.parametrize("objective", [RecencySampled(0.5), RecencySampled(0.9, 1.0), RecencySampled(0.5, power=2.0)])
+@pytest.mark.parametrize(
+    "objective", [RecencySampled(0.5), RecencySampled(0.9, 1.0), RecencySampled(0.5, power=2.0)]
+)
 def test_what_was_drawn_leaves_the_input_and_nothing_else_does(objective):
     rng = draw(7)
     rows = [rng.permutation(60)[:n] + 1 for n in (2, 3, 9, 30, 6)]
     batch = objective.batch(Sequences.from_lists(rows), 30, MASK, draw(1))
-    for row, inputs, targets in zip(rows, batch.inputs.tolist(), batch.targets.tolist(), strict=True):
+    for row, inputs, targets in zip(
+        rows, batch.inputs.tolist(), batch.targets.tolist(), strict=True
+    ):
         found = [t for t in targets if t]
         assert 1 <= len(found) <= max(1, int(objective.share * len(row)))
         assert targets == sorted(found) + [0] * (len(targets) - len(found))
@@ -123,7 +136,9 @@ def test_what_was_drawn_leaves_the_input_and_nothing_else_does(objective):
 
 
 def test_a_repeated_item_is_one_target_and_one_item_stays():
-    batch = RecencySampled(share=1.0, decay=1.0).batch(Sequences.from_lists([[4, 4, 4, 4], [4, 5]]), 3, MASK, draw())
+    batch = RecencySampled(share=1.0, decay=1.0).batch(
+        Sequences.from_lists([[4, 4, 4, 4], [4, 5]]), 3, MASK, draw()
+    )
     assert batch.targets.tolist()[0] == [4]
     assert (batch.inputs > 0).any(dim=1).all()
     assert (batch.targets > 0).sum(dim=1).tolist() == [1, 1]
@@ -151,10 +166,16 @@ def test_positions_are_drawn_by_importance(objective, expected):
 
 
 def test_draws_are_with_replacement():
-    # only the last position can be drawn, and is twice; two draws of four positions agree in a quarter of the rows
+    # only the last position can be drawn, and is twice; two draws of four positions agree in a
+    # quarter of the rows
     drawn = RecencySampled(share=0.2, decay=0.0).draw(np.full(50, 10), draw()).reshape(-1, 10)
     assert drawn.sum(axis=1).tolist() == [1] * 50
-    twice = RecencySampled(share=0.5, decay=1.0).draw(np.full(20_000, 4), draw()).reshape(-1, 4).sum(axis=1)
+    twice = (
+        RecencySampled(share=0.5, decay=1.0)
+        .draw(np.full(20_000, 4), draw())
+        .reshape(-1, 4)
+        .sum(axis=1)
+    )
     assert abs((twice == 1).mean() - 0.25) < 0.013
 
 
@@ -166,7 +187,9 @@ def test_a_decay_that_grows_into_the_past_is_named():
 @pytest.mark.parametrize("objective", [Last(), RecencySampled()])
 def test_the_last_position_is_asked(objective):
     histories = Sequences.from_lists([[1, 2, 3, 4], [], [5]])
-    for ours, theirs in zip(objective.query(histories, 3, MASK), Shifted().query(histories, 3, MASK), strict=True):
+    for ours, theirs in zip(
+        objective.query(histories, 3, MASK), Shifted().query(histories, 3, MASK), strict=True
+    ):
         assert torch.equal(ours, theirs)
 
 

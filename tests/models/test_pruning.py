@@ -44,7 +44,9 @@ def test_the_list_is_that_of_a_full_sort(kind, batch):
         for blocked in (nothing, favourites):
             scores, items = pruned_top_k(made.tables(state), index, 10, blocked, batch)
             assert items.tolist() == dense(made, state[0], 10, blocked)
-            torch.testing.assert_close(scores, made.vectors()[items] @ state[0], atol=1e-4, rtol=1e-5)
+            torch.testing.assert_close(
+                scores, made.vectors()[items] @ state[0], atol=1e-4, rtol=1e-5
+            )
 
 
 def test_most_items_are_not_scored_where_few_sub_items_are_strong(monkeypatch):
@@ -56,7 +58,10 @@ def test_most_items_are_not_scored_where_few_sub_items_are_strong(monkeypatch):
         return look_up(tables, codes)
 
     monkeypatch.setattr(pruning, "look_up", counting)
-    index, state = InvertedIndex.of(made.codes), torch.randn(1, D, generator=torch.Generator().manual_seed(0))
+    index, state = (
+        InvertedIndex.of(made.codes),
+        torch.randn(1, D, generator=torch.Generator().manual_seed(0)),
+    )
     pruned_top_k(made.tables(state), index, 10)
     assert sum(scored) < V / 2
 

@@ -43,7 +43,13 @@ def test_vectors_by_hand():
         [[0, 0, 0, 0], [1, 0, 0, 2]],
         [[1, 0, -1, 4], [9, 9, 9, 9]],
     ]
-    assert embedding.vectors().tolist() == [[0] * 4, [1, 0, 0, 2], [0, 3, 1, 1], [0, 3, 0, 2], [1, 0, -1, 4]]
+    assert embedding.vectors().tolist() == [
+        [0] * 4,
+        [1, 0, 0, 2],
+        [0, 3, 1, 1],
+        [0, 3, 0, 2],
+        [1, 0, -1, 4],
+    ]
 
 
 @pytest.mark.parametrize("gradients", [True, False])
@@ -112,7 +118,10 @@ def test_best_items_by_hand_with_ties_to_the_smaller_item():
     scores, items = by_hand().top_k(STATES, 3)
     assert items.tolist() == [[3, 4, 2], [1, 4, 2]]
     assert scores.tolist() == [[14, 14, 13], [1, 1, 0]]
-    assert by_hand().top_k(STATES, 2, blocked=torch.tensor([[3, 0], [1, 4]]))[1].tolist() == [[4, 2], [2, 3]]
+    assert by_hand().top_k(STATES, 2, blocked=torch.tensor([[3, 0], [1, 4]]))[1].tolist() == [
+        [4, 2],
+        [2, 3],
+    ]
 
 
 @pytest.mark.parametrize("states", [1, 4])
@@ -158,7 +167,9 @@ def test_the_index_follows_the_codes():
     embedding.pruned = True
     assert embedding.top_k(STATES, 2)[1].tolist() == [[3, 4], [1, 4]]
     assert embedding.index() is embedding.index()
-    embedding.assign(torch.tensor([CODES[n] for n in (0, 4, 3, 2, 1)], dtype=torch.uint8))  # the items in reverse
+    embedding.assign(
+        torch.tensor([CODES[n] for n in (0, 4, 3, 2, 1)], dtype=torch.uint8)
+    )  # the items in reverse
     assert embedding.top_k(STATES, 2)[1].tolist() == [[1, 2], [1, 4]]
     assert embedding.index().having(1, torch.tensor([2])).tolist() == [1]
     embedding.load_state_dict(by_hand().state_dict())
@@ -168,14 +179,18 @@ def test_the_index_follows_the_codes():
 
 
 def test_too_few_items_left():
-    with pytest.raises(ValueError, match="a list of 3 items was asked for, but fewer are left of 4"):
+    with pytest.raises(
+        ValueError, match="a list of 3 items was asked for, but fewer are left of 4"
+    ):
         by_hand().top_k(STATES, 3, blocked=torch.tensor([[1, 2], [0, 0]]))
 
 
 def test_width_and_codes_must_fit():
     with pytest.raises(ValueError, match="hidden_size 10 is no multiple of splits 4"):
         JointQuantized(5, 10, 4)
-    with pytest.raises(ValueError, match=r"codes are torch\.int64 \(5, 2\); this embedding takes uint8 \(5, 2\)"):
+    with pytest.raises(
+        ValueError, match=r"codes are torch\.int64 \(5, 2\); this embedding takes uint8 \(5, 2\)"
+    ):
         by_hand().assign(torch.tensor(CODES))
     with pytest.raises(ValueError, match=r"\(4, 2\)"):
         by_hand().assign(torch.tensor(CODES[:4], dtype=torch.uint8))
@@ -186,7 +201,9 @@ def test_a_large_catalogue_takes_a_fraction_of_a_tables_bytes():
         return sum(value.numel() * value.element_size() for value in module.state_dict().values())
 
     assert size(Table(100_000, 64)) == 100_002 * 64 * 4
-    assert size(JointQuantized(100_000, 64, 8)) == 256 * 64 * 4 + 64 * 4 + 100_001 * 8  # 26 times smaller
+    assert (
+        size(JointQuantized(100_000, 64, 8)) == 256 * 64 * 4 + 64 * 4 + 100_001 * 8
+    )  # 26 times smaller
 
 
 def test_codes_are_random_until_assigned():

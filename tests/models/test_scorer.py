@@ -40,10 +40,14 @@ def gradients(recipe: Recipe) -> dict[str, torch.Tensor]:
     return out
 
 
-def reference_scores(recipe: Recipe, batch, ids: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+def reference_scores(
+    recipe: Recipe, batch, ids: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Scores and positives from the embedding rows themselves, one row a target."""
     model = recipe.scorer
-    states = model.backbone(model.embedding(batch.inputs), batch.inputs > 0).reshape(-1, D)[batch.rows]
+    states = model.backbone(model.embedding(batch.inputs), batch.inputs > 0).reshape(-1, D)[
+        batch.rows
+    ]
     weight, rows = model.embedding.weight, []
     for n, (state, target) in enumerate(zip(states, batch.targets.tolist(), strict=True)):
         if ids is None:
@@ -51,7 +55,12 @@ def reference_scores(recipe: Recipe, batch, ids: torch.Tensor | None) -> tuple[t
             rows.append(torch.cat([torch.full((1,), -torch.inf), chosen]))
             continue
         of_row = ids[n] if ids.dim() == 2 else ids
-        others = torch.stack([weight[i] @ state if i != target else torch.tensor(-torch.inf) for i in of_row.tolist()])
+        others = torch.stack(
+            [
+                weight[i] @ state if i != target else torch.tensor(-torch.inf)
+                for i in of_row.tolist()
+            ]
+        )
         rows.append(torch.cat([(weight[target] @ state)[None], others]))
     positive = batch.targets if ids is None else torch.zeros_like(batch.targets)
     return torch.stack(rows), positive
@@ -69,7 +78,10 @@ def in_turn(ids: torch.Tensor) -> negatives.Negatives:
     return take
 
 
-LOSSES = {"softmax": (losses.softmax, functional.cross_entropy), "gbce": (partial(losses.gbce, beta=0.3),) * 2}
+LOSSES = {
+    "softmax": (losses.softmax, functional.cross_entropy),
+    "gbce": (partial(losses.gbce, beta=0.3),) * 2,
+}
 
 
 @BOTH
@@ -103,7 +115,9 @@ def test_chunks_give_the_gradients_of_one_pass(objective, loss, kind, chunk):
     expected.backward()
     assert value == pytest.approx(float(expected.detach()), abs=1e-6)
     for name, gradient in gradients(recipe).items():
-        torch.testing.assert_close(chunked[name], gradient, atol=1e-6, rtol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            chunked[name], gradient, atol=1e-6, rtol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
+        )
 
 
 def test_a_negative_that_is_the_target_is_no_candidate():
@@ -127,7 +141,9 @@ def corrected(scores: list[float], log_expected: torch.Tensor | None) -> Recipe:
 
 
 def test_logq_by_hand():
-    expected = torch.tensor([-torch.inf, 0.693147, -0.693147, -0.693147])  # item 1 twice, 2 and 3 every other time
+    expected = torch.tensor(
+        [-torch.inf, 0.693147, -0.693147, -0.693147]
+    )  # item 1 twice, 2 and 3 every other time
     recipe = corrected([1.0, 2.0, 3.0], expected)
     hidden, targets = torch.ones(2, 1), torch.tensor([3, 1])
     half, double = 2 + 0.693147, 1 - 0.693147
@@ -138,7 +154,9 @@ def test_logq_by_hand():
         assert positive.tolist() == [0, 0]
         # exp 3 / (exp 3 + exp 1 / 2 + 2 exp 2) and exp 1 / (exp 1 + 2 exp 2 + 2 exp 3)
         losses_by_hand = (-np.log(20.085537 / 36.222791) - np.log(2.718282 / 57.667469)) / 2
-        assert float(losses.softmax(scores, positive).detach()) == pytest.approx(losses_by_hand, abs=1e-5)
+        assert float(losses.softmax(scores, positive).detach()) == pytest.approx(
+            losses_by_hand, abs=1e-5
+        )
 
 
 @pytest.mark.parametrize("q", [[0.25, 0.25, 0.25, 0.25], [0.1, 0.5, 0.1, 0.3]])
@@ -149,7 +167,9 @@ def test_logq_sums_to_the_catalogue_on_average_over_all_draws(q, shared):
     total = 0.0
     for drawn in product(range(4), repeat=k):
         ids = torch.tensor(drawn) + 1
-        scores, _ = recipe.compare(torch.ones(1, 1), torch.tensor([target]), ids if shared else ids[None])
+        scores, _ = recipe.compare(
+            torch.ones(1, 1), torch.tensor([target]), ids if shared else ids[None]
+        )
         total += np.prod([q[i] for i in drawn]) * float(scores.detach().double().exp().sum())
     assert total == pytest.approx(np.exp(np.float64(s)).sum(), rel=1e-6)
 
@@ -177,7 +197,9 @@ def test_logq_training_against_float64(shared):
     weight = recipe.scorer.embedding.weight.detach().double().numpy()
     roots, terms = np.sqrt(np.arange(V + 1)), []
     for state, target, drawn in zip(states, batch.targets.tolist(), ids, strict=True):
-        others = sum(np.exp(weight[j] @ state) / (7 * roots[j] / roots.sum()) for j in drawn if j != target)
+        others = sum(
+            np.exp(weight[j] @ state) / (7 * roots[j] / roots.sum()) for j in drawn if j != target
+        )
         positive = np.exp(weight[target] @ state)
         terms.append(-np.log(positive / (positive + others)))
     assert value == pytest.approx(np.mean(terms), rel=1e-5)
@@ -231,7 +253,9 @@ def test_scores_do_not_depend_on_what_a_history_is_batched_with(objective):
     rows = [[3], [], [1, 2, 3, 4, 5], [9, 8, 7, 6, 5, 4, 3, 2, 1], [5, 6]]
     together = model.score(Sequences.from_lists(rows))
     for row, score in zip(rows, together, strict=True):
-        torch.testing.assert_close(model.score(Sequences.from_lists([row]))[0], score, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            model.score(Sequences.from_lists([row]))[0], score, atol=1e-5, rtol=1e-5
+        )
 
 
 @BOTH
@@ -254,7 +278,9 @@ def test_scores_are_those_of_the_answering_state(objective):
     inputs = torch.tensor([[5, 6, 7] if isinstance(objective, Shifted) else [5, 6, 7, V + 1]])
     states = model.backbone(model.embedding(inputs), inputs > 0)
     expected = states[0, -1] @ model.embedding.weight[1 : V + 1].T
-    torch.testing.assert_close(model.score(Sequences.from_lists([[5, 6, 7]]))[0, 1:], expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        model.score(Sequences.from_lists([[5, 6, 7]]))[0, 1:], expected, atol=1e-5, rtol=1e-5
+    )
 
 
 @BOTH
@@ -278,7 +304,9 @@ def test_recipes_are_values():
     assert replace(recipe, loss=losses.bce).scorer is recipe.scorer
 
 
-@pytest.mark.parametrize("ids", [None, torch.tensor([4, 9]), torch.tensor([[4, 9], [8, 4]])], ids=["all", "one", "two"])
+@pytest.mark.parametrize(
+    "ids", [None, torch.tensor([4, 9]), torch.tensor([[4, 9], [8, 4]])], ids=["all", "one", "two"]
+)
 def test_the_base_is_added_to_every_score(ids):
     plain = scorer(Shifted())
     raised = NeuralScorer(plain.embedding, plain.backbone, Shifted(), T, base=-3.5)
@@ -288,7 +316,8 @@ def test_the_base_is_added_to_every_score(ids):
     assert torch.equal(raised.best(histories, 3)[1], plain.best(histories, 3)[1])
     hidden, targets = torch.randn(2, D), torch.tensor([4, 1])
     without, with_base = (
-        Recipe(each, negatives.catalogue, losses.bce).compare(hidden, targets, ids) for each in (plain, raised)
+        Recipe(each, negatives.catalogue, losses.bce).compare(hidden, targets, ids)
+        for each in (plain, raised)
     )
     assert torch.allclose(with_base[0], without[0] - 3.5)  # what is barred stays -inf
     assert torch.equal(with_base[1], without[1])

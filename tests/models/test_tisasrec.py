@@ -1,4 +1,5 @@
-"""Attention over time intervals against a slow float64 reference, and a log whose next item depends on the gap."""
+"""Attention over time intervals against a slow float64 reference, and a log whose next item depends
+on the gap."""
 
 import re
 from dataclasses import replace
@@ -33,7 +34,12 @@ def backbone(dropout: float = 0.0, heads: int = 2) -> TiSASRec:
     torch.manual_seed(0)
     model = TiSASRec(D, 2, heads, T, dropout, max_interval=LONGEST)
     with torch.no_grad():  # tables large enough that a wrong row shows
-        for table in (model.key_position, model.value_position, model.key_interval, model.value_interval):
+        for table in (
+            model.key_position,
+            model.value_position,
+            model.key_interval,
+            model.value_interval,
+        ):
             table.normal_()
     return model
 
@@ -47,7 +53,12 @@ def naive_intervals(times: list[int], longest: int) -> list[list[int]]:
     for i in range(len(times)):
         known = times[: i + 1]
         unit = min((abs(a - b) for a in known for b in known if a != b), default=None)
-        rows.append([min(longest, abs(times[i] - t) // unit) if unit and j <= i else 0 for j, t in enumerate(times)])
+        rows.append(
+            [
+                min(longest, abs(times[i] - t) // unit) if unit and j <= i else 0
+                for j, t in enumerate(times)
+            ]
+        )
     return rows
 
 
@@ -55,7 +66,9 @@ def test_intervals_pair_by_pair():
     expected = [naive_intervals(row, LONGEST) for row in TIMES.tolist()]
     assert intervals(TIMES, LONGEST).tolist() == expected
     assert intervals(TIMES + 10**9, LONGEST).tolist() == expected, "only differences count"
-    assert intervals(TIMES * 60, LONGEST).tolist() == expected, "each user has a unit of time of their own"
+    assert intervals(TIMES * 60, LONGEST).tolist() == expected, (
+        "each user has a unit of time of their own"
+    )
 
 
 def test_intervals_of_padded_rows_are_those_of_the_short_ones():
@@ -74,8 +87,12 @@ def naive_attention(q, k, v, key_rows, value_rows, apart, heads):
     for head in range(heads):
         part = slice(head * width, (head + 1) * width)
         for i in range(q.shape[1]):
-            scores = torch.einsum("bd,bjd->bj", q[:, i, part], keys[:, i, : i + 1, part]) / width**0.5
-            mixed[:, i, part] = torch.einsum("bj,bjd->bd", scores.softmax(1), values[:, i, : i + 1, part])
+            scores = (
+                torch.einsum("bd,bjd->bj", q[:, i, part], keys[:, i, : i + 1, part]) / width**0.5
+            )
+            mixed[:, i, part] = torch.einsum(
+                "bj,bjd->bd", scores.softmax(1), values[:, i, : i + 1, part]
+            )
     return mixed
 
 
@@ -83,11 +100,16 @@ def naive_attention(q, k, v, key_rows, value_rows, apart, heads):
 def test_attention_agrees_with_the_reference_in_value_and_gradient(heads):
     generator = torch.Generator().manual_seed(2)
     inputs = [torch.randn(B, T, D, generator=generator, dtype=torch.float64) for _ in range(3)]
-    inputs += [torch.randn(LONGEST + 1, D, generator=generator, dtype=torch.float64) for _ in range(2)]
+    inputs += [
+        torch.randn(LONGEST + 1, D, generator=generator, dtype=torch.float64) for _ in range(2)
+    ]
     apart = torch.tensor([naive_intervals(row, LONGEST) for row in TIMES.tolist()])
     out = torch.randn(B, T, D, generator=generator, dtype=torch.float64)
     found = []
-    for attention in (naive_attention, lambda q, k, v, a, b, r, h: interval_attention(q, k, v, (a, b), r, h)):
+    for attention in (
+        naive_attention,
+        lambda q, k, v, a, b, r, h: interval_attention(q, k, v, (a, b), r, h),
+    ):
         leaves = [x.clone().requires_grad_() for x in inputs]
         mixed = attention(*leaves, apart, heads)
         found.append((mixed.detach(), *torch.autograd.grad((mixed * out).sum(), leaves)))
@@ -101,18 +123,26 @@ def test_states_by_the_reference():
     apart = torch.tensor([naive_intervals(row, LONGEST) for row in TIMES.tolist()])
     for block in model.blocks:
         assert isinstance(block, TimedBlock)
-        q, k, v = functional.linear(block.attention_norm(x), block.qkv.weight, block.qkv.bias).split(D, dim=2)
+        q, k, v = functional.linear(
+            block.attention_norm(x), block.qkv.weight, block.qkv.bias
+        ).split(D, dim=2)
         k, v = k + model.key_position, v + model.value_position
-        x = x + block.out(naive_attention(q, k, v, model.key_interval, model.value_interval, apart, 2))
+        x = x + block.out(
+            naive_attention(q, k, v, model.key_interval, model.value_interval, apart, 2)
+        )
         x = x + block.down(functional.gelu(block.up(block.forward_norm(x))))
-    torch.testing.assert_close(model(vectors(torch.float64), ALL, TIMES), model.norm(x), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(
+        model(vectors(torch.float64), ALL, TIMES), model.norm(x), rtol=1e-10, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("j", [1, 4, T - 1])
 def test_neither_a_later_item_nor_its_time_changes_an_earlier_state(j):
     model, x, later = backbone(), vectors(), TIMES.clone()
     x[:, j] += torch.linspace(-2, 3, D) ** 2
-    later[:, j:] = TIMES[:, j - 1 : j] + 1 + torch.arange(T - j)  # gaps of 1, the smallest there are
+    later[:, j:] = (
+        TIMES[:, j - 1 : j] + 1 + torch.arange(T - j)
+    )  # gaps of 1, the smallest there are
     before = model(vectors(), ALL, TIMES)
     for after in (model(x, ALL, TIMES), model(vectors(), ALL, later)):
         difference = (after - before).abs().amax(dim=(0, 2))
@@ -124,8 +154,12 @@ def test_neither_the_padding_nor_its_width_matters():
     model, x = backbone(), vectors()
     mask = torch.arange(T) < torch.tensor([[4], [1], [T]])
     states = model(x, mask, TIMES * mask)
-    torch.testing.assert_close(model(x + 5.0 * ~mask[..., None], mask, TIMES)[mask], states[mask], atol=1e-5, rtol=0)
-    torch.testing.assert_close(states[:, :4], model(x[:, :4], mask[:, :4], TIMES[:, :4] * mask[:, :4]))
+    torch.testing.assert_close(
+        model(x + 5.0 * ~mask[..., None], mask, TIMES)[mask], states[mask], atol=1e-5, rtol=0
+    )
+    torch.testing.assert_close(
+        states[:, :4], model(x[:, :4], mask[:, :4], TIMES[:, :4] * mask[:, :4])
+    )
     assert model(x[:0], ALL[:0], TIMES[:0]).shape == (0, T, D)
 
 
@@ -148,19 +182,24 @@ def test_sizes_that_cannot_be():
 @pytest.mark.parametrize("objective", [Shifted(), Last(), RecencySampled()])
 def test_objectives_hand_on_the_times_of_their_inputs(objective):
     rows = [[3, 1, 4, 1, 5], [2, 6], [5, 3, 5]]
-    ragged = Sequences.from_lists(rows, times=[[10 * n + 1 for n in range(len(row))] for row in rows])
+    ragged = Sequences.from_lists(
+        rows, times=[[10 * n + 1 for n in range(len(row))] for row in rows]
+    )
     batch = objective.batch(ragged, 3, 9, np.random.default_rng(0))
     without = objective.batch(replace(ragged, times=None), 3, 9, np.random.default_rng(0))
     assert without.times is None
     assert torch.equal(batch.inputs, without.inputs)
-    for row, (items, times) in enumerate(zip(batch.inputs.tolist(), batch.times.tolist(), strict=True)):
+    for row, (items, times) in enumerate(
+        zip(batch.inputs.tolist(), batch.times.tolist(), strict=True)
+    ):
         found = [(item, time) for item, time in zip(items, times, strict=True) if item]
         assert found
         assert all(rows[row][time // 10] == item for item, time in found)
     assert torch.equal(batch.to(CPU).times, batch.times)
 
 
-# A log in which the gap before an item says what comes after it: the neighbour, or after a long one the first item.
+# A log in which the gap before an item says what comes after it: the neighbour, or after a long one
+# the first item.
 USERS, ITEMS, LENGTH = 200, 20, 9
 SETTINGS = TeacherSettings(
     recipe="tisasrec",
@@ -191,7 +230,9 @@ def log(shuffled: bool = False) -> Split:
     names = [str(n) for n in range(1, ITEMS + 1)]
     users = np.array([f"u{n}" for n in range(USERS)])
     sequences = Sequences.from_lists(items)
-    return leave_one_out(Dataset("gaps", users, sequences, times.reshape(-1), make_catalogue(names)), 30)
+    return leave_one_out(
+        Dataset("gaps", users, sequences, times.reshape(-1), make_catalogue(names)), 30
+    )
 
 
 def hits(scorer: NeuralScorer, split: Split) -> float:
@@ -210,22 +251,30 @@ def test_what_depends_on_the_gap_is_learnt_and_a_folder_keeps_it(tmp_path):
     histories = log().test.histories
     assert torch.equal(loaded.score(histories), scorer.score(histories))
     slowed = replace(histories, times=histories.times * 60)
-    assert torch.equal(loaded.score(slowed), loaded.score(histories)), "the unit of time is the user's own"
+    assert torch.equal(loaded.score(slowed), loaded.score(histories)), (
+        "the unit of time is the user's own"
+    )
     for n in (0, 7):
         torch.testing.assert_close(loaded.score(histories.take([n]))[0], loaded.score(histories)[n])
 
 
 def test_shuffled_gaps_and_the_order_alone_tell_nothing(tmp_path):
-    chance = 0.5 + 4 * 0.5 / USERS**0.5  # two items may come next; four standard deviations above a coin
+    chance = (
+        0.5 + 4 * 0.5 / USERS**0.5
+    )  # two items may come next; four standard deviations above a coin
     shuffled = train_scorer(log(shuffled=True), SETTINGS, 0, CPU, tmp_path / "noise", quiet=True)
     assert hits(shuffled, log(shuffled=True)) < chance
-    order = SETTINGS.model_copy(update={"recipe": "sasrec_softmax", "max_interval": 256, "epochs": 10})
+    order = SETTINGS.model_copy(
+        update={"recipe": "sasrec_softmax", "max_interval": 256, "epochs": 10}
+    )
     assert hits(train_scorer(log(), order, 0, CPU, tmp_path / "order", quiet=True), log()) < chance
 
 
 def test_a_log_without_times_is_refused(tmp_path):
     split = replace(log(), train=replace(log().train, times=None))
-    with pytest.raises(ValueError, match="TiSASRec reads when events happened, and these histories have no times"):
+    with pytest.raises(
+        ValueError, match="TiSASRec reads when events happened, and these histories have no times"
+    ):
         train_scorer(split, SETTINGS, 0, CPU, tmp_path, quiet=True)
     with pytest.raises(ValueError, match=re.escape("such as sasrec_softmax")):
         build(ITEMS, SETTINGS, seed=0).scorer.score(Sequences.from_lists([[1, 2]]))

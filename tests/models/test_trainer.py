@@ -9,16 +9,23 @@ import numpy as np
 import pytest
 import torch
 
-from genrec import runs
 from genrec.config import TeacherSettings
 from genrec.data import Split, leave_one_out, synthetic
 from genrec.data.sequences import Sequences, length_buckets
-from genrec.metrics import evaluate
+from genrec.metrics.ranking import evaluate
 from genrec.models.objectives import Batch
 from genrec.models.scorer import Recipe
-from genrec.models.trainer import _generator_states, _restore_generators, fit, states_at_once, windows
+from genrec.models.trainer import (
+    _generator_states,
+    _restore_generators,
+    fit,
+    states_at_once,
+    windows,
+)
 from genrec.recipes import build
 from genrec.recommender import TopK
+from genrec.training.checkpoint import CHECKPOINT
+from genrec.training.interruption import Interrupted
 
 SETTINGS = TeacherSettings(
     recipe="sasrec",
@@ -73,15 +80,19 @@ def steps_per_epoch(split: Split) -> int:
     return steps
 
 
-def test_going_on_after_ctrl_c_gives_the_weights_of_an_uninterrupted_run(split: Split, tmp_path: Path):
+def test_going_on_after_ctrl_c_gives_the_weights_of_an_uninterrupted_run(
+    split: Split, tmp_path: Path
+):
     whole = fresh()
     expected = fit(whole, split, SETTINGS, seed=5, quiet=True)
     stopped = stopping_in(3, steps_per_epoch(split))
-    with pytest.raises(runs.Interrupted, match="stopped after epoch 3"):
+    with pytest.raises(Interrupted, match="stopped after epoch 3"):
         fit(stopped, split, SETTINGS, seed=5, folder=tmp_path, quiet=True)
-    assert (tmp_path / runs.CHECKPOINT).exists()
+    assert (tmp_path / CHECKPOINT).exists()
     again = build(20, SETTINGS, seed=77)  # other initial weights: all must come from the checkpoint
-    measured = fit(again, split, SETTINGS, seed=6, folder=tmp_path, quiet=True)  # another seed: so must the generators
+    measured = fit(
+        again, split, SETTINGS, seed=6, folder=tmp_path, quiet=True
+    )  # another seed: so must the generators
     assert measured == expected
     for name, value in weights(again).items():
         assert torch.equal(value, weights(whole)[name]), name
@@ -104,7 +115,9 @@ def test_the_weights_of_the_best_validation_are_kept(split: Split, monkeypatch: 
         evaluation = evaluate(TopK(recipe.scorer), split.valid, split.catalogue)
         return replace(evaluation, per_user={"ndcg@10": np.array([next(order)])}, overall={})
 
-    monkeypatch.setattr("genrec.models.validation.popularity_ndcg", lambda split, k: np.array([next(order)]))
+    monkeypatch.setattr(
+        "genrec.models.validation.popularity_ndcg", lambda split, k: np.array([next(order)])
+    )
     monkeypatch.setattr("genrec.models.validation.evaluate", measure)
     best = fit(recipe, split, settings, quiet=True)
     assert best == {"epoch": 2, "ndcg@10": 0.5, "popularity ndcg@10": 0.05}
@@ -116,7 +129,8 @@ def test_the_weights_of_the_best_validation_are_kept(split: Split, monkeypatch: 
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, values: list[float], popular: float) -> list[float]:
-    """Validations of one user each that return the values in turn, the last one for ever; those made so far."""
+    """Validations of one user each that return the values in turn, the last one for ever; those
+    made so far."""
     made: list[float] = []
 
     def measure(*arguments: object) -> object:
@@ -124,11 +138,15 @@ def scripted(monkeypatch: pytest.MonkeyPatch, values: list[float], popular: floa
         return replace(evaluate(*arguments), per_user={"ndcg@10": np.array([made[-1]])}, overall={})
 
     monkeypatch.setattr("genrec.models.validation.evaluate", measure)
-    monkeypatch.setattr("genrec.models.validation.popularity_ndcg", lambda split, k: np.array([popular]))
+    monkeypatch.setattr(
+        "genrec.models.validation.popularity_ndcg", lambda split, k: np.array([popular])
+    )
     return made
 
 
-def test_training_stops_when_validation_no_longer_improves(split: Split, monkeypatch: pytest.MonkeyPatch):
+def test_training_stops_when_validation_no_longer_improves(
+    split: Split, monkeypatch: pytest.MonkeyPatch
+):
     made = scripted(monkeypatch, [0.5, 0.4, 0.3, 0.2], popular=0.1)
     fit(fresh(), split, SETTINGS.model_copy(update={"epochs": 50, "patience": 3}), quiet=True)
     assert len(made) == 4
@@ -139,7 +157,9 @@ def test_patience_does_not_count_at_the_level_of_popularity(
 ):
     flat = [0.02, 0.02, 0.019, 0.018, 0.02, 0.017]
     made = scripted(monkeypatch, [*flat, 0.3, 0.2], popular=0.02)
-    best = fit(fresh(), split, SETTINGS.model_copy(update={"epochs": 50, "patience": 2}), quiet=True)
+    best = fit(
+        fresh(), split, SETTINGS.model_copy(update={"epochs": 50, "patience": 2}), quiet=True
+    )
     assert len(made) == len(flat) + 3  # it took off, and two validations later nothing was better
     assert best == {"epoch": 7, "ndcg@10": 0.3, "popularity ndcg@10": 0.02}
     said = capsys.readouterr().err
@@ -156,11 +176,14 @@ def test_a_teacher_that_never_rises_is_said(
     said = capsys.readouterr().err
     assert said.count("warning") == 1
     assert (
-        "is not clearly better than popularity on the 1 validation users: best ndcg@10 0.0300 against 0.0310." in said
+        "is not clearly better than popularity on the 1 validation users: best ndcg@10 0.0300"
+        " against 0.0310." in said
     )
 
 
-def test_noise_is_said_and_a_chain_is_not(split: Split, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_noise_is_said_and_a_chain_is_not(
+    split: Split, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     settings = SETTINGS.model_copy(update={"epochs": 8, "learning_rate": 2e-2})
     fit(fresh(), split, settings, quiet=True)
     assert "warning" not in capsys.readouterr().err
@@ -173,19 +196,31 @@ def test_noise_is_said_and_a_chain_is_not(split: Split, tmp_path: Path, capsys: 
     assert {line["popularity ndcg@10"] for line in lines} == {best["popularity ndcg@10"]}
 
 
-def test_what_was_learnt_about_popularity_survives_a_checkpoint(split: Split, tmp_path: Path, monkeypatch):
+def test_what_was_learnt_about_popularity_survives_a_checkpoint(
+    split: Split, tmp_path: Path, monkeypatch
+):
     made = scripted(monkeypatch, [0.5, 0.05], popular=0.1)  # it rose before the checkpoint alone
     fit(fresh(), split, SETTINGS.model_copy(update={"epochs": 2}), folder=tmp_path, quiet=True)
-    fit(fresh(), split, SETTINGS.model_copy(update={"epochs": 50, "patience": 3}), folder=tmp_path, quiet=True)
+    fit(
+        fresh(),
+        split,
+        SETTINGS.model_copy(update={"epochs": 50, "patience": 3}),
+        folder=tmp_path,
+        quiet=True,
+    )
     assert len(made) == 4
 
 
-def test_patience_that_had_run_out_at_a_checkpoint_stays_so(split: Split, tmp_path: Path, monkeypatch):
+def test_patience_that_had_run_out_at_a_checkpoint_stays_so(
+    split: Split, tmp_path: Path, monkeypatch
+):
     made = scripted(monkeypatch, [0.5, 0.4, 0.3, 0.9], popular=0.1)
     settings = SETTINGS.model_copy(update={"epochs": 50, "patience": 2})
     best = fit(fresh(), split, settings, folder=tmp_path, quiet=True)
     assert len(made) == 3
-    again = fit(fresh(), split, settings, folder=tmp_path, quiet=True)  # as after a run that was killed at its end
+    again = fit(
+        fresh(), split, settings, folder=tmp_path, quiet=True
+    )  # as after a run that was killed at its end
     assert again == best
     assert len(made) == 3
 
@@ -197,7 +232,9 @@ def test_dropout_on_a_gpu_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch):
     numbers, generator = np.random.default_rng(0), torch.Generator()
     saved = _generator_states(numbers, generator, torch.device("cuda"))
     there["state"] = torch.zeros(3, dtype=torch.uint8)
-    _restore_generators(dict(saved), numbers, generator, torch.device("cpu"))  # another machine, without one
+    _restore_generators(
+        dict(saved), numbers, generator, torch.device("cpu")
+    )  # another machine, without one
     assert there["state"].tolist() == [0, 0, 0]
     _restore_generators(dict(saved), numbers, generator, torch.device("cuda"))
     assert there["state"].tolist() == [1, 2, 3]
@@ -206,7 +243,9 @@ def test_dropout_on_a_gpu_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_ends_the_run(split: Split, value: float):
     broken = replace(fresh(), loss=lambda scores, positive: scores[:, 0].sum() * value)
-    with pytest.raises(FloatingPointError, match=r"the loss is -?(nan|inf) in epoch 1: lower the learning rate"):
+    with pytest.raises(
+        FloatingPointError, match=r"the loss is -?(nan|inf) in epoch 1: lower the learning rate"
+    ):
         fit(broken, split, SETTINGS, quiet=True)
 
 
@@ -218,7 +257,11 @@ def test_the_log_has_a_line_an_epoch(split: Split, tmp_path: Path):
     assert {line["stage"] for line in lines} == {"teacher"}
     assert ["valid ndcg@10" in line for line in lines] == [False, True, True]
     assert max(line.get("valid ndcg@10", 0) for line in lines) == best["ndcg@10"]
-    assert [round(line["learning_rate"], 6) for line in lines] == [0.005, 0.002625, 0.00025]  # down to 5 %
+    assert [round(line["learning_rate"], 6) for line in lines] == [
+        0.005,
+        0.002625,
+        0.00025,
+    ]  # down to 5 %
     assert lines[-1]["loss"] < lines[0]["loss"]
 
 
@@ -258,7 +301,9 @@ def test_a_row_longer_than_the_budget_is_a_batch_of_its_own():
 
 def test_buckets_change_from_epoch_to_epoch_by_the_generator_alone():
     lengths = np.random.default_rng(0).integers(1, 90, 300)
-    first, same, other = (length_buckets(lengths, 50, 500, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    first, same, other = (
+        length_buckets(lengths, 50, 500, np.random.default_rng(seed)) for seed in (1, 1, 2)
+    )
     assert [rows.tolist() for rows in first] == [rows.tolist() for rows in same]
     assert [rows.tolist() for rows in first] != [rows.tolist() for rows in other]
 
@@ -266,10 +311,14 @@ def test_buckets_change_from_epoch_to_epoch_by_the_generator_alone():
 def test_users_with_a_single_training_event_change_nothing(split: Split):
     settings, recipes = SETTINGS.model_copy(update={"epochs": 2}), (fresh(), fresh())
     even = split.train.take(np.arange(0, len(split.train), 2))
-    mixed = split.train.drop_last(np.where(np.arange(len(split.train)) % 2, split.train.lengths - 1, 0))
+    mixed = split.train.drop_last(
+        np.where(np.arange(len(split.train)) % 2, split.train.lengths - 1, 0)
+    )
     for recipe, train in zip(recipes, (even, mixed), strict=True):
         fit(recipe, replace(split, train=train), settings, quiet=True)
-    assert all(torch.equal(value, weights(recipes[0])[name]) for name, value in weights(recipes[1]).items())
+    assert all(
+        torch.equal(value, weights(recipes[0])[name]) for name, value in weights(recipes[1]).items()
+    )
 
 
 def test_windows_end_at_every_event_and_keep_their_length():
@@ -316,9 +365,14 @@ def test_training_reads_windows(split: Split, share: float, first: int):
         ({"recipe": "sasrec_softmax"}, 64),  # a million columns
         ({"recipe": "gsasrec", "shared_negatives": "batch"}, 8160),  # 257 columns: 2²¹ / 257
         ({"recipe": "gsasrec", "hidden_size": 64}, 4080),  # 257 vectors of 64 numbers: 2²⁶ / 16448
-        ({"recipe": "gsasrec", "num_negatives": 70_000}, 64),  # not few of a million: one product with all
+        (
+            {"recipe": "gsasrec", "num_negatives": 70_000},
+            64,
+        ),  # not few of a million: one product with all
     ],
 )
-def test_states_of_few_columns_are_scored_together_whatever_the_catalogue(changes: dict[str, object], rows: int):
+def test_states_of_few_columns_are_scored_together_whatever_the_catalogue(
+    changes: dict[str, object], rows: int
+):
     settings = TeacherSettings.model_validate({"embedding": "recjpq", "splits": 8, **changes})
     assert states_at_once(build(10**6, settings, seed=0), settings.hidden_size) == rows

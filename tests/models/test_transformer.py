@@ -47,7 +47,9 @@ def test_an_empty_sequence_has_a_state():
     model = backbone(causal=False)
     states = model(vectors(), mask)
     assert states.isfinite().all()
-    mask[0, 0] = True  # it reads its first position, padding that it is, and the others read what they read
+    mask[0, 0] = (
+        True  # it reads its first position, padding that it is, and the others read what they read
+    )
     assert torch.equal(states, model(vectors(), mask))
 
 
@@ -56,7 +58,9 @@ def test_what_lies_under_the_padding_does_not_matter(causal):
     model, before = backbone(causal), vectors()
     mask = torch.arange(T) < torch.tensor([[4], [1], [T]])
     after = before + CHANGE * ~mask[..., None]
-    torch.testing.assert_close(model(after, mask)[mask], model(before, mask)[mask], atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        model(after, mask)[mask], model(before, mask)[mask], atol=1e-6, rtol=0
+    )
 
 
 @pytest.mark.parametrize("causal", [True, False])
@@ -64,7 +68,9 @@ def test_more_padding_does_not_matter(causal):
     model, x = backbone(causal), vectors()
     mask = torch.arange(T) < 4
     wide = model(x, mask.expand(3, -1))[:, :4]
-    torch.testing.assert_close(wide, model(x[:, :4], torch.ones(3, 4, dtype=torch.bool)), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        wide, model(x[:, :4], torch.ones(3, 4, dtype=torch.bool)), atol=1e-5, rtol=0
+    )
 
 
 def test_order_matters():
@@ -73,7 +79,11 @@ def test_order_matters():
 
 
 def test_dropout_while_training_only():
-    model, x, mask = backbone(causal=True, dropout=0.5), vectors(), torch.ones(3, T, dtype=torch.bool)
+    model, x, mask = (
+        backbone(causal=True, dropout=0.5),
+        vectors(),
+        torch.ones(3, T, dtype=torch.bool),
+    )
     assert not torch.equal(model(x, mask), model(x, mask))
     model.eval()
     assert torch.equal(model(x, mask), model(x, mask))
@@ -85,10 +95,23 @@ def test_agrees_with_torch_encoder_layers():
     layers = []
     for block in model.blocks:
         layer = torch.nn.TransformerEncoderLayer(
-            D, nhead=2, dim_feedforward=4 * D, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+            D,
+            nhead=2,
+            dim_feedforward=4 * D,
+            dropout=0.0,
+            activation="gelu",
+            batch_first=True,
+            norm_first=True,
         )
-        layer.self_attn.in_proj_weight, layer.self_attn.in_proj_bias = block.qkv.weight, block.qkv.bias
-        layer.self_attn.out_proj, layer.norm1, layer.norm2 = block.out, block.attention_norm, block.forward_norm
+        layer.self_attn.in_proj_weight, layer.self_attn.in_proj_bias = (
+            block.qkv.weight,
+            block.qkv.bias,
+        )
+        layer.self_attn.out_proj, layer.norm1, layer.norm2 = (
+            block.out,
+            block.attention_norm,
+            block.forward_norm,
+        )
         layer.linear1, layer.linear2 = block.up, block.down
         layers.append(layer)
     later = torch.ones(T, T, dtype=torch.bool).triu(1)
@@ -105,7 +128,10 @@ def test_heads_that_do_not_divide_the_width_are_named():
 
 
 def test_sinusoids_by_hand():
-    expected = [[0.6 * wave(t * rate) for wave in (math.sin, math.cos) for rate in (1, 0.01)] for t in range(3)]
+    expected = [
+        [0.6 * wave(t * rate) for wave in (math.sin, math.cos) for rate in (1, 0.01)]
+        for t in range(3)
+    ]
     assert torch.allclose(sinusoids(3, 4), torch.tensor(expected))
     assert sinusoids(3, 5).shape == (3, 5)
 

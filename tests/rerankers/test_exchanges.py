@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from genrec.data import Sequences, make_catalogue
-from genrec.metrics import Context
+from genrec.metrics.context import Context
 from genrec.rerankers import Pool, exchanged, greedy, improved, in_pool_order
 from genrec.rewards import FunctionReward, weighted
 
@@ -18,7 +18,10 @@ def make_pool() -> Pool:
     """Pools in the order of the probabilities."""
     generator = np.random.default_rng(2)
     names = [str(i) for i in range(1, V + 1)]
-    features = {name: [f"f{f}" for f in generator.choice(7, generator.integers(1, 4), replace=False)] for name in names}
+    features = {
+        name: [f"f{f}" for f in generator.choice(7, generator.integers(1, 4), replace=False)]
+        for name in names
+    }
     catalogue = make_catalogue(names, features=features)
     catalogue = replace(catalogue, counts=np.concatenate([[0], generator.integers(1, 60, V)]))
     chances = np.concatenate([np.zeros((B, 1)), generator.dirichlet(np.ones(V), B)], axis=1)
@@ -28,11 +31,16 @@ def make_pool() -> Pool:
 
 
 @pytest.mark.parametrize("spec", [["relevance", "diversity=0.3"], ["relevance", "popularity=0.5"]])
-def test_a_sorted_list_is_the_best_order_of_a_goal_that_does_not_care_about_it(spec: list[str]) -> None:
+def test_a_sorted_list_is_the_best_order_of_a_goal_that_does_not_care_about_it(
+    spec: list[str],
+) -> None:
     reward, pool = weighted(spec), make_pool()
     slates = greedy(pool, 4, reward)
     found = in_pool_order(pool, slates, reward)
-    best = np.max([reward(slates[:, order], pool.context).sum(axis=1) for order in permutations(range(4))], axis=0)
+    best = np.max(
+        [reward(slates[:, order], pool.context).sum(axis=1) for order in permutations(range(4))],
+        axis=0,
+    )
     np.testing.assert_allclose(reward(found, pool.context).sum(axis=1), best, atol=1e-12)
     assert (found != slates).any()
     np.testing.assert_array_equal(np.sort(found, axis=1), np.sort(slates, axis=1))
@@ -57,7 +65,8 @@ def one_exchange_away(slate: list[int], candidates: list[int]) -> list[list[int]
 
 
 def test_local_search_ends_where_no_exchange_helps() -> None:
-    """Against every list one exchange away; the goal is one of pairs, whose greedy list can be bettered."""
+    """Against every list one exchange away; the goal is one of pairs, whose greedy list can be
+    bettered."""
     reward, pool = weighted(["relevance", "diversity"]), make_pool()
     barred = np.where(np.arange(C) == 4, -np.inf, pool.relevance)
     pool = replace(pool, relevance=barred)
@@ -76,4 +85,6 @@ def test_local_search_ends_where_no_exchange_helps() -> None:
         for place in range(4):
             there = exchanged(pool, found, place, reward)[row]
             assert there[4] == -np.inf
-            np.testing.assert_allclose(np.delete(there, 4), worth[place * (C - 1) : (place + 1) * (C - 1)])
+            np.testing.assert_allclose(
+                np.delete(there, 4), worth[place * (C - 1) : (place + 1) * (C - 1)]
+            )

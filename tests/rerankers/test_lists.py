@@ -10,9 +10,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from genrec.calibration import Calibrated
 from genrec.data import Catalogue, Sequences, make_catalogue
-from genrec.metrics import Context, Slates
+from genrec.metrics.calibration import Calibrated
+from genrec.metrics.context import Context, Slates
 from genrec.recommender import TopK
 from genrec.rerankers import (
     Pool,
@@ -45,7 +45,10 @@ V, B, C, K = 40, 12, 15, 5
 def catalogue() -> Catalogue:
     generator = np.random.default_rng(8)
     names = [str(i) for i in range(1, V + 1)]
-    features = {name: [f"f{f}" for f in generator.choice(7, generator.integers(0, 4), replace=False)] for name in names}
+    features = {
+        name: [f"f{f}" for f in generator.choice(7, generator.integers(0, 4), replace=False)]
+        for name in names
+    }
     return replace(
         make_catalogue(names, features=features),
         counts=np.concatenate([[0], generator.integers(1, 60, V)]),
@@ -56,7 +59,9 @@ def catalogue() -> Catalogue:
 
 def make_pool() -> Pool:
     generator = np.random.default_rng(2)
-    histories = Sequences.from_lists([generator.integers(1, V + 1, n) for n in generator.integers(0, 9, B)])
+    histories = Sequences.from_lists(
+        [generator.integers(1, V + 1, n) for n in generator.integers(0, 9, B)]
+    )
     items = np.stack([generator.permutation(V)[:C] + 1 for _ in range(B)])
     chances = np.concatenate([np.zeros((B, 1)), generator.dirichlet(np.ones(V), B)], axis=1)
     relevance = -np.sort(-generator.normal(size=(B, C)), axis=1)
@@ -104,14 +109,20 @@ MIXED = {
 def test_all_weight_on_relevance_is_top_k(function: Function) -> None:
     histories = Sequences.from_lists([[1], [2, 3], [4], []])
     reranked = Reranked(scorer(), function, catalogue(), candidates=20, batch_size=3)
-    np.testing.assert_array_equal(reranked.recommend(histories, K), TopK(scorer()).recommend(histories, K))
+    np.testing.assert_array_equal(
+        reranked.recommend(histories, K), TopK(scorer()).recommend(histories, K)
+    )
 
 
 def test_greedy_on_relevance_alone_is_top_k() -> None:
     calibrated = Calibrated(scorer(), 0.7)
     histories = Sequences.from_lists([[1], [2, 3], [4], []])
-    reranked = Reranked(calibrated, partial(greedy, reward=Relevance()), catalogue(), 20, calibrated.probabilities)
-    np.testing.assert_array_equal(reranked.recommend(histories, K), TopK(scorer()).recommend(histories, K))
+    reranked = Reranked(
+        calibrated, partial(greedy, reward=Relevance()), catalogue(), 20, calibrated.probabilities
+    )
+    np.testing.assert_array_equal(
+        reranked.recommend(histories, K), TopK(scorer()).recommend(histories, K)
+    )
 
 
 @pytest.mark.parametrize("function", MIXED.values(), ids=MIXED)
@@ -121,7 +132,8 @@ def test_lists_are_distinct_candidates_and_differ_from_top_k(function: Function)
     assert slates.dtype == np.int64
     assert slates.shape == (B, K)
     assert all(
-        len(set(slate)) == K and set(slate) <= set(items) for slate, items in zip(slates, pool.items, strict=True)
+        len(set(slate)) == K and set(slate) <= set(items)
+        for slate, items in zip(slates, pool.items, strict=True)
     )
     assert (slates != pool.items[:, :K]).any()
     assert (np.sort(function(pool, C)) == np.sort(pool.items)).all()
@@ -144,12 +156,16 @@ def test_a_candidate_of_relevance_minus_infinity_changes_nothing(function: Funct
     barred = pool.relevance.copy()
     barred[:, C - 4 :] = -np.inf
     shorter = Pool(pool.items[:, : C - 4], pool.relevance[:, : C - 4], pool.context)
-    np.testing.assert_array_equal(function(Pool(pool.items, barred, pool.context), K), function(shorter, K))
+    np.testing.assert_array_equal(
+        function(Pool(pool.items, barred, pool.context), K), function(shorter, K)
+    )
 
 
 @pytest.mark.parametrize("function", MIXED.values(), ids=MIXED)
 def test_too_few_candidates_is_an_error(function: Function) -> None:
-    with pytest.raises(ValueError, match=f"lists of {C + 1} items cannot be made of pools with as few as {C}"):
+    with pytest.raises(
+        ValueError, match=f"lists of {C + 1} items cannot be made of pools with as few as {C}"
+    ):
         function(make_pool(), C + 1)
 
 
@@ -161,7 +177,9 @@ def test_weights_lie_between_0_and_1(function: Callable[..., object], weight: fl
 
 
 def slow_mmr(pool: Pool, row: int, weight: float, normalise: bool) -> list[int]:
-    relevance = {int(i): float(r) for i, r in zip(pool.items[row], pool.relevance[row], strict=True)}
+    relevance = {
+        int(i): float(r) for i, r in zip(pool.items[row], pool.relevance[row], strict=True)
+    }
     if normalise:
         low, high = min(relevance.values()), max(relevance.values())
         relevance = {i: (r - low) / (high - low) for i, r in relevance.items()}
@@ -170,12 +188,16 @@ def slow_mmr(pool: Pool, row: int, weight: float, normalise: bool) -> list[int]:
     def cosine(a: int, b: int) -> float:
         if not genres[a].any():
             return 1.0
-        return float((genres[a] & genres[b]).sum() / np.sqrt(genres[a].sum() * max(1, genres[b].sum())))
+        return float(
+            (genres[a] & genres[b]).sum() / np.sqrt(genres[a].sum() * max(1, genres[b].sum()))
+        )
 
     chosen = [max(relevance, key=lambda i: relevance[i])]
     while len(chosen) < K:
         rest = [i for i in relevance if i not in chosen]
-        scores = [weight * relevance[i] - (1 - weight) * max(cosine(i, g) for g in chosen) for i in rest]
+        scores = [
+            weight * relevance[i] - (1 - weight) * max(cosine(i, g) for g in chosen) for i in rest
+        ]
         chosen.append(rest[int(np.argmax(np.round(scores, 6)))])
     return chosen
 
@@ -233,7 +255,9 @@ def test_dpp_takes_the_largest_determinant_at_every_step(weight: float) -> None:
     """Determinants of the whole kernel from numpy, nothing carried over from step to step."""
     pool, similarity = make_pool(), kernel(catalogue())
     slates = dpp(pool, K, weight)
-    scaled = (pool.relevance - pool.relevance.min(axis=1, keepdims=True)) / np.ptp(pool.relevance, axis=1)[:, None]
+    scaled = (pool.relevance - pool.relevance.min(axis=1, keepdims=True)) / np.ptp(
+        pool.relevance, axis=1
+    )[:, None]
     for row in range(B):
         relevance = dict(zip(pool.items[row].tolist(), scaled[row].tolist(), strict=True))
 
@@ -250,7 +274,9 @@ def test_dpp_takes_the_largest_determinant_at_every_step(weight: float) -> None:
 def test_sog_without_features_has_unpopularity_only() -> None:
     bare = replace(make_catalogue(list("abc")), audience=np.array([0, 9, 1, 5]), num_users=10)
     pool = Pool(
-        np.array([[1, 2, 3]]), np.array([[3.0, 2.0, 1.0]]), Context(Sequences.from_lists([[]]), np.array([0]), bare, 3)
+        np.array([[1, 2, 3]]),
+        np.array([[3.0, 2.0, 1.0]]),
+        Context(Sequences.from_lists([[]]), np.array([0]), bare, 3),
     )
     assert sog(pool, 3, weight=1.0).tolist() == [[2, 3, 1]]
     # .5 * (1, .5, 0) + .5 * (.1, .9, .5) = .55 .7 .25
@@ -277,7 +303,9 @@ def test_popularity_penalised_by_hand() -> None:
     assert popularity_penalised(pool, 3, 1.0, normalise=False).tolist() == [[3, 2, 1]]
 
 
-@pytest.mark.parametrize("spec", [["relevance"], ["relevance", "diversity=2"], ["novelty", "popularity=0.3"]])
+@pytest.mark.parametrize(
+    "spec", [["relevance"], ["relevance", "diversity=2"], ["novelty", "popularity=0.3"]]
+)
 def test_greedy_takes_the_best_first_step_and_the_best_next_one(spec: list[str]) -> None:
     pool, reward = make_pool(), weighted(spec)
     slates = greedy(pool, K, reward)
@@ -327,7 +355,11 @@ def all_pairs(slates: Slates, context: Context) -> NDArray[np.float64]:
 
 def test_looking_ahead_is_never_worse_than_top_k() -> None:
     pool = make_pool()
-    for reward in (terminal(all_pairs, "pairs"), Diversity(), weighted(["relevance", "diversity=0.5"])):
+    for reward in (
+        terminal(all_pairs, "pairs"),
+        Diversity(),
+        weighted(["relevance", "diversity=0.5"]),
+    ):
         own = reward(greedy_ahead(pool, K, reward), pool.context).sum(axis=1)
         assert (own >= reward(pool.items[:, :K], pool.context).sum(axis=1) - 1e-9).all()
 
@@ -345,7 +377,9 @@ def test_greedy_follows_the_guide_of_a_reward_that_has_one() -> None:
     assert followed(late) == telescoped(largest, "largest")
     assert followed(Diversity()) == Diversity()
     whole = WeightedSum(((Diversity(), 1.0), (late, 2.0)))
-    assert followed(whole) == WeightedSum(((Diversity(), 1.0), (telescoped(largest, "largest"), 2.0)))
+    assert followed(whole) == WeightedSum(
+        ((Diversity(), 1.0), (telescoped(largest, "largest"), 2.0))
+    )
     pool = make_pool()
     assert (greedy(pool, K, followed(late))[:, 0] == pool.items.max(axis=1)).all()
     assert (greedy(pool, K, late)[:, 0] == pool.items[:, 0]).all()
@@ -367,15 +401,23 @@ def test_a_list_does_not_depend_on_the_others_in_its_batch() -> None:
         calibrated = Calibrated(scorer(), 1.0)
         together = Reranked(calibrated, function, catalogue(), 10, calibrated.probabilities)
         apart = replace(together, batch_size=1)
-        np.testing.assert_array_equal(together.recommend(histories, 4), apart.recommend(histories, 4))
+        np.testing.assert_array_equal(
+            together.recommend(histories, 4), apart.recommend(histories, 4)
+        )
 
 
 def test_users_and_candidates_that_are_too_few_are_errors() -> None:
     with pytest.raises(ValueError, match="only 7 of 40 items are new"):
-        Reranked(scorer(), MIXED["mmr"], catalogue()).recommend(Sequences.from_lists([range(1, 34)]), 8)
+        Reranked(scorer(), MIXED["mmr"], catalogue()).recommend(
+            Sequences.from_lists([range(1, 34)]), 8
+        )
     with pytest.raises(ValueError, match="as few as 3 candidates"):
-        Reranked(scorer(), MIXED["mmr"], catalogue(), candidates=3).recommend(Sequences.from_lists([[1]]), 4)
-    assert Reranked(scorer(), MIXED["mmr"], catalogue()).recommend(Sequences.from_lists([]), 4).shape == (0, 4)
+        Reranked(scorer(), MIXED["mmr"], catalogue(), candidates=3).recommend(
+            Sequences.from_lists([[1]]), 4
+        )
+    assert Reranked(scorer(), MIXED["mmr"], catalogue()).recommend(
+        Sequences.from_lists([]), 4
+    ).shape == (0, 4)
 
 
 def test_pool_arrays_must_match() -> None:

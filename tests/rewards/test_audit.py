@@ -1,4 +1,5 @@
-"""The audit finds each way to break the contract, names the list, and has nothing against rewards that keep it."""
+"""The audit finds each way to break the contract, names the list, and has nothing against rewards
+that keep it."""
 
 import re
 from collections.abc import Callable
@@ -8,12 +9,12 @@ import numpy as np
 import pytest
 
 from genrec.data import Cases, Sequences, make_catalogue
-from genrec.metrics import Context
+from genrec.metrics.context import Context
 from genrec.rewards import (
     FunctionReward,
     Reward,
     WeightedSum,
-    audit,
+    audit_reward,
     available,
     resolve,
     sample_lists,
@@ -35,7 +36,9 @@ def world(count: int = 40) -> tuple[np.ndarray, Context]:
     catalogue = replace(make_catalogue(names, features=features), counts=np.arange(V + 1))
     found = cases([[1], [2, 3], [], [4, 5, 6, 7]], [8, 9, 10, 11])
     found = replace(found, histories=replace(found.histories, times=60 * np.arange(7)))
-    return sample_lists(found, catalogue, K, count, lambda histories: np.full((len(histories), V + 1), 1 / V))
+    return sample_lists(
+        found, catalogue, K, count, lambda histories: np.full((len(histories), V + 1), 1 / V)
+    )
 
 
 def function(gains: Callable[..., object]) -> FunctionReward:
@@ -55,8 +58,10 @@ GOOD: list[Reward] = [
 
 @pytest.mark.parametrize("reward", GOOD, ids=lambda reward: reward.name)
 def test_what_keeps_the_contract_passes(reward):
-    found = audit(reward, *world())
-    assert [(finding.check, finding.message) for finding in found.findings if not finding.passed] == []
+    found = audit_reward(reward, *world())
+    assert [
+        (finding.check, finding.message) for finding in found.findings if not finding.passed
+    ] == []
     assert [finding.check for finding in found.findings] == list(MEANING)
     assert found.totals.shape == (40,)
     assert found.milliseconds > 0
@@ -107,29 +112,73 @@ class Mistaken(Reward):
 
 DICE = np.random.default_rng(0)
 BAD = [
-    (function(raises_on_7), "answers", r"'mine' raised KeyError: 'seven' \(test_audit.py, line \d+\) on list \d+: .*7"),
-    (function(lambda slates, context: slates.sum(axis=1)), "shape", r"returned shape \(40,\), not .*\(40, 4\)"),
+    (
+        function(raises_on_7),
+        "answers",
+        r"'mine' raised KeyError: 'seven' \(test_audit.py, line \d+\) on list \d+: .*7",
+    ),
+    (
+        function(lambda slates, context: slates.sum(axis=1)),
+        "shape",
+        r"returned shape \(40,\), not .*\(40, 4\)",
+    ),
     (function(lambda slates, context: slates[:, :1] * 1.0), "shape", r"\(40, 1\)"),
     (function(lambda slates, context: slates.astype(str)), "dtype", "<U21 values, not numbers"),
-    (function(lambda slates, context: np.where(slates == 7, np.nan, 1)), "finite", "'mine' is nan at position"),
+    (
+        function(lambda slates, context: np.where(slates == 7, np.nan, 1)),
+        "finite",
+        "'mine' is nan at position",
+    ),
     (function(lambda slates, context: slates / max(context.progress, 1e-320)), "finite", "is inf"),
     (function(writes_into_the_lists), "inputs", "writes into the lists"),
     (function(writes_into_the_catalogue), "inputs", "writes into the catalogue"),
-    (function(lambda slates, context: DICE.random(slates.shape)), "deterministic", "position 1 earns .* the second"),
-    (function(lambda slates, context: slates / slates.sum(axis=1, keepdims=True)), "causal", "ends after position 1"),
-    (function(lambda slates, context: slates / slates.shape[1]), "causal", "where the list ends after position 1"),
-    (function(lambda slates, context: slates * (context.k == slates.shape[1])), "causal", "ends after position 1"),
-    (function(lambda slates, context: slates - slates.mean(axis=0)), "independent", "among these lists and .* others"),
-    (function(writes_into_the_probabilities), "inputs", "writes into the catalogue, .* or the probabilities"),
+    (
+        function(lambda slates, context: DICE.random(slates.shape)),
+        "deterministic",
+        "position 1 earns .* the second",
+    ),
+    (
+        function(lambda slates, context: slates / slates.sum(axis=1, keepdims=True)),
+        "causal",
+        "ends after position 1",
+    ),
+    (
+        function(lambda slates, context: slates / slates.shape[1]),
+        "causal",
+        "where the list ends after position 1",
+    ),
+    (
+        function(lambda slates, context: slates * (context.k == slates.shape[1])),
+        "causal",
+        "ends after position 1",
+    ),
+    (
+        function(lambda slates, context: slates - slates.mean(axis=0)),
+        "independent",
+        "among these lists and .* others",
+    ),
+    (
+        function(writes_into_the_probabilities),
+        "inputs",
+        "writes into the catalogue, .* or the probabilities",
+    ),
     (function(divides_the_popularity_in_place), "inputs", "writes into the catalogue"),
-    (function(forgets_that_there_may_be_one_list), "shape", r"returned shape \(4,\), not .*\(1, 4\)"),
+    (
+        function(forgets_that_there_may_be_one_list),
+        "shape",
+        r"returned shape \(4,\), not .*\(1, 4\)",
+    ),
     (
         function(lambda slates, context: slates * (1 + (1 - context.progress) * DICE.random())),
         "deterministic",
         "earns .* the first time",
     ),
     (
-        function(lambda slates, context: slates / slates.max(axis=1, keepdims=True) ** (1 - context.progress)),
+        function(
+            lambda slates, context: (
+                slates / slates.max(axis=1, keepdims=True) ** (1 - context.progress)
+            )
+        ),
         "causal",
         "ends after position 1, half way through a training",
     ),
@@ -138,7 +187,11 @@ BAD = [
         "needs",
         r"earns 1, and 0 where targets are unknown: declare needs=\{'targets'\}",
     ),
-    (function(looks_back), "needs", r"it reads times: declare needs=\{'times'\}; without them, reward 'mine' raised"),
+    (
+        function(looks_back),
+        "needs",
+        r"it reads times: declare needs=\{'times'\}; without them, reward 'mine' raised",
+    ),
     (Mistaken(), "marginal", r"position 3 earns (\d+) as item 3 of the list and marginal\(\) says"),
 ]
 
@@ -147,22 +200,33 @@ BAD = [
 @pytest.mark.parametrize(("reward", "check", "message"), BAD)
 def test_what_breaks_it_is_found_and_shown(reward, check, message):
     slates, context = world()
-    found = audit(reward, slates, context)
+    found = audit_reward(reward, slates, context)
     assert not found.passed
     (wrong,) = [finding for finding in found.findings if finding.passed is False]
     assert wrong.check == check
-    assert np.any([finding.passed for finding in found.findings[: list(MEANING).index(check)]] or [True])
+    assert np.any(
+        [finding.passed for finding in found.findings[: list(MEANING).index(check)]] or [True]
+    )
     assert re.search(message, wrong.message)
-    if check not in ("shape", "dtype") and "catalogue" not in message and "without them" not in message:
+    if (
+        check not in ("shape", "dtype")
+        and "catalogue" not in message
+        and "without them" not in message
+    ):
         assert list(wrong.slate) in slates.tolist()
         if "7" in message:
             assert 7 in wrong.slate
 
 
 def test_what_was_not_tried_is_not_called_right():
-    found = audit(function(lambda slates, context: slates[:, 0]), *world())
+    found = audit_reward(function(lambda slates, context: slates[:, 0]), *world())
     verdicts = {finding.check: finding.passed for finding in found.findings}
-    assert (verdicts["answers"], verdicts["shape"], verdicts["finite"], verdicts["causal"]) == (True, False, None, None)
+    assert (verdicts["answers"], verdicts["shape"], verdicts["finite"], verdicts["causal"]) == (
+        True,
+        False,
+        None,
+        None,
+    )
     assert np.isnan(found.milliseconds)
 
 
@@ -172,7 +236,7 @@ def test_an_error_of_all_lists_together_blames_none():
             raise RuntimeError("one at a time")
         return slates * 1.0
 
-    found = audit(function(together), *world())
+    found = audit_reward(function(together), *world())
     assert found.findings[0].slate == ()
     assert "on 40 lists together, list 0: [" in found.findings[0].message
 
@@ -183,11 +247,18 @@ class TestSample:
         assert slates.shape == (80, K)
         assert all(len(set(row)) == K for row in slates.tolist())
         assert slates.min() >= 1
-        assert not any(set(row) & set(context.histories[i].tolist()) for i, row in enumerate(slates.tolist()))
+        assert not any(
+            set(row) & set(context.histories[i].tolist()) for i, row in enumerate(slates.tolist())
+        )
         hits = (slates == context.targets[:, None]).any(axis=1)
         assert hits[::2].all()
         assert not hits[1::2].all()
-        assert np.unique(np.argwhere(slates[::2] == context.targets[::2, None])[:, 1]).tolist() == [0, 1, 2, 3]
+        assert np.unique(np.argwhere(slates[::2] == context.targets[::2, None])[:, 1]).tolist() == [
+            0,
+            1,
+            2,
+            3,
+        ]
 
     def test_a_seen_target_is_not_planted(self):
         slates, context = sample_lists(cases([[1, 2]], [2]), world()[1].catalogue, K, 10)
@@ -207,12 +278,12 @@ def test_what_a_reward_prints_is_no_part_of_the_answer(capsys):
         print("debug")
         return (slates % 2 == 0) / context.k
 
-    assert audit(function(loud), *world()).passed
+    assert audit_reward(function(loud), *world()).passed
     assert capsys.readouterr().out == ""
 
     def broken(slates, context):
         print("debug")
         raise KeyError("oops")
 
-    assert not audit(function(broken), *world()).passed
+    assert not audit_reward(function(broken), *world()).passed
     assert capsys.readouterr().out == ""

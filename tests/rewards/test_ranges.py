@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from genrec.rewards import draw_weights, parse, ranges_of, require_inside, weight_grid, weighted, weights_along
+from genrec.rewards import (
+    draw_weights,
+    parse,
+    ranges_of,
+    require_inside,
+    weight_grid,
+    weighted,
+    weights_along,
+)
 
 
 @pytest.mark.parametrize(
@@ -61,14 +69,20 @@ def test_draws_are_denser_at_the_low_end_with_a_share_at_the_ends():
         ):  # u² < 1/4 as often as u < 1/2
             assert np.mean(inner < low + part * (high - low)) == pytest.approx(below, abs=0.02)
     assert abs(np.corrcoef(drawn.T)[0, 1]) < 0.03
-    np.testing.assert_array_equal(drawn, draw_weights({"a": (0, 2), "b": (-1, 1)}, 20_000, np.random.default_rng(0)))
+    np.testing.assert_array_equal(
+        drawn, draw_weights({"a": (0, 2), "b": (-1, 1)}, 20_000, np.random.default_rng(0))
+    )
 
 
 def test_grids():
     assert weight_grid({"a": (1, 3)}, 3).tolist() == [[1], [1.5], [3]]
     assert weight_grid({"a": (1, 3)}, 1).tolist() == [[1], [3]]
     assert len(weight_grid({"a": (0, 1), "b": (0, 1)}, 33)) == 25
-    assert weight_grid({"a": (0, 1), "b": (0, 1), "c": (0, 1)}, 27)[13].tolist() == [0.25, 0.25, 0.25]
+    assert weight_grid({"a": (0, 1), "b": (0, 1), "c": (0, 1)}, 27)[13].tolist() == [
+        0.25,
+        0.25,
+        0.25,
+    ]
     assert weights_along({"a": (1, 3), "b": (-1, 1)}, 0.5) == {"a": 1.5, "b": -0.5}
 
 

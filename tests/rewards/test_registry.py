@@ -1,4 +1,5 @@
-"""Rewards are found by name, entry point, module and file; a broken plugin breaks nothing but itself."""
+"""Rewards are found by name, entry point, module and file; a broken plugin breaks nothing but
+itself."""
 
 import pickle
 import sys
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from genrec.data import Sequences, make_catalogue
-from genrec.metrics import Context
+from genrec.metrics.context import Context
 from genrec.rewards import (
     Diversity,
     FunctionReward,
@@ -96,7 +97,9 @@ def plugged(plugin: str, monkeypatch: pytest.MonkeyPatch) -> None:
         ("not-a-reward", "my_rewards:number"),
     ]
     points = [EntryPoint(name, target, "genrec.rewards") for name, target in targets]
-    monkeypatch.setattr(registry, "entry_points", lambda group: [p for p in points if p.group == group])
+    monkeypatch.setattr(
+        registry, "entry_points", lambda group: [p for p in points if p.group == group]
+    )
 
 
 def context(k: int = 2) -> Context:
@@ -104,7 +107,13 @@ def context(k: int = 2) -> Context:
 
 
 def test_built_in_names() -> None:
-    assert [entry.name for entry in available()][:5] == ["ndcg", "relevance", "diversity", "novelty", "popularity"]
+    assert [entry.name for entry in available()][:5] == [
+        "ndcg",
+        "relevance",
+        "diversity",
+        "novelty",
+        "popularity",
+    ]
     assert resolve("ndcg") == Ndcg()
 
 
@@ -117,7 +126,8 @@ def test_every_row_says_what_it_is() -> None:
 
 def test_unknown_name_lists_the_names_and_the_close_match() -> None:
     with pytest.raises(
-        ValueError, match=r"Did you mean 'diversity'\? Known: diversity, ndcg, novelty, popularity, rel"
+        ValueError,
+        match=r"Did you mean 'diversity'\? Known: diversity, ndcg, novelty, popularity, rel",
     ):
         resolve("diversty")
     with pytest.raises(ValueError, match=r"unknown reward 'xyzzy'\. Known"):
@@ -130,7 +140,9 @@ def test_unknown_name_lists_the_names_and_the_close_match() -> None:
      ("half", "required", [0.5, 1])],
 )  # fmt: skip
 @pytest.mark.parametrize("place", ["./my_rewards.py", "my_rewards"])
-def test_attribute_of_a_file_or_module(plugin: str, place: str, attribute: str, name: str, gains: list[float]) -> None:
+def test_attribute_of_a_file_or_module(
+    plugin: str, place: str, attribute: str, name: str, gains: list[float]
+) -> None:
     found = resolve(f"{place}:{attribute}")
     assert found.name == name
     assert found(np.array([[1, 2]]), context()).tolist() == [gains]
@@ -142,7 +154,9 @@ def test_decorator_with_arguments(plugin: str) -> None:
 
 
 def test_decorator_refuses_an_unknown_need() -> None:
-    with pytest.raises(ValueError, match=r"unknown needs \['teacher'\].*'probabilities', 'targets'"):
+    with pytest.raises(
+        ValueError, match=r"unknown needs \['teacher'\].*'probabilities', 'targets'"
+    ):
         reward(needs={"teacher"})
 
 
@@ -174,12 +188,16 @@ def test_entry_points_are_found_and_broken_ones_are_isolated(plugged: None) -> N
     assert "not a Reward" in str(rows["not-a-reward", "my_rewards:number"].error)
     assert resolve("diversity") == Diversity()
     assert resolve("fresh")(np.array([[1, 2]]), context()).tolist() == [[0, 1]]
-    with pytest.raises(ValueError, match="reward 'broken' of broken_rewards:anything cannot be loaded"):
+    with pytest.raises(
+        ValueError, match="reward 'broken' of broken_rewards:anything cannot be loaded"
+    ):
         resolve("broken")
 
 
 def test_an_unknown_name_tells_which_plugins_are_left_out(plugged: None) -> None:
-    with pytest.raises(ValueError, match=r"Left out: reward 'broken' of broken_rewards:anything cannot be loaded"):
+    with pytest.raises(
+        ValueError, match=r"Left out: reward 'broken' of broken_rewards:anything cannot be loaded"
+    ):
         resolve("frsh")
 
 
@@ -227,7 +245,9 @@ def returning(function: Callable[..., object]) -> FunctionReward:
         ([["a", "b"]], "not numbers"),
     ],
 )
-def test_checked_names_the_reward_the_position_and_the_list(gains: list[object], message: str) -> None:
+def test_checked_names_the_reward_the_position_and_the_list(
+    gains: list[object], message: str
+) -> None:
     with pytest.raises(RewardError, match=message):
         checked(returning(lambda slates, context: np.array(gains)))(np.array([[3, 1]]), context())
 
@@ -238,10 +258,13 @@ def test_checked_marginal_names_the_candidate() -> None:
         checked(wrong).marginal(np.array([[3]]), np.array([[1, 2]]), context())
 
 
-@pytest.mark.parametrize("gains", [lambda s, c: s.sum(axis=1), lambda s, c: s[:, -1:] * 1.0, lambda s, c: 1.0])
+@pytest.mark.parametrize(
+    "gains", [lambda s, c: s.sum(axis=1), lambda s, c: s[:, -1:] * 1.0, lambda s, c: 1.0]
+)
 def test_checked_marginal_sees_a_wrong_shape(gains: Callable[..., object]) -> None:
     with pytest.raises(
-        RewardError, match=r"'mine' returned shape .*\(2, 2\); it was given lists such as list 0: \[3, 1"
+        RewardError,
+        match=r"'mine' returned shape .*\(2, 2\); it was given lists such as list 0: \[3, 1",
     ):
         checked(returning(gains)).marginal(np.array([[3]]), np.array([[1, 2]]), context())
 
@@ -255,7 +278,9 @@ def test_checked_leaves_right_answers_alone() -> None:
 
 
 def test_checked_sum_blames_the_term() -> None:
-    total = checked(WeightedSum(((Diversity(), 1.0), (returning(lambda slates, context: slates * np.nan), 2.0))))
+    total = checked(
+        WeightedSum(((Diversity(), 1.0), (returning(lambda slates, context: slates * np.nan), 2.0)))
+    )
     with pytest.raises(RewardError, match="reward 'mine' is nan at position 1"):
         total(np.array([[3, 1]]), context())
     assert total.name == "diversity+2*mine"
@@ -268,15 +293,21 @@ def test_checked_finds_the_list_on_which_a_reward_raises() -> None:
         return slates * 1.0
 
     lists = np.array([[1, 2], [2, 1], [1, 3], [2, 3], [1, 2]])
-    of_five = Context(Sequences.from_lists([[]] * 5), np.zeros(5, int), make_catalogue(["a", "b", "c"]), 2)
+    of_five = Context(
+        Sequences.from_lists([[]] * 5), np.zeros(5, int), make_catalogue(["a", "b", "c"]), 2
+    )
     message = r"reward 'mine' raised ZeroDivisionError: three \(test_registry.py, line \d+\) on list 2: \[1, 3\]"
     with pytest.raises(RewardError, match=message) as found:
         checked(returning(picky))(lists, of_five)
     assert (found.value.fault, found.value.row) == ("answers", 2)
     with pytest.raises(RewardError, match=r"on item 3 at position 2 of list 3: \[2\]"):
-        checked(returning(picky)).marginal(lists[:, :1], np.array([[1], [2], [1], [3], [2]]), of_five)
+        checked(returning(picky)).marginal(
+            lists[:, :1], np.array([[1], [2], [1], [3], [2]]), of_five
+        )
     with pytest.raises(RewardError, match=r"\) on position 2 of list 0: \[1\]"):
-        checked(returning(picky)).marginal(lists[:, :1], np.array([[1, 3], [2, 1], [1, 2], [3, 1], [2, 1]]), of_five)
+        checked(returning(picky)).marginal(
+            lists[:, :1], np.array([[1, 3], [2, 1], [1, 2], [3, 1], [2, 1]]), of_five
+        )
 
 
 def test_located_says_where_and_lets_other_errors_be() -> None:
@@ -304,13 +335,19 @@ def test_what_a_reward_prints_is_no_part_of_an_answer(capsys) -> None:  # type: 
 
 
 def test_held_out_items_are_shown_to_those_who_ask_for_them() -> None:
-    facts = Context(Sequences.from_lists([[], []]), np.array([1, 3]), make_catalogue(["a", "b", "c"]), 2)
+    facts = Context(
+        Sequences.from_lists([[], []]), np.array([1, 3]), make_catalogue(["a", "b", "c"]), 2
+    )
 
     def peek(slates, context):  # type: ignore[no-untyped-def]
         return (slates == context.targets[:, None]) * 1.0
 
     lists = np.array([[1, 2], [2, 3]])
     hits = [[1, 0], [0, 1]]
-    assert checked(FunctionReward(peek, "peek", frozenset({"targets"})))(lists, facts).tolist() == hits
+    assert (
+        checked(FunctionReward(peek, "peek", frozenset({"targets"})))(lists, facts).tolist() == hits
+    )
     assert checked(FunctionReward(peek, "peek"))(lists, facts).tolist() == [[0, 0], [0, 0]]
-    assert checked(FunctionReward(peek, "peek")).marginal(lists[:, :1], lists[:, 1:], facts).tolist() == [[0], [0]]
+    assert checked(FunctionReward(peek, "peek")).marginal(
+        lists[:, :1], lists[:, 1:], facts
+    ).tolist() == [[0], [0]]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from genrec.data import Catalogue, Sequences, make_catalogue
-from genrec.metrics import Context
+from genrec.metrics.context import Context
 from genrec.rewards import Diversity, Ndcg, Novelty, Popularity, Relevance, telescoped, terminal
 
 # Items 1..5: action, action+comedy, comedy, drama, nothing known.
@@ -15,7 +15,9 @@ HALF = 0.70710678  # cos(action, action+comedy)
 
 
 def catalogue() -> Catalogue:
-    return replace(make_catalogue(list("abcde"), features=FEATURES), counts=np.array([0, 8, 6, 4, 2, 0]))
+    return replace(
+        make_catalogue(list("abcde"), features=FEATURES), counts=np.array([0, 8, 6, 4, 2, 0])
+    )
 
 
 def context(k: int, history: list[int] | None = None, target: int = 0) -> Context:
@@ -34,7 +36,9 @@ def test_ndcg_of_an_unknown_target_is_zero_even_for_pad() -> None:
 def test_relevance_is_the_probability_discounted() -> None:
     p = np.array([[0, 0.4, 0.3, 0.2, 0.1, 0]])
     ctx = Context(Sequences.from_lists([[]]), np.array([0]), catalogue(), 3, p)
-    np.testing.assert_allclose(Relevance()(np.array([[2, 1, 4]]), ctx), [[0.3, 0.2523719, 0.05]], rtol=1e-6)
+    np.testing.assert_allclose(
+        Relevance()(np.array([[2, 1, 4]]), ctx), [[0.3, 0.2523719, 0.05]], rtol=1e-6
+    )
 
 
 def test_relevance_without_probabilities_says_what_to_do() -> None:
@@ -59,11 +63,14 @@ def test_diversity_of_one_item_is_zero() -> None:
 
 def test_unlabelled_items_earn_no_diversity() -> None:
     # 5 is unlabelled: only the pair (1, 4) counts
-    np.testing.assert_allclose(Diversity()(np.array([[5, 1, 4]]), context(3)), [[0, 0, 1 / 3]], atol=1e-7)
+    np.testing.assert_allclose(
+        Diversity()(np.array([[5, 1, 4]]), context(3)), [[0, 0, 1 / 3]], atol=1e-7
+    )
 
 
 def test_novelty_is_the_mean_distance_from_the_known_history() -> None:
-    # history 1 and 3 (5 is unlabelled and does not count): d(2, .) = 1 - .7071 both; d(4, .) = 1; d(1, .) = 0 and 1
+    # history 1 and 3 (5 is unlabelled and does not count): d(2, .) = 1 - .7071 both; d(4, .) = 1;
+    # d(1, .) = 0 and 1
     gains = Novelty()(np.array([[2, 4, 1, 5]]), context(4, history=[1, 5, 3]))
     np.testing.assert_allclose(gains, [[(1 - HALF) / 4, 0.25, 0.125, 0]], atol=1e-6)
 

@@ -7,19 +7,31 @@ import pytest
 
 from genrec.data import Catalogue, Sequences, make_catalogue
 from genrec.envs import ListGenerationEnv, ListGenerationVectorEnv, ListTask
-from genrec.metrics import Context, Floats, Slates, measure
+from genrec.metrics.context import Context, Floats, Slates
+from genrec.metrics.ranking import measure
 from genrec.rerankers import Pool, greedy, greedy_ahead
-from genrec.rewards import FunctionReward, WeightedSum, audit, checked, require_times, reward
+from genrec.rewards import FunctionReward, WeightedSum, audit_reward, checked, require_times, reward
 
 HOUR = 3600
-GENRES = {"a": ["action"], "b": ["drama"], "c": ["action"], "d": ["drama"], "e": ["action"], "f": ["drama"]}
-# The first user went from action (1) to drama (2) long ago, the second from drama to action an hour and a second ago.
-HISTORIES = Sequences.from_lists([[1, 2], [2, 1], []], times=[[0, 9 * HOUR], [5 * HOUR, 6 * HOUR + 1], []])
+GENRES = {
+    "a": ["action"],
+    "b": ["drama"],
+    "c": ["action"],
+    "d": ["drama"],
+    "e": ["action"],
+    "f": ["drama"],
+}
+# The first user went from action (1) to drama (2) long ago, the second from drama to action an hour
+# and a second ago.
+HISTORIES = Sequences.from_lists(
+    [[1, 2], [2, 1], []], times=[[0, 9 * HOUR], [5 * HOUR, 6 * HOUR + 1], []]
+)
 
 
 @reward(needs={"times"})
 def current(slates: Slates, context: Context) -> Floats:
-    """Mean cosine with what the user took in the hour that ended with the newest event; weight 2 ^ -(age in hours)."""
+    """Mean cosine with what the user took in the hour that ended with the newest event; weight 2 ^
+    -(age in hours)."""
     histories, times = context.of_histories, context.of_times
     newest = np.zeros(len(histories), np.int64)
     np.maximum.at(newest, histories.rows(), times)
@@ -54,8 +66,12 @@ def test_each_list_is_judged_by_the_times_of_its_own_history(catalogue):
     np.testing.assert_allclose(
         last_gap(slates, context.take(np.array([1, 0, 1])))[:, 0], [1 + 1 / HOUR, 9, 1 + 1 / HOUR]
     )
-    assert measure(slates, context, {"current": checked(current)}).per_user["current@2"].tolist() == [1, 1, 0]
-    assert audit(current, slates[:2], Context(HISTORIES.take([0, 1]), np.zeros(2, int), catalogue, 2)).passed
+    assert measure(slates, context, {"current": checked(current)}).per_user[
+        "current@2"
+    ].tolist() == [1, 1, 0]
+    assert audit_reward(
+        current, slates[:2], Context(HISTORIES.take([0, 1]), np.zeros(2, int), catalogue, 2)
+    ).passed
 
 
 def test_in_both_environments(catalogue):
@@ -71,7 +87,10 @@ def test_in_both_environments(catalogue):
 
 @pytest.mark.parametrize(
     ("rerank", "lists"),
-    [(greedy, [[4, 6], [3, 5], [3, 4]]), (greedy_ahead, [[3, 4], [5, 3], [3, 4]])],  # the second completes with Top-K
+    [
+        (greedy, [[4, 6], [3, 5], [3, 4]]),
+        (greedy_ahead, [[3, 4], [5, 3], [3, 4]]),
+    ],  # the second completes with Top-K
 )
 def test_in_a_reranker(catalogue, rerank, lists):
     context = Context(HISTORIES, np.zeros(3, int), catalogue, 2)
@@ -84,10 +103,16 @@ def test_in_a_reranker(catalogue, rerank, lists):
 
 def test_a_log_without_times_is_refused_before_anything_runs(catalogue):
     untimed = replace(HISTORIES, times=None)
-    with pytest.raises(ValueError, match="reward current needs to know when events happened, and this log has no time"):
+    with pytest.raises(
+        ValueError,
+        match="reward current needs to know when events happened, and this log has no time",
+    ):
         task(catalogue, untimed)
     with pytest.raises(ValueError, match=r"reward even\+0.5\*current needs to know"):
-        require_times(WeightedSum(((FunctionReward(lambda s, c: s % 2, "even"), 1.0), (current, 0.5))), untimed)
+        require_times(
+            WeightedSum(((FunctionReward(lambda s, c: s % 2, "even"), 1.0), (current, 0.5))),
+            untimed,
+        )
     require_times(FunctionReward(lambda s, c: s % 2, "even"), untimed)
     with pytest.raises(ValueError, match="not known when the events of these histories happened"):
         Context(untimed, np.zeros(3, int), catalogue, 2).of_times  # noqa: B018

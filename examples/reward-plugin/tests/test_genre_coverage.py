@@ -5,14 +5,21 @@ import pytest
 from genre_coverage import genre_coverage
 
 from genrec.data import Cases, Sequences, leave_one_out, load, make_catalogue
-from genrec.metrics import Context
-from genrec.rewards import audit, resolve, sample_lists
+from genrec.metrics.context import Context
+from genrec.rewards import audit_reward, resolve, sample_lists
 
 
 def test_by_hand():
     """Of three genres, the first film has one, the second brings another, the third nothing new."""
-    films = {"heist": ["crime"], "alibi": ["crime", "drama"], "verdict": ["drama"], "orbit": ["sci-fi"]}
-    context = Context(Sequences.from_lists([[]]), np.array([0]), make_catalogue(list(films), features=films), k=3)
+    films = {
+        "heist": ["crime"],
+        "alibi": ["crime", "drama"],
+        "verdict": ["drama"],
+        "orbit": ["sci-fi"],
+    }
+    context = Context(
+        Sequences.from_lists([[]]), np.array([0]), make_catalogue(list(films), features=films), k=3
+    )
     assert genre_coverage(np.array([[1, 2, 3]]), context)[0] == pytest.approx([1 / 3, 1 / 3, 0])
     assert genre_coverage(np.array([[4, 2, 1]]), context).sum() == pytest.approx(1)
 
@@ -27,7 +34,7 @@ def test_it_keeps_the_contract():
     """The same as `genrec rewards check genre-coverage`."""
     split = leave_one_out(load("demo").dataset)
     cases: Cases = split.valid
-    found = audit(genre_coverage, *sample_lists(cases, split.catalogue, k=10, count=200))
+    found = audit_reward(genre_coverage, *sample_lists(cases, split.catalogue, k=10, count=200))
     assert found.passed, [finding for finding in found.findings if not finding.passed]
 
 

@@ -1,0 +1,13 @@
+from .advantages import gae as gae
+from .advantages import group_advantages as group_advantages
+from .advantages import returns_to_go as returns_to_go
+from .distillation import make_lessons as make_lessons
+from .distillation import pretrain as pretrain
+from .gptrec import GPTRec as GPTRec
+from .gptrec import NextK as NextK
+from .gptrec import beam as beam
+from .gptrec import sample as sample
+from .ppo import clipped_loss as clipped_loss
+from .ppo import train as train
+from .rollout import Rollout as Rollout
+from .rollout import collect as collect

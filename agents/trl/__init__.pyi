@@ -1,0 +1,3 @@
+from .model import ListModel as ListModel
+from .model import item_tokenizer as item_tokenizer
+from .trainer import train as train

@@ -1,0 +1,6 @@
+"""Comparison of an aligned policy with its teacher, baselines and re-rankers; evaluation of runs;
+sweeps."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,11 @@
+from .comparison import compare as compare
+from .comparison import compare_runs as compare_runs
+from .curves import gaps as gaps
+from .curves import gaps_along as gaps_along
+from .hypervolume import areas as areas
+from .hypervolume import compare_fronts as compare_fronts
+from .methods import Entrant as Entrant
+from .runs import measure_run as measure_run
+from .side_effects import moved as moved
+from .sweep import Sweep as Sweep
+from .sweep import run_sweep as run_sweep

@@ -1,0 +1,6 @@
+"""Metrics of recommendation lists, calibration of scores, significance tests and Pareto
+fronts."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

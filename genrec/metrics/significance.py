@@ -1,0 +1,203 @@
+"""Is a difference between two systems, measured on the same cases, more than chance?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+DRAWS_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """Outcome of a paired t-test.
+
+    Attributes:
+        difference: mean of a − b.
+        statistic: t; infinite where every case differs by the same amount.
+        p_value: two-sided.
+        num_cases: number of pairs.
+    """
+
+    difference: float
+    statistic: float
+    p_value: float
+    num_cases: int
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean difference and its confidence interval.
+
+    Attributes:
+        difference: mean of a − b.
+        low: lower end.
+        high: upper end.
+        level: probability that such an interval covers the true difference, for instance 0.95.
+    """
+
+    difference: float
+    low: float
+    high: float
+    level: float
+
+
+def paired_t(a: ArrayLike, b: ArrayLike) -> PairedTest:
+    """Two-sided paired t-test of mean(a) = mean(b) over the same cases.
+
+    t = d̄ / (s_d / √n),   d = a − b, s_d with n − 1 degrees of freedom [Student 1908].
+
+    Args:
+        a: (n,) metric of each case under one system.
+        b: (n,) the same metric of the same cases under the other.
+
+    Raises:
+        ValueError: if the shapes differ, there are fewer than two cases, or a value is not finite.
+
+    >>> test = paired_t([1, 2, 3], [0, 2, 1])
+    >>> test.difference, round(test.statistic, 4), round(test.p_value, 4)
+    (1.0, 1.7321, 0.2254)
+    """
+    difference = _differences(a, b)
+    mean, size = float(difference.mean()), len(difference)
+    error = float(difference.std(ddof=1)) / np.sqrt(size)
+    without_spread = 0.0 if mean == 0 else float(np.copysign(np.inf, mean))
+    statistic = mean / float(error) if error > 0 else without_spread
+    p_value = float(2 * stats.t.sf(abs(statistic), df=size - 1))
+    return PairedTest(mean, statistic, p_value, size)
+
+
+def bootstrap_difference(
+    a: ArrayLike, b: ArrayLike, seed: int, resamples: int = 10_000, level: float = 0.95
+) -> Interval:
+    """Percentile bootstrap interval of mean(a) − mean(b), resampling cases, both systems together.
+
+    No assumption about how the values are distributed; the pairing is kept [Efron & Tibshirani
+    1993, ch. 13].
+
+    Args:
+        a: (n,) metric of each case under one system.
+        b: (n,) the same metric of the same cases under the other.
+        seed: of the resampling.
+        resamples: number of draws of n cases with replacement.
+        level: coverage, between 0 and 1.
+
+    Raises:
+        ValueError: as ``paired_t``, and for a level outside (0, 1) or no resamples.
+
+    >>> bootstrap_difference([1, 1, 1], [0, 0, 0], seed=0)
+    Interval(difference=1.0, low=1.0, high=1.0, level=0.95)
+    """
+    difference = _differences(a, b)
+    means = resampled_means(difference[:, None], seed, resamples)[:, 0]
+    low, high = percentiles(means, level)
+    return Interval(float(difference.mean()), low, high, level)
+
+
+def resampled_means(values: ArrayLike, seed: int, resamples: int) -> NDArray[np.float64]:
+    """Means over cases that are drawn with replacement, all columns together [Efron & Tibshirani
+    1993, ch. 6].
+
+    Args:
+        values: (n, m) m metrics of n cases.
+        seed: of the resampling.
+        resamples: R, number of draws of n cases.
+
+    Returns:
+        (R, m).
+
+    Raises:
+        ValueError: if there are no resamples.
+
+    >>> means = resampled_means([[0, 1], [1, 0]], seed=0, resamples=4)
+    >>> means.sum(axis=1).tolist()
+    [1.0, 1.0, 1.0, 1.0]
+    """
+    if resamples < 1:
+        raise ValueError(f"resamples {resamples} must be at least 1")
+    table, generator = np.asarray(values, dtype=np.float64), np.random.default_rng(seed)
+    size, parts = len(table), []
+    for start in range(0, resamples, DRAWS_AT_ONCE):
+        draws = min(DRAWS_AT_ONCE, resamples - start)
+        drawn = generator.integers(0, size, (draws, size)) + size * np.arange(draws)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=draws * size).reshape(draws, size)
+        parts.append(times @ table / size)
+    return np.concatenate(parts)
+
+
+def percentiles(resampled: ArrayLike, level: float = 0.95) -> tuple[float, float]:
+    """The two ends of the percentile interval of resampled values (R,) [Efron & Tibshirani 1993,
+    ch. 13].
+
+    Raises:
+        ValueError: for a level outside (0, 1).
+
+    >>> percentiles([1, 2, 3, 4, 5], level=0.5)
+    (2.0, 4.0)
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level {level} must lie between 0 and 1")
+    low, high = np.quantile(
+        np.asarray(resampled, dtype=np.float64), [(1 - level) / 2, (1 + level) / 2]
+    )
+    return float(low), float(high)
+
+
+def bootstrap_p(resampled: ArrayLike) -> float:
+    """Two-sided p-value of no difference from resampled differences (R,).
+
+    p = 2 · min(#{d ≤ 0} + 1, #{d ≥ 0} + 1) / (R + 1), at most 1: about the largest 1 − level at
+    which the percentile interval still holds 0. The 1 stands for the sample itself, so that p never
+    is 0 [Efron & Tibshirani 1993, ch. 15].
+
+    >>> bootstrap_p([0.1, 0.2, 0.3, -0.1]), bootstrap_p([0.1] * 39)
+    (0.8, 0.05)
+    """
+    differences = np.asarray(resampled, dtype=np.float64)
+    tail = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
+    return min(1.0, 2 * (tail + 1) / (len(differences) + 1))
+
+
+def holm(p_values: Sequence[float]) -> NDArray[np.float64]:
+    """p-values corrected for the number of tests, in the order given [Holm 1979].
+
+    With p_(1) ≤ … ≤ p_(m):   corrected_(i) = min(1, max_{j ≤ i} (m − j + 1) · p_(j)). Comparing
+    them with α keeps the probability of any false finding below α, whatever the dependence between
+    the tests.
+
+    Args:
+        p_values: (m,) raw p-values.
+
+    Raises:
+        ValueError: for a p-value outside [0, 1].
+
+    >>> holm([0.04, 0.01, 0.03]).round(4).tolist()
+    [0.06, 0.03, 0.06]
+    """
+    raw = np.asarray(p_values, dtype=np.float64)
+    if not ((raw >= 0) & (raw <= 1)).all():
+        raise ValueError(f"p-values lie between 0 and 1, got {raw.tolist()}")
+    order = np.argsort(raw, kind="stable")
+    stepped = np.maximum.accumulate(raw[order] * np.arange(len(raw), 0, -1))
+    corrected = np.empty_like(raw)
+    corrected[order] = np.minimum(stepped, 1)
+    return corrected
+
+
+def _differences(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
+    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if first.ndim != 1 or first.shape != second.shape:
+        raise ValueError(
+            f"paired values must be two vectors of the same cases, got {first.shape} and"
+            f" {second.shape}"
+        )
+    if len(first) < 2:
+        raise ValueError(f"a paired test needs at least two cases, got {len(first)}")
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        raise ValueError(
+            "paired values must be finite; drop the cases that one system could not answer from"
+            " both"
+        )
+    return first - second

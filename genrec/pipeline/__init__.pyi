@@ -1,0 +1,9 @@
+from .loading import calibrated as calibrated
+from .loading import open_recommender as open_recommender
+from .recommend import recommend_titles as recommend_titles
+from .recommend import recommend_users as recommend_users
+from .stages import align as align
+from .stages import train_student as train_student
+from .stages import train_teacher as train_teacher
+from .workspace import Bench as Bench
+from .workspace import prepare as prepare

@@ -1,0 +1,46 @@
+"""Models from finished run directories."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from genrec.agents.gptrec.decoding import NextK
+from genrec.agents.gptrec.model import GPTRec
+from genrec.metrics.calibration import Calibrated
+from genrec.pipeline.workspace import Bench, require_run
+from genrec.recipes import load_scorer
+from genrec.recommender import Recommender, TopK
+from genrec.rewards import (
+    require_inside,
+)
+from genrec.training.run_directory import read_json
+
+
+def open_recommender(
+    run: Path, device: torch.device, beams: int = 1, weights: Mapping[str, float] | None = None
+) -> Recommender:
+    """What a run folder recommends with: the teacher's Top-K, or the policy's Next-K.
+
+    Args:
+        run: the folder.
+        device: where the model goes.
+        beams: width of a policy's beam search; 1 is greedy.
+        weights: of rewards, for a policy that was trained for ranges of them; the middle of a range
+            where not named.
+
+    Raises:
+        ValueError: for a weight that the run was not trained for.
+    """
+    content = read_json(run / "run.json")
+    if content["kind"] == "teacher":
+        require_inside(weights or {}, {})
+        return TopK(load_scorer(run, device))
+    policy, _, _ = GPTRec.from_pretrained(run)
+    return NextK(policy.to(device).at(weights or {}), beams)
+
+
+def calibrated(teacher: Path, bench: Bench) -> Calibrated:
+    """The teacher of a folder with the temperature that was fitted on its validation cases."""
+    content = require_run(teacher, ("teacher",), bench)
+    return Calibrated(load_scorer(teacher, bench.device), content["temperature"])

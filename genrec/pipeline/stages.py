@@ -1,0 +1,428 @@
+"""The stages of a run: a teacher, a student, an aligned policy, each in a run directory."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+
+from genrec.agents.distillation import make_lessons, pretrain
+from genrec.agents.gptrec.decoding import NextK
+from genrec.agents.gptrec.initialization import inherit
+from genrec.agents.gptrec.model import GPTRec
+from genrec.agents.trl.model import item_tokenizer
+from genrec.config import AlignSettings, Settings
+from genrec.data import Cases, Sequences
+from genrec.data.splits import random_cases, whole_cases
+from genrec.envs import ListGenerationVectorEnv, ListTask
+from genrec.metrics.calibration import fit_temperature
+from genrec.metrics.context import Context, Floats
+from genrec.metrics.ranking import evaluate, measure
+from genrec.models.popularity_floor import is_above, popularity_ndcg
+from genrec.models.scorer import NeuralScorer
+from genrec.pipeline.demonstrations import (
+    greedy_lessons,
+    is_paid_for_lists,
+    pool_size,
+    practice,
+    teacher_lessons,
+    with_room,
+)
+from genrec.pipeline.loading import calibrated
+from genrec.pipeline.workspace import (
+    Bench,
+    digest,
+    finish,
+    folder_of,
+    is_finished,
+    relative,
+    require_run,
+    start,
+)
+from genrec.recipes import load_scorer, train_scorer
+from genrec.recommender import TopK
+from genrec.rewards import (
+    Ranges,
+    WeightedSum,
+    checked,
+    complete_specs,
+    ranges_of,
+    require_times,
+    reward_files,
+    weight_grid,
+    weighted,
+)
+from genrec.training.checkpoint import drop_checkpoint
+from genrec.training.logger import Logbook
+from genrec.training.run_directory import RunError, read_json
+
+# align.agent -> module with ``train`` and ``require_expressible``, and the extra of its libraries
+TRAINERS = {
+    "ppo": ("genrec.agents.ppo", ""),
+    "sb3": ("genrec.agents.sb3.trainer", "sb3"),
+    "grpo": ("genrec.agents.trl.trainer", "trl"),
+}
+
+
+def train_teacher(bench: Bench, out: Path) -> Path:
+    """Train and calibrate the teacher that the settings name, in ``out``.
+
+    Returns:
+        The folder.
+    """
+    if is_finished(out, "teacher", bench):
+        return out
+    settings = bench.settings
+    start(out, "teacher", bench)
+    bench.say(f"teacher: {settings.teacher.recipe} on {settings.dataset}, in {out}")
+    scorer = train_scorer(
+        bench.split, settings.teacher, settings.seed, bench.device, out, bench.quiet, settings.k
+    )
+    temperature = fit_temperature(scorer, bench.split.valid)
+    found = evaluate(TopK(scorer), bench.split.valid, bench.split.catalogue, settings.k)
+    popular, ndcg = popularity_ndcg(bench.split, settings.k), f"ndcg@{settings.k}"
+    against = {
+        ndcg: float(popular.mean()),
+        "teacher_is_above": is_above(found.per_user[ndcg], popular),
+    }
+    results = {"temperature": temperature.value, "valid": found.means, "popularity": against}
+    finish(out, "teacher", bench, results)
+    return out
+
+
+def train_student(bench: Bench, teacher: Path, out: Path) -> Path:
+    """Teach a GPTRec the teacher's lists, in ``out``.
+
+    Returns:
+        The folder.
+    """
+    require_run(teacher, ("teacher",), bench)
+    bench = _as_made(bench, teacher)
+    origin = {"teacher_weights": digest(teacher / "scorer.safetensors")}
+    if is_finished(out, "student", bench, **origin):
+        return out
+    settings, parts = bench.settings, bench.split
+    start(out, "student", bench, **origin)
+    bench.say(f"student: GPTRec learns the lists of {teacher}, in {out}")
+    scorer = load_scorer(teacher, bench.device)
+    pool = pool_size(bench)
+    lessons = teacher_lessons(bench, scorer, teacher, pool)
+    check = make_lessons(scorer, parts.valid.histories, pool)
+    policy = _new_policy(bench)
+    if isinstance(scorer, NeuralScorer):
+        inherit(policy, scorer)
+    found = pretrain(
+        policy, lessons, parts, check, settings.student, settings.k, settings.seed, out, bench.quiet
+    )
+    policy.save_pretrained(out, parts.catalogue.item_ids[1:].tolist(), parts.fingerprint)
+    drop_checkpoint(out)
+    finish(out, "student", bench, {"teacher": relative(teacher, out), "valid": found})
+    return out
+
+
+def align(
+    bench: Bench, rewards: Sequence[str], teacher: Path | None, student: Path | None, out: Path
+) -> Path:
+    """Fine-tune a student for rewards, in ``out``; a missing teacher or student is made there
+    first.
+
+    Args:
+        bench: settings and data.
+        rewards: such as ``["diversity=0.5"]``; an accuracy reward joins them unless one is named or
+            switched off. A weight that is a range, ``["diversity=0:2"]``, makes one policy for all
+            weights in it.
+        teacher: folder of the teacher, which judges relevance; None trains one.
+        student: folder of the policy to start from; None makes one.
+        out: folder of the aligned policy.
+
+    Returns:
+        The folder.
+    """
+    names = complete_specs(rewards, bench.settings.align.accuracy, bench.settings.align.weight)
+    reward, ranges = weighted(names), ranges_of(names)
+    require_times(reward, bench.split.train)
+    settings = bench.settings.align
+    _require_fixed_weights(ranges, settings.agent)
+    train = trainer(settings)
+    if teacher is None and student is not None:
+        teacher = folder_of(student, "teacher")
+    teacher = train_teacher(bench, out / "teacher") if teacher is None else teacher
+    require_run(teacher, ("teacher",), bench)
+    bench = _as_made(bench, teacher)
+    student = train_student(bench, teacher, out / "student") if student is None else student
+    require_run(student, ("student", "aligned"), bench)
+    bench = _as_made(bench, teacher, student)
+    origin = {
+        "rewards": names,
+        "reward_files": _digests(names),
+        "teacher_weights": digest(teacher / "scorer.safetensors"),
+        "student_weights": digest(student / "model.safetensors"),
+    }
+    if is_finished(out, "aligned", bench, **origin):
+        return out
+    start(out, "aligned", bench, **origin)
+    item_ids = bench.split.catalogue.item_ids[1:].tolist()
+    if settings.agent == "grpo":
+        item_tokenizer(item_ids).save_pretrained(out)
+    begin = student
+    if settings.warm_start:
+        begin = warm_start(bench, reward, teacher, student, out / "start", origin, ranges)
+    bench.say(f"aligned: {begin} for {reward.name}, in {out}")
+    policy, untouched = (_told_policy(folder, ranges, bench) for folder in (begin, student))
+    if read_json(begin / "run.json")["kind"] != "aligned":  # which was sharpened before
+        policy.sharpen(settings.temperature)
+    chances = calibrated(teacher, bench).probabilities
+    validate = _validation(bench, reward, ranges, chances)
+    env = ListGenerationVectorEnv(
+        replace(list_task(bench, reward, chances, policy.max_length), ranges=ranges),
+        num_envs=settings.histories * settings.group_size,
+        group_size=settings.group_size,
+    )
+    found = train(
+        policy, env, validate, settings, bench.settings.k, bench.settings.seed, out, bench.quiet
+    )
+    first = validate(untouched)
+    if first["objective"] >= found["objective"]:
+        bench.say(
+            "nothing was better than the untouched student on the validation cases: it is what is"
+            " kept"
+        )
+        policy, found = untouched, first
+    policy.save_pretrained(out, item_ids, bench.split.fingerprint)
+    drop_checkpoint(out)
+    places = {
+        name: relative(folder, out) for name, folder in (("teacher", teacher), ("student", student))
+    }
+    places |= {"start": relative(begin, out)} if settings.warm_start else {}
+    finish(out, "aligned", bench, {"rewards": names, **places, "valid": found})
+    return out
+
+
+def trainer(settings: AlignSettings) -> Callable[..., dict[str, float]]:
+    """The ``train`` of the agent; all have the signature of ``genrec.agents.ppo.train``.
+
+    Raises:
+        ValueError: naming what to install where its library is missing, or the setting that it has
+            no place for.
+    """
+    agent = settings.agent
+    name, extra = TRAINERS[agent]
+    try:
+        module = import_module(name)
+    except ModuleNotFoundError as error:
+        library = str(error.name).partition(".")[0]
+        if not extra or library == "genrec":
+            raise
+        message = f'--agent {agent} needs {library}, which is not installed: pip install "genrec[{extra}]"'
+        raise ValueError(message) from error
+    module.require_expressible(settings)
+    found: Callable[..., dict[str, float]] = module.train
+    return found
+
+
+def warm_start(
+    bench: Bench,
+    reward: WeightedSum,
+    teacher: Path,
+    student: Path,
+    out: Path,
+    origin: dict[str, Any],
+    ranges: Ranges = MappingProxyType({}),
+) -> Path:
+    """Teach a student the best lists known for the same rewards, in ``out``, so that PPO has the
+    rest to find.
+
+    The lists are written for whole training sequences, over and over, from the teacher's best items
+    and with its calibrated probabilities; see ``practice`` and ``greedy_lessons``. Where weights
+    have ranges the policy is told which ones a list was written for.
+
+    Returns:
+        The folder.
+    """
+    searched = ", searched" if is_paid_for_lists(reward) else ""
+    origin = {**origin, "lessons": f"whole sequences{searched}"}
+    if is_finished(out, "start", bench, **origin):
+        return out
+    start(out, "start", bench, **origin)
+    settings, parts, k = bench.settings, bench.split, bench.settings.k
+    scorer, policy = calibrated(teacher, bench), _told_policy(student, ranges, bench)
+    histories, rows, passes = practice(bench, settings.align.warm_start, ranges)
+    bench.say(
+        f"start: {student} learns {len(rows)} of the best lists known, {passes} time(s) each, in"
+        f" {out}"
+    )
+    lessons = greedy_lessons(bench, scorer, histories, rows, reward, ranges)
+    check = greedy_lessons(
+        bench, scorer, parts.valid.histories, np.arange(len(parts.valid)), reward, ranges
+    )
+    teaching = settings.student.model_copy(
+        update={"hard": 0.0, "temperature": 1.0, "epochs": passes}
+    )
+    found = pretrain(policy, lessons, parts, check, teaching, k, settings.seed, out, bench.quiet)
+    policy.save_pretrained(out, parts.catalogue.item_ids[1:].tolist(), parts.fingerprint)
+    drop_checkpoint(out)
+    finish(
+        out,
+        "start",
+        bench,
+        {"teacher": relative(teacher, out), "student": relative(student, out), "valid": found},
+    )
+    return out
+
+
+SHAPE = (
+    "hidden_size",
+    "blocks",
+    "heads",
+    "max_length",
+)  # of a student, which an alignment cannot change
+
+
+VALID_WEIGHTS = 5  # points of the grid of weights in a validation
+
+
+def _told_policy(folder: Path, ranges: Ranges, bench: Bench) -> GPTRec:
+    """The policy of a folder, conditioned on the ranges where there are any."""
+    policy = GPTRec.from_pretrained(folder)[0].to(bench.device)
+    if ranges or policy.ranges:
+        policy.condition(ranges, bench.settings.seed)
+    return policy
+
+
+def _require_fixed_weights(ranges: Ranges, agent: str) -> None:
+    if ranges and agent != "ppo":
+        name, (low, high) = next(iter(ranges.items()))
+        raise ValueError(
+            f"--agent {agent} trains for fixed weights, but {name}={low:g}:{high:g} is a range:"
+            " take --agent ppo or"
+            " one weight"
+        )
+
+
+def list_task(
+    bench: Bench, reward: WeightedSum, chances: Callable[[Sequences], Floats], max_length: int
+) -> ListTask:
+    """Lists for training users.
+
+    Where events are held back, which teacher and student have never seen, lists are written for
+    exactly those: the history is what came before one of them, the target is the event.
+
+    Where none are, a reward that reads targets gets random beginnings of training sequences, the
+    event that followed as the target. Any other gets whole training sequences: what came next was
+    never shown to the teacher, so its probabilities are as calibrated there as on validation users,
+    while on beginnings it promises what it has memorised.
+    """
+    settings, train = bench.settings, bench.split.train
+    if settings.hold_back:
+        cases = bench.split.held_back
+    elif "targets" in reward.needs:
+        count = min(settings.align.updates * settings.align.histories, 100_000)
+        cases = random_cases(train, count, np.random.default_rng(settings.seed))
+    else:
+        cases = whole_cases(train)
+    cases = with_room(cases, settings.k, bench)
+    return ListTask(
+        cases.histories,
+        cases.targets,
+        bench.split.catalogue,
+        reward,
+        settings.k,
+        max_length,
+        probabilities=chances,
+    )
+
+
+def require_same_files(run: Path, rewards: Sequence[str]) -> None:
+    """Raise RunError where a reward file is not what it was when a run was aligned for it."""
+    found = read_json(run / "plan.json").get("reward_files", [])
+    for file, then, now in zip(reward_files(rewards), found, _digests(rewards), strict=False):
+        if then != now:
+            raise RunError(
+                f"{run} was aligned for another version of {file}, which has changed since: put the"
+                " file back as it"
+                " was, or align again in another folder"
+            )
+
+
+def _digests(rewards: Sequence[str]) -> list[str]:
+    return [digest(Path(file)) for file in reward_files(rewards)]
+
+
+def _as_made(bench: Bench, teacher: Path, student: Path | None = None) -> Bench:
+    """The bench with the settings that its teacher, and the shape of its student, were made
+    with."""
+    asked = settings = bench.settings
+    for name, run in (("teacher", teacher), ("student", student)):
+        if run is None:
+            continue
+        made = getattr(
+            Settings.model_validate(read_json(run / "run.json")["settings"]), name
+        ).model_dump()
+        wanted = getattr(asked, name).model_dump()
+        fixed = {key: made[key] for key in (SHAPE if name == "student" else made)}
+        if ignored := [f"{name}.{key}={wanted[key]}" for key in fixed if wanted[key] != fixed[key]]:
+            Logbook(None, "").warn(
+                f"{run} was made with other settings, so these change nothing: {', '.join(ignored)}"
+            )
+        part = getattr(asked, name).model_copy(update=fixed)
+        settings = settings.model_copy(update={name: part})
+    return replace(bench, settings=settings)
+
+
+def _validation(
+    bench: Bench, reward: WeightedSum, ranges: Ranges, chances: Callable[[Sequences], Floats]
+) -> Callable[[GPTRec], dict[str, float]]:
+    """A function that measures a policy's greedy lists on the validation cases; their mean reward
+    is the objective.
+
+    Where weights have ranges, all is the mean over a small grid of them, each objective with the
+    weights of its point.
+    """
+    context = context_of(bench.split.valid, bench, reward, chances)
+    judged = {term.name: checked(term) for term, _ in reward.terms}
+    grid = weight_grid(ranges, VALID_WEIGHTS).tolist() if ranges else [[]]
+    points = [dict(zip(ranges, weights, strict=True)) for weights in grid]
+
+    def validate(policy: GPTRec) -> dict[str, float]:
+        found = []
+        for weights in points:
+            slates = NextK(policy.at(weights)).recommend(
+                bench.split.valid.histories, bench.settings.k
+            )
+            gains = [
+                weights.get(t.name, w) * judged[t.name](slates, context).sum(axis=1)
+                for t, w in reward.terms
+            ]
+            total = float(np.sum(gains, axis=0).mean())
+            found.append({"objective": total, **measure(slates, context, judged).means})
+        return {name: float(np.mean([each[name] for each in found])) for name in found[0]}
+
+    return validate
+
+
+def context_of(
+    cases: Cases, bench: Bench, reward: WeightedSum, chances: Callable[[Sequences], Floats]
+) -> Context:
+    """The context of one list for each case."""
+    needed = chances(cases.histories) if "probabilities" in reward.needs else None
+    return Context(cases.histories, cases.targets, bench.split.catalogue, bench.settings.k, needed)
+
+
+def _new_policy(bench: Bench) -> GPTRec:
+    s = bench.settings.student
+    with torch.random.fork_rng():
+        torch.manual_seed(bench.settings.seed)
+        policy = GPTRec(
+            bench.split.catalogue.num_items,
+            s.hidden_size,
+            s.blocks,
+            s.heads,
+            s.max_length,
+            max_slate=max(20, bench.settings.k),
+            dropout=s.dropout,
+        )
+    return policy.to(bench.device)

@@ -1,0 +1,221 @@
+"""What a stage of a run works on, and the books it keeps: plan, description, origin."""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genrec.config import Settings
+from genrec.data import ReadOptions, Split, load, split
+from genrec.data.download import KNOWN
+from genrec.data.sources import BUILT_IN
+from genrec.training.checkpoint import CHECKPOINT
+from genrec.training.device import choose_device
+from genrec.training.logger import Logbook
+from genrec.training.run_directory import RunError, read_json, versions, write_json
+
+SECTIONS = {
+    "teacher": ("teacher",),
+    "student": ("teacher", "student"),
+    "start": ("teacher", "student", "align"),
+    "aligned": ("teacher", "student", "align"),
+}
+ALL_DEPEND_ON = ("k", "split", "hold_back")
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """What every stage of a run works on.
+
+    Attributes:
+        settings: of the run.
+        split: of its dataset.
+        device: where models live.
+        quiet: say nothing, show no progress.
+
+    Raises:
+        ValueError: if the split holds back another number of events than the settings say.
+    """
+
+    settings: Settings
+    split: Split
+    device: torch.device
+    quiet: bool
+
+    def __post_init__(self) -> None:
+        wanted, found = self.settings.hold_back, self.split.hold_back
+        if wanted != found:
+            raise ValueError(
+                f"hold_back is {wanted} in the settings, but this split holds back {found} event(s)"
+                " of a sequence:"
+                f" make it with split(dataset, hold_back={wanted})"
+            )
+
+    def say(self, message: str) -> None:
+        """A line for the person who watches, on standard error."""
+        Logbook(None, "", self.quiet).say(message)
+
+
+def prepare(settings: Settings, quiet: bool = False) -> Bench:
+    """Load and split the dataset that the settings name; what was dropped on the way is said."""
+    if settings.dataset not in (*BUILT_IN, *KNOWN) and Path(settings.dataset).exists():
+        settings = settings.model_copy(update={"dataset": str(Path(settings.dataset).resolve())})
+    loaded = load(settings.dataset, ReadOptions(**settings.read.model_dump()))
+    parts = split(loaded.dataset, settings.split, settings.hold_back)
+    bench = Bench(settings, parts, choose_device(settings.device), quiet)
+    for sentence in (*loaded.report.sentences(), *parts.notes):
+        bench.say(sentence)
+    for warning in loaded.report.warnings:
+        Logbook(None, "").say(f"warning: {warning}")
+    if not len(parts.valid):
+        raise ValueError(
+            f"{settings.dataset}: no user has the 3 events that a validation case takes, nothing"
+            " can be tuned"
+        )
+    return bench
+
+
+def folder_of(run: Path, what: str) -> Path:
+    """The folder of the teacher or student that a run was made from."""
+    content = read_json(run / "run.json")
+    if what not in content:
+        raise RunError(f"{run} is a {content['kind']} run and names no {what}")
+    return Path(os.path.normpath(run / content[what]))
+
+
+def digest(file: Path) -> str:
+    """A hash of a file."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:8]
+
+
+def relative(target: Path, start: Path) -> str:
+    """The way from one folder to another, as it is kept in ``run.json``."""
+    return os.path.relpath(target, start)
+
+
+def finish(out: Path, kind: str, bench: Bench, results: Mapping[str, Any]) -> None:
+    """Write ``run.json`` and ``items.json``: from now on the folder is a finished run."""
+    catalogue = bench.split.catalogue
+    items = {"ids": catalogue.item_ids[1:].tolist(), "titles": catalogue.titles[1:].tolist()}
+    write_json(out / "items.json", items)
+    description = {
+        "kind": kind,
+        "settings": bench.settings.model_dump(),
+        "fingerprint": bench.split.fingerprint,
+        "trained_on": bench.split.trained_on,
+        "versions": versions(),
+        **results,
+    }
+    write_json(out / "run.json", description)
+
+
+def _plan(kind: str, bench: Bench, **origin: Any) -> dict[str, Any]:
+    """What a stage depends on: two runs with the same plan are the same run."""
+    settings = bench.settings.model_dump()
+    chosen = {key: settings[key] for key in (*SECTIONS[kind], *ALL_DEPEND_ON, "seed")}
+    parts = {"fingerprint": bench.split.fingerprint, "trained_on": bench.split.trained_on}
+    return {"kind": kind, **parts, **chosen, **origin}
+
+
+def start(out: Path, kind: str, bench: Bench, **origin: Any) -> None:
+    """Note what is about to run; a checkpoint of another run is refused.
+
+    Raises:
+        RunError: naming what differs.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    plan = _plan(kind, bench, **origin)
+    if (out / CHECKPOINT).exists():
+        _require_same_plan(read_json(out / "plan.json"), plan, f"{out} holds a checkpoint of a run")
+        bench.say(f"{kind}: going on from the checkpoint in {out}")
+    write_json(out / "plan.json", plan)
+
+
+def is_finished(out: Path, kind: str, bench: Bench, **origin: Any) -> bool:
+    """Whether ``out`` already holds this stage, made the same way.
+
+    Raises:
+        RunError: if the folder holds a finished run that differs.
+    """
+    if not (out / "run.json").exists():
+        return False
+    _require_same_plan(
+        read_json(out / "plan.json"), _plan(kind, bench, **origin), f"{out} holds a finished run"
+    )
+    bench.say(f"{kind}: {out} is finished, nothing to do")
+    return True
+
+
+def _require_same_plan(found: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> None:
+    """Compare plans; settings that an older version did not have count as their defaults.
+
+    Nor did an older version note what was trained on: its plans agree on that where all else does.
+    """
+    found = {"trained_on": wanted["trained_on"], **found}
+    known = Settings.model_validate(
+        {key: found[key] for key in Settings.model_fields if key in found}
+    ).model_dump()
+    differs = [key for key in wanted if (known if key in known else found).get(key) != wanted[key]]
+    if differs:
+        raise RunError(
+            f"{where} that differs in {', '.join(differs)}: choose another folder or remove it"
+        )
+
+
+def require_run(run: Path, kinds: Sequence[str], bench: Bench) -> dict[str, Any]:
+    """The description of a finished run of one of these kinds that has seen the training events of
+    this data only.
+
+    A run says which events it was trained on (``trained_on``). One that an older version made does
+    not: there the dataset, the split and the number of events held back must do.
+
+    Raises:
+        RunError: if it is of another kind, or was made on other data, another split or other
+            training events of it.
+    """
+    content = read_json(run / "run.json")
+    if content["kind"] not in kinds:
+        raise RunError(
+            f"{run} is a {content['kind']} run; a {' or '.join(kinds)} run is needed here"
+        )
+    if content["fingerprint"] != bench.split.fingerprint:
+        then, now = content["settings"]["dataset"], bench.settings.dataset
+        changed = (
+            "the log, its item file or how they are read has changed since: " if then == now else ""
+        )
+        raise RunError(
+            f"{run} was made on {then} (fingerprint {content['fingerprint']}), but {now} has"
+            " fingerprint"
+            f" {bench.split.fingerprint}: {changed}give the dataset it was made on"
+        )
+    if content["settings"]["split"] != bench.settings.split:
+        raise RunError(
+            f"{run} was made on the {content['settings']['split']} split, not"
+            f" {bench.settings.split}"
+        )
+    _require_unseen(run, content, bench)
+    return content
+
+
+def _require_unseen(run: Path, content: Mapping[str, Any], bench: Bench) -> None:
+    """Raise RunError where a run was trained on other events than those of the bench, so perhaps on
+    held-out ones."""
+    theirs, ours = content["settings"].get("hold_back", 0), bench.settings.hold_back
+    danger = "it may have seen events that this run is paid or evaluated on"
+    if theirs != ours:
+        raise RunError(
+            f"{run} was made with hold_back={theirs}, not {ours}: {danger}. Set hold_back={theirs},"
+            " or make teacher and"
+            f" student anew with hold_back={ours}"
+        )
+    if content.get("trained_on", bench.split.trained_on) != bench.split.trained_on:
+        raise RunError(
+            f"{run} was trained on other events (trained_on {content['trained_on']}) than this"
+            " split has for training"
+            f" ({bench.split.trained_on}): {danger}. Split the log as for that run, or make teacher"
+            " and student anew"
+        )

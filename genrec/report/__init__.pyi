@@ -1,0 +1,9 @@
+from .pages import page as page
+from .pictures import plot as plot
+from .pictures import plot_reliability as plot_reliability
+from .rows import Comparison as Comparison
+from .rows import Row as Row
+from .rows import hypervolumes as hypervolumes
+from .rows import read as read
+from .tables import sentences as sentences
+from .tables import table as table

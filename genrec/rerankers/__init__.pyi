@@ -1,0 +1,15 @@
+from .determinants import dpp as dpp
+from .marginal_relevance import mmr as mmr
+from .penalty import popularity_penalised as popularity_penalised
+from .pool import Pool as Pool
+from .pool import Reranked as Reranked
+from .pool import draw_pool as draw_pool
+from .selection import Guided as Guided
+from .selection import exchanged as exchanged
+from .selection import followed as followed
+from .selection import greedy as greedy
+from .selection import greedy_ahead as greedy_ahead
+from .selection import greedy_choices as greedy_choices
+from .selection import improved as improved
+from .selection import in_pool_order as in_pool_order
+from .serendipity import sog as sog

@@ -1,0 +1,140 @@
+"""The reward contract: one object is metric, reinforcement-learning reward and re-ranking
+criterion."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+
+from genrec.data.sequences import Sequences
+from genrec.metrics.context import Context, Floats, Slates
+
+
+@dataclass(frozen=True)
+class Reward:
+    """What a list earns, position by position.
+
+    A subclass (a frozen dataclass; its fields are the reward's parameters) defines ``__call__``.
+    The gains must be
+    *causal*: the first j columns do not change when later columns do. Then their sum is the list's
+        metric, column t is
+    the step reward r_t, and the last column over candidates is the marginal gain that a greedy
+    re-ranker maximises.
+
+    What a list earns may depend on its own history, target and items, on the catalogue (features,
+    counts) and on ``context.progress``, the share of the training that is done: it does not depend
+    on the lists beside it, nor on chance. ``genrec rewards check`` tries all of that.
+    """
+
+    @property
+    def name(self) -> str:
+        """How tables and logs call it."""
+        return type(self).__name__.lower()
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Optional facts the context must carry: "targets", "probabilities", "times"."""
+        return frozenset()
+
+    def __call__(self, slates: Slates, context: Context) -> Floats:
+        """Gains of every position.
+
+        Args:
+            slates: (n, j) item indices, the first j <= K positions of n lists.
+            context: of those n lists.
+
+        Returns:
+            (n, j) what each position adds, given the positions before it.
+        """
+        raise NotImplementedError
+
+    def marginal(self, slates: Slates, candidates: Slates, context: Context) -> Floats:
+        """What each candidate would add as the next item.
+
+        The general form below evaluates every (list, candidate) pair; rewards with a closed form
+        override it.
+
+        Args:
+            slates: (n, j) the items placed so far, j may be 0.
+            candidates: (n, C).
+            context: of the n lists.
+
+        Returns:
+            (n, C) the gain of position j + 1 for each candidate.
+        """
+        lists, width = candidates.shape
+        rows = np.repeat(np.arange(lists), width)
+        longer = np.concatenate([slates[rows], candidates.reshape(-1, 1)], axis=1)
+        return self(longer, context.take(rows))[:, -1].reshape(lists, width)
+
+
+def require_times(reward: Reward, histories: Sequences) -> None:
+    """Check that it is known when the events of histories happened, if a reward needs that.
+
+    Raises:
+        ValueError: naming the reward.
+    """
+    if "times" in reward.needs and histories.times is None:
+        raise ValueError(
+            f"reward {reward.name} needs to know when events happened, and this log has no"
+            " timestamps: take a log with"
+            " a time column, or leave the reward out"
+        )
+
+
+@dataclass(frozen=True)
+class FunctionReward(Reward):
+    """A plain function ``(slates, context) -> gains`` as a reward."""
+
+    function: Callable[[Slates, Context], Floats]
+    label: str
+    needed: frozenset[str] = frozenset()
+
+    @property
+    def name(self) -> str:
+        """The label."""
+        return self.label
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """As declared."""
+        return self.needed
+
+    def __call__(self, slates: Slates, context: Context) -> Floats:
+        """The function's value."""
+        return self.function(slates, context)
+
+
+@dataclass(frozen=True)
+class WeightedSum(Reward):
+    """Sum over terms of weight x reward: again a reward."""
+
+    terms: tuple[tuple[Reward, float], ...]
+
+    @property
+    def name(self) -> str:
+        """Such as ``relevance+0.5*diversity``."""
+        return "+".join(
+            reward.name if weight == 1 else f"{weight:g}*{reward.name}"
+            for reward, weight in self.terms
+        )
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """All that any term needs."""
+        return reduce(frozenset.union, (reward.needs for reward, _ in self.terms), frozenset())
+
+    def __call__(self, slates: Slates, context: Context) -> Floats:
+        """Weighted sum of the terms' gains."""
+        total: Floats = np.zeros(slates.shape)
+        for reward, weight in self.terms:
+            total = total + weight * reward(slates, context)
+        return total
+
+    def marginal(self, slates: Slates, candidates: Slates, context: Context) -> Floats:
+        """Weighted sum of the terms' marginal gains."""
+        total: Floats = np.zeros(candidates.shape)
+        for reward, weight in self.terms:
+            total = total + weight * reward.marginal(slates, candidates, context)
+        return total

@@ -1,0 +1,6 @@
+"""What every training shares: checkpoints, early stopping, schedules, logging, devices, run
+directories."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,58 @@
+"""Run directories: JSON files, versions, errors."""
+
+import json
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+
+class RunError(ValueError):
+    """A run folder cannot be used as asked; the message says why and what to do."""
+
+
+def versions() -> dict[str, str]:
+    """Versions that a result may depend on."""
+    installed = {
+        name: metadata.version(name)
+        for name in ("genrec", "torch", "transformers", "gymnasium", "numpy")
+    }
+    return {"python": platform.python_version(), **installed}
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON through a temporary file, so that a reader never sees half of it."""
+    temporary = path.with_suffix(path.suffix + ".part")
+    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    temporary.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        RunError: if the file is missing or broken.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise RunError(f"{path} does not exist: {_why_not(path.parent)}") from None
+    except json.JSONDecodeError as error:
+        raise RunError(
+            f"{path} is not valid JSON ({error}); the run that wrote it may have been cut off"
+        ) from None
+    if not isinstance(content, dict):
+        raise RunError(f"{path} holds no JSON object")
+    return content
+
+
+def _why_not(folder: Path) -> str:
+    """Why a folder is not a finished run, as far as its files tell."""
+    if (folder / "plan.json").exists() and not (folder / "run.json").exists():
+        return f"{folder} is not finished; the command that began it goes on with it"
+    if found := sorted(
+        each.parent.relative_to(folder) for each in folder.glob("*/seed-*/run.json")
+    ):
+        return f"{folder} is a sweep; give one of its runs, such as {folder / found[0]}"
+    return f"is {folder} a genrec run folder?"

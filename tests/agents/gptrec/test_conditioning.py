@@ -1,0 +1,230 @@
+"""One policy for all weights: told, kept, decoded and trained."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from genrec.agents.gptrec.decoding import NextK, beam, sample
+from genrec.agents.gptrec.model import GPTRec
+from genrec.agents.ppo import Actor, judge, train
+from genrec.agents.rollout import Rollout, collect, spread_of
+from genrec.config import AlignSettings
+from genrec.data import Sequences, make_catalogue
+from genrec.envs import ListGenerationVectorEnv, ListTask
+from genrec.rewards import FunctionReward, WeightedSum
+
+V, K = 8, 3
+HISTORIES = Sequences.from_lists([[1], [2], [3], [1, 2], [2, 3], [1, 2, 3]])
+RANGES = {"even": (0.0, 2.0)}
+
+
+def tiny(seed: int = 0, max_slate: int = K) -> GPTRec:
+    torch.manual_seed(seed)
+    return GPTRec(
+        V, hidden_size=16, blocks=2, heads=2, max_length=3, max_slate=max_slate, dropout=0.1
+    ).eval()
+
+
+def conditioned(ranges: dict[str, tuple[float, float]] = RANGES, last: float = 0.3) -> GPTRec:
+    """A policy whose lists depend on the weights."""
+    policy = tiny()
+    policy.condition(ranges)
+    with torch.no_grad():
+        policy.conditioning.layers[-1].weight.normal_(
+            std=last, generator=torch.Generator().manual_seed(7)
+        )
+    return policy
+
+
+def odd(slates: np.ndarray, context: object) -> np.ndarray:
+    return (slates % 2 == 1) / K
+
+
+def even(slates: np.ndarray, context: object) -> np.ndarray:
+    return (slates % 2 == 0) / K
+
+
+def environment(
+    ranges: dict[str, tuple[float, float]] = RANGES, scale: float = 1.0
+) -> ListGenerationVectorEnv:
+    terms = ((FunctionReward(odd, "odd"), scale), (FunctionReward(even, "even"), 1.0))
+    catalogue = make_catalogue([str(i) for i in range(1, V + 1)])
+    targets = np.zeros(len(HISTORIES), np.int64)
+    task = ListTask(
+        HISTORIES, targets, catalogue, WeightedSum(terms), K, max_length=3, ranges=ranges
+    )
+    return ListGenerationVectorEnv(task, num_envs=24, group_size=4)
+
+
+def lists_of(policy: GPTRec, **weights: float) -> np.ndarray:
+    return NextK(policy.at(weights)).recommend(HISTORIES, K)
+
+
+def test_a_policy_that_was_just_conditioned_writes_what_it_wrote():
+    slates = torch.arange(4, 8).view(1, 1, 4)[..., :K].expand(6, 1, K)
+    before, lists = (
+        tiny().log_distribution(HISTORIES, slates).detach(),
+        NextK(tiny()).recommend(HISTORIES, K),
+    )
+    policy = tiny()
+    state = torch.random.get_rng_state()
+    policy.condition(RANGES)
+    assert torch.equal(state, torch.random.get_rng_state())
+    for weight in (0, 0.7, 2):
+        told = policy.at({"even": weight})
+        torch.testing.assert_close(
+            told.log_distribution(HISTORIES, slates).detach(), before, atol=1e-6, rtol=0
+        )
+        np.testing.assert_array_equal(NextK(told).recommend(HISTORIES, K), lists)
+
+
+def test_what_is_told_reaches_every_position():
+    policy = conditioned()
+    slates = torch.tensor([[[4, 5, 6]]] * 6)
+    low, high = (policy.at({"even": weight}).logp(HISTORIES, slates).detach() for weight in (0, 2))
+    assert float((low - high).abs().amin()) > 1e-4
+    with torch.no_grad():  # SEP alone is told: later positions see it through attention
+        prefix = policy.encode(HISTORIES, torch.full((6, 1), 2.0))
+        assert not torch.allclose(
+            prefix.state, policy.encode(HISTORIES, torch.zeros(6, 1)).state, atol=1e-3
+        )
+
+
+@pytest.mark.parametrize("ranges", [RANGES, {"even": (0.0, 2.0), "odd": (-1.0, 3.0)}])
+def test_cached_and_uncached_log_probabilities_agree(ranges):
+    policy = conditioned(ranges)
+    low, high = np.array(list(ranges.values())).T
+    drawn = np.random.default_rng(0).uniform(low, high, (6, len(ranges)))
+    weights = torch.from_numpy(drawn).float()
+    generator = torch.Generator().manual_seed(0)
+    slates, logp = sample(policy, HISTORIES, K, generator, group_size=3, weights=weights)
+    torch.testing.assert_close(
+        policy.logp(HISTORIES, slates, weights).detach(), logp, atol=1e-5, rtol=0
+    )
+    for row in range(6):  # each history by itself, its list read anew for every position
+        told = policy.at(dict(zip(ranges, drawn[row].tolist(), strict=True)))
+        for t in range(K):
+            alone = told.log_distribution(
+                HISTORIES.take([row]), slates[row : row + 1, :1, : t + 1]
+            ).detach()
+            assert float(alone[0, 0, t, slates[row, 0, t]]) == pytest.approx(
+                float(logp[row, 0, t]), abs=1e-5
+            )
+
+
+def test_every_history_is_told_its_own_weights():
+    policy = conditioned(last=1.0)
+    low, high = lists_of(policy, even=0), lists_of(policy, even=2)
+    assert (low != high).any(axis=1).sum() >= 2
+    weights = torch.tensor([[0.0], [2.0], [0.0], [2.0], [0.0], [2.0]])
+    mixed = NextK(policy, batch_size=2, weights=weights).recommend(HISTORIES, K)
+    np.testing.assert_array_equal(mixed, np.where(weights.numpy() == 0, low, high))
+    one = beam(policy, HISTORIES, K, width=1, weights=weights)
+    np.testing.assert_array_equal(one.numpy(), mixed)
+
+
+def test_at_shares_parameters_and_keeps_what_is_not_named():
+    policy = conditioned({"even": (0.0, 2.0), "odd": (1.0, 3.0)})
+    assert policy.weights == {"even": 0.5, "odd": 1.5}
+    told = policy.at({"odd": 3})
+    assert (told.weights, policy.weights) == ({"even": 0.5, "odd": 3}, {"even": 0.5, "odd": 1.5})
+    assert told.conditioning is policy.conditioning
+    assert told.lm is policy.lm
+    with pytest.raises(ValueError, match="weight 4 of odd is outside what was trained, 1 to 3"):
+        policy.at({"odd": 4})
+    with pytest.raises(ValueError, match="its weights are fixed"):
+        tiny().at({"odd": 1})
+    with pytest.raises(ValueError, match="not conditioned on weights: give none"):
+        tiny().encode(HISTORIES, torch.zeros(6, 1))
+    policy.condition({"even": (0.0, 2.0), "odd": (1.0, 3.0)})
+    with pytest.raises(ValueError, match=r"is conditioned on weights .* already"):
+        policy.condition(RANGES)
+
+
+def test_it_is_kept_in_the_folder(tmp_path):
+    policy = conditioned()
+    policy.save_pretrained(tmp_path, [str(i) for i in range(V)], "abc")
+    assert json.loads((tmp_path / "config.json").read_text())["weight_ranges"] == {"even": [0, 2]}
+    assert set(load_file(tmp_path / "conditioning.safetensors")) == set(
+        policy.conditioning.state_dict()
+    )
+    again, _, _ = GPTRec.from_pretrained(tmp_path)
+    assert again.ranges == RANGES
+    for weight in (0, 1, 2):
+        np.testing.assert_array_equal(lists_of(again, even=weight), lists_of(policy, even=weight))
+    slates = torch.tensor([[[4, 5, 6]]] * 6)
+    torch.testing.assert_close(
+        again.logp(HISTORIES, slates), policy.at({"even": 0.5}).logp(HISTORIES, slates)
+    )
+    tiny().save_pretrained(tmp_path / "plain", [str(i) for i in range(V)], "abc")
+    assert not (tmp_path / "plain" / "conditioning.safetensors").exists()
+    assert "weight_ranges" not in json.loads((tmp_path / "plain" / "config.json").read_text())
+    assert GPTRec.from_pretrained(tmp_path / "plain")[0].ranges == {}
+
+
+def test_a_rollout_carries_the_weights_of_its_histories():
+    policy, env = conditioned(), environment(scale=0.5)
+    rollout = collect(policy, env, K, torch.Generator().manual_seed(0), seed=4)
+    _, infos = env.reset(seed=4)
+    np.testing.assert_allclose(rollout.weights[:, 0], infos["reward_weights"]["even"], rtol=1e-6)
+    slates = rollout.slates.numpy()
+    paid = (slates % 2 == 1) * 0.5 / K + (slates % 2 == 0) * rollout.weights.numpy()[:, :, None] / K
+    np.testing.assert_allclose(rollout.r_t, paid, atol=1e-6)
+    part = rollout.take(np.array([2, 5]))
+    assert torch.equal(part.weights, rollout.weights[[2, 5]])
+    assert torch.equal(part.spread, rollout.spread[[2, 5]])
+
+
+def test_the_spread_of_a_history_by_hand():
+    """Two lists of each of two histories: a varies by 1 in the first only, b by 4 in both."""
+    totals = {"a": np.array([0.0, 2.0, 3.0, 3.0]), "b": np.array([1.0, 5.0, 4.0, 0.0])}
+    weights = {"a": np.array([2.0, 0.0]), "b": np.array([0.5, 1.0])}
+    np.testing.assert_allclose(spread_of(totals, weights), [np.sqrt(4 * 0.5 + 0.25 * 4), 2.0])
+
+
+def test_large_weights_do_not_drown_small_ones():
+    """The same lists paid a hundred times as much are worth the same step."""
+    policy = conditioned()
+    slates = torch.tensor([[[4, 5, 6], [5, 7, 8]]]).expand(2, 2, 3)
+    paid = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
+    weights = {"even": np.array([1.0, 100.0])}
+    spread = torch.from_numpy(spread_of({"even": np.array([2.0, 1.0, 2.0, 1.0])}, weights)).float()
+    pair = HISTORIES.take([0, 0])
+    rollout = Rollout(
+        pair, slates, torch.stack([paid, 100 * paid]), {}, torch.tensor([[0.02], [2.0]]), spread
+    )
+    (batch,), _ = judge(
+        Actor(policy), None, rollout, AlignSettings.model_validate({"minibatches": 1})
+    )
+    torch.testing.assert_close(batch.advantages[0], batch.advantages[1])
+    assert float(batch.advantages.abs().max()) > 0
+
+
+def test_learns_a_list_for_each_weight():
+    """Odd items pay 1 and even ones 0 to 2: greedy lists are odd at the low end and even at the
+    high end."""
+    policy = tiny()
+    policy.condition(RANGES)
+
+    def validate(trained: GPTRec) -> dict[str, float]:
+        low, high = (lists_of(trained, even=weight) for weight in (0, 2))
+        return {"objective": float((low % 2 == 1).mean() + 2 * (high % 2 == 0).mean()) / 3}
+
+    assert validate(policy)["objective"] < 0.8
+    chosen = AlignSettings.model_validate(
+        {
+            "updates": 40,
+            "histories": 6,
+            "group_size": 4,
+            "evaluate_every": 10,
+            "learning_rate": 0.01,
+        }
+    )
+    found = train(policy, environment(), validate, chosen, K, quiet=True)
+    assert found["objective"] > 0.9
+    assert validate(policy)["objective"] == found["objective"]
+    assert (lists_of(policy, even=0) % 2 == 1).mean() > 0.8
+    assert (lists_of(policy, even=2) % 2 == 0).mean() > 0.8

@@ -1,0 +1,467 @@
+"""MaskablePPO around GPTRec: the same probabilities, masks as ids, PPO's step written out,
+learning, memory."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sb3_contrib import MaskablePPO
+from sb3_contrib.common.maskable.evaluation import evaluate_policy
+from sb3_contrib.common.maskable.utils import get_action_masks
+from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
+
+from genrec.agents.gptrec.decoding import NextK, sample
+from genrec.agents.gptrec.model import GPTRec
+from genrec.agents.ppo import Actor
+from genrec.agents.sb3.policy import GPTRecPolicy, next_states
+from genrec.agents.sb3.trainer import maskable_ppo, train
+from genrec.agents.sb3.vec_env import ListVecEnv
+from genrec.config import AlignSettings
+from genrec.data import Sequences, make_catalogue
+from genrec.envs import ListGenerationVectorEnv, ListTask
+from genrec.rewards import FunctionReward, RewardError, WeightedSum
+from genrec.training.checkpoint import CHECKPOINT
+from genrec.training.interruption import Interrupted
+
+V, K, T, WANTED = 9, 3, 3, 7
+# the last history is longer than what the policy reads: item 8 lies before its window
+HISTORIES = Sequences.from_lists([[1], [2], [3], [1, 2], [2, 3], [8, 1, 2, 3]])
+
+
+def settings(**changes: object) -> AlignSettings:
+    small = {
+        "updates": 20,
+        "histories": 6,
+        "group_size": 4,
+        "evaluate_every": 5,
+        "learning_rate": 0.01,
+    }
+    return AlignSettings.model_validate(small | changes)
+
+
+def tiny(seed: int = 0) -> GPTRec:
+    torch.manual_seed(seed)
+    return GPTRec(
+        V, hidden_size=16, blocks=1, heads=2, max_length=T, max_slate=K, dropout=0.1
+    ).eval()
+
+
+def first_is_wanted(slates: np.ndarray, context: object) -> np.ndarray:
+    return (slates == WANTED) * (np.arange(slates.shape[1]) == 0)
+
+
+def objective(policy: GPTRec) -> dict[str, float]:
+    slates = NextK(policy).recommend(HISTORIES, K)
+    return {"objective": float(first_is_wanted(slates, None).sum(axis=1).mean())}
+
+
+def environment(
+    gains: Callable[[np.ndarray, object], np.ndarray] = first_is_wanted, group_size: int = 4
+) -> ListGenerationVectorEnv:
+    catalogue = make_catalogue([str(i) for i in range(1, V + 1)])
+    reward = WeightedSum(((FunctionReward(gains, gains.__name__), 1.0),))
+    task = ListTask(
+        HISTORIES, np.zeros(len(HISTORIES), np.int64), catalogue, reward, K, max_length=T
+    )
+    return ListGenerationVectorEnv(task, num_envs=6 * group_size, group_size=group_size)
+
+
+def rolled_out(**changes: object) -> tuple[MaskablePPO, ListVecEnv]:
+    """A model whose buffer holds one rollout."""
+    lists = ListVecEnv(environment())
+    model = maskable_ppo(tiny(), lists, settings(**changes), K)
+    torch.manual_seed(0)
+    _, callback = model._setup_learn(1)
+    assert model.collect_rollouts(lists, callback, model.rollout_buffer, K)
+    return model, lists
+
+
+def policy_of(model: MaskablePPO) -> GPTRec:
+    return model.policy.actor.policy
+
+
+def everything(model: MaskablePPO):
+    return model.rollout_buffer._get_samples(np.arange(model.rollout_buffer.n_envs * K))
+
+
+def rollout_of(model: MaskablePPO) -> tuple[Sequences, torch.Tensor]:
+    """Whole histories and lists (24, 1, K) of the rollout, read from the steps."""
+    actions = torch.from_numpy(model.rollout_buffer.actions[:, :, 0].T.copy())
+    last = model.rollout_buffer.observations["history"][0]
+    whole = {tuple(row[-T:].tolist()): row for row in HISTORIES}
+    return Sequences.from_lists([whole[tuple(row[row > 0].tolist())] for row in last]), actions[
+        :, None
+    ]
+
+
+def test_log_probabilities_are_those_of_gptrec():
+    """Rollout and update, one row a step, against whole lists at once."""
+    model, _ = rolled_out()
+    histories, slates = rollout_of(model)
+    expected = (
+        policy_of(model).logp(histories, slates).squeeze(1).T.detach()
+    )  # (K, n), as the buffer has it
+    assert expected.shape == (K, 24)
+    np.testing.assert_allclose(model.rollout_buffer.log_probs, expected.numpy(), atol=1e-5)
+    batch = everything(model)
+    _, logp, entropy = model.policy.evaluate_actions(
+        batch.observations, batch.actions.flatten(), batch.action_masks
+    )
+    np.testing.assert_allclose(logp.detach().view(K, 24), expected, atol=1e-5)
+    every = (
+        policy_of(model)
+        .log_distribution(histories, slates)
+        .squeeze(1)
+        .transpose(0, 1)
+        .detach()
+        .clamp(min=-1e9)
+    )
+    np.testing.assert_allclose(
+        entropy.detach().view(K, 24), -(every.exp() * every).sum(dim=2), atol=1e-5
+    )
+
+
+def test_rows_in_any_order_have_the_same_states():
+    model, _ = rolled_out()
+    obs = {name: each.long() for name, each in everything(model).observations.items()}
+    policy = policy_of(model)
+    together = next_states(policy, obs["history"], obs["slate"])
+    order = torch.randperm(len(together))[:50]
+    np.testing.assert_allclose(
+        next_states(policy, obs["history"][order], obs["slate"][order]).detach(),
+        together[order].detach(),
+        atol=1e-5,
+    )
+    for row in order[:12].tolist():
+        alone = next_states(policy, obs["history"][row : row + 1], obs["slate"][row : row + 1])
+        np.testing.assert_allclose(alone.detach(), together[row : row + 1].detach(), atol=1e-5)
+
+
+def test_a_history_is_encoded_once_for_all_its_rows(monkeypatch):
+    model, _ = rolled_out()
+    batch, encoded, real = everything(model), [], GPTRec.encode
+
+    def encode(self, histories):
+        encoded.append(len(histories))
+        return real(self, histories)
+
+    monkeypatch.setattr(GPTRec, "encode", encode)
+    model.policy.evaluate_actions(batch.observations, batch.actions.flatten(), batch.action_masks)
+    assert encoded == [6]
+
+
+def test_masks_from_ids_are_those_of_the_environment():
+    lists = ListVecEnv(environment())
+    lists.seed(0)
+    obs = lists.reset()
+    policy = GPTRecPolicy(lists.observation_space, lists.action_space, lambda _: 0.1, Actor(tiny()))
+    for _ in range(K):
+        ids, expected = get_action_masks(lists), lists.env.action_masks()
+        assert ids.dtype == np.int32
+        tensors, _ = policy.obs_to_tensor(obs)
+        assert (
+            policy.get_distribution(tensors, ids).distribution.probs.detach().numpy() > 0
+        ).tolist() == (expected.tolist())
+        dense = policy.get_distribution(tensors, expected).distribution.probs
+        assert torch.equal(dense, policy.get_distribution(tensors, ids).distribution.probs)
+        obs, *_ = lists.step(np.array([np.flatnonzero(row)[0] for row in expected]))
+
+
+def test_the_buffer_gives_back_the_masks_of_its_steps():
+    """Item 8 lies before the window of the last history, and is masked all the same."""
+    model, lists = rolled_out()
+    batch = everything(model)
+    allowed = torch.ones(len(batch.actions), V + 1, dtype=torch.bool).scatter(
+        1, batch.action_masks.long(), False
+    )
+    allowed[:, 0] = False  # PAD, which the policy adds
+    _, slates = rollout_of(model)
+    lists.seed(0)
+    lists.reset()
+    for t in range(K):
+        assert allowed.view(K, 24, V + 1)[t].tolist() == lists.env.action_masks().tolist()
+        lists.step(slates[:, 0, t].numpy())
+    long = (batch.observations["history"] == torch.tensor([1, 2, 3])).all(dim=1)
+    assert long.sum() == 4 * K
+    assert not allowed[long, 8].any()
+    assert not (batch.actions[long] == 8).any()
+
+
+def test_one_step_of_gradient_descent_is_the_formula_of_ppo():
+    """Second pass over a rollout, so that ratios differ from 1 and some are clipped; plain SGD,
+    everything at once."""
+    model, _ = rolled_out(epochs=1, minibatches=1, entropy=0.02, clip=0.05)
+    histories, slates = rollout_of(model)
+    with torch.no_grad():
+        for value in policy_of(model).parameters():
+            value.add_(0.05 * torch.randn(value.shape, generator=torch.Generator().manual_seed(1)))
+    actor, buffer = model.policy.actor, model.rollout_buffer
+    model.max_grad_norm = float("inf")
+    model.policy.optimizer = torch.optim.SGD(model.policy.parameters(), lr=0.1)
+
+    # by hand, from whole lists: GAE, standardised; clipped ratios; squared error; entropy
+    old_logp, old_values = (
+        torch.from_numpy(buffer.log_probs.copy()),
+        torch.from_numpy(buffer.values.copy()),
+    )
+    rewards = torch.zeros(K, 24)
+    rewards[0] = (slates[:, 0, 0] == WANTED).float()
+    advantages, following, next_value = torch.zeros(K, 24), torch.zeros(24), torch.zeros(24)
+    for t in (2, 1, 0):
+        following = rewards[t] + next_value - old_values[t] + 0.95 * following
+        advantages[t], next_value = following, old_values[t]
+    returns = advantages + old_values
+    scaled = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+    policy = actor.policy
+    prefix = policy.encode(histories)
+    states = policy.slate_states(prefix, slates)
+    every = torch.log_softmax(policy.masked_logits(prefix, states, slates).clamp(min=-1e9), dim=3)
+    ratio = (every.gather(3, slates[..., None]).squeeze(3).squeeze(1).T - old_logp).exp()
+    clipped = (ratio - 1).abs() > 0.05
+    assert 0.1 < clipped.float().mean() < 0.9
+    policy_loss = -torch.minimum(ratio * scaled, ratio.clamp(0.95, 1.05) * scaled).mean()
+    entropy = -(every.exp() * every).sum(dim=3).mean()
+    value_loss = (actor.critic(states).squeeze(1).T - returns).square().mean()
+    loss = policy_loss + 0.5 * value_loss - 0.02 * entropy
+    names, parameters = zip(*actor.named_parameters(), strict=True)
+    gradients = torch.autograd.grad(loss, parameters)
+    learning_rate = model.lr_schedule(model._current_progress_remaining)
+    expected = {
+        n: (p - learning_rate * g).detach()
+        for n, p, g in zip(names, parameters, gradients, strict=True)
+    }
+
+    model.set_logger(Quiet.logger())
+    model.train()
+    logged = model.logger.name_to_value
+    assert logged["train/loss"] == pytest.approx(loss.item(), abs=1e-5)
+    assert logged["train/policy_gradient_loss"] == pytest.approx(policy_loss.item(), abs=1e-5)
+    assert logged["train/value_loss"] == pytest.approx(value_loss.item(), abs=1e-5)
+    assert logged["train/clip_fraction"] == pytest.approx(clipped.float().mean().item(), abs=1e-6)
+    moved = dict(actor.named_parameters())
+    for name, value in expected.items():
+        np.testing.assert_allclose(moved[name].detach(), value, atol=1e-6, err_msg=name)
+
+
+class Quiet:
+    @staticmethod
+    def logger():
+        from stable_baselines3.common.logger import Logger
+
+        return Logger(None, [])
+
+
+def test_minibatches_are_as_many_as_asked_for_and_hold_every_step_once():
+    model, _ = rolled_out(minibatches=5, epochs=3)
+    assert model.n_epochs == 3
+    model.rollout_buffer.returns[:] = np.arange(24 * K).reshape(K, 24)
+    parts = [part.returns for part in model.rollout_buffer.get(model.batch_size)]
+    assert sorted(len(part) for part in parts) == [14, 14, 14, 15, 15]
+    assert sorted(torch.cat(parts).tolist()) == list(range(24 * K))
+    assert torch.cat(parts).tolist() != sorted(torch.cat(parts).tolist())
+
+
+def test_the_learning_rate_falls_as_in_our_ppo():
+    model, _ = rolled_out(updates=3, learning_rate=1.0)
+    rates = [model.lr_schedule(1 - (update + 1) / 3) for update in range(3)]
+    assert rates == pytest.approx([1.0, 0.525, 0.05])
+    assert model.lr_schedule(1.0) == 1.0
+
+
+def finished(
+    folder: Path | None = None, seed: int = 3, after: Callable[[int], None] = lambda _: None
+):
+    policy, calls = tiny(), iter(range(1, 100))
+
+    def validate(policy: GPTRec) -> dict[str, float]:
+        after(next(calls))
+        wanted = torch.full((len(HISTORIES), 1, 1), WANTED)
+        return {"objective": float(policy.logp(HISTORIES, wanted).detach().exp().mean())}
+
+    found = train(
+        policy,
+        environment(),
+        validate,
+        settings(updates=6, evaluate_every=2),
+        K,
+        seed,
+        folder,
+        quiet=True,
+    )
+    return policy, found
+
+
+def same(one: GPTRec, other: GPTRec) -> bool:
+    return all(
+        torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items()
+    )
+
+
+def test_training_raises_the_reward_and_the_policy_is_a_gptrec(tmp_path):
+    policy = tiny()
+    assert objective(policy)["objective"] < 0.5
+    before = torch.random.get_rng_state()
+    found = train(policy, environment(), objective, settings(), K, 0, tmp_path, quiet=True)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert found["objective"] == objective(policy)["objective"] == 1
+    policy.save_pretrained(tmp_path, [str(i) for i in range(1, V + 1)], "abc")
+    again, _, _ = GPTRec.from_pretrained(tmp_path)
+    assert (
+        NextK(again).recommend(HISTORIES, K).tolist()
+        == NextK(policy).recommend(HISTORIES, K).tolist()
+    )
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "valid objective" in row] == [0, 5, 10, 15, 20]
+    updates = [row for row in rows if "reward" in row]
+    assert [row["step"] for row in updates] == list(range(1, 21))
+    assert all(row["reward"] == pytest.approx(row["first_is_wanted"], abs=1e-6) for row in updates)
+    assert {"entropy", "clip fraction", "kl from last policy", "explained variance"} <= set(
+        updates[0]
+    )
+    assert updates[-1]["reward"] > updates[0]["reward"] + 0.3
+    assert list((tmp_path / "tensorboard").glob("MaskablePPO_*/events*"))
+
+
+def test_a_harmful_training_returns_the_untouched_policy():
+    policy, values = tiny(), iter([1.0, 0.5, 0.5, 0.5])
+    found = train(
+        policy,
+        environment(),
+        lambda _: {"objective": next(values)},
+        settings(updates=6, evaluate_every=2),
+        K,
+        quiet=True,
+    )
+    assert found == {"update": 0, "objective": 1.0}
+    assert same(policy, tiny())
+
+
+def test_the_seed_decides_everything():
+    one, found = finished()
+    torch.manual_seed(99)
+    other, again = finished()
+    assert found == again
+    assert same(one, other)
+    assert not same(one, finished(seed=4)[0])
+
+
+def test_ctrl_c_and_the_same_again_is_as_if_nothing_had_happened(tmp_path):
+    whole, _ = finished()
+    stop = CHECKPOINT
+    with pytest.raises(
+        Interrupted, match="stopped before update 3; the same command goes on from there"
+    ):
+        finished(
+            tmp_path, after=lambda call: os.kill(os.getpid(), signal.SIGINT) if call == 2 else None
+        )
+    assert (tmp_path / stop).exists()
+    calls = []
+    resumed, _ = finished(tmp_path, after=calls.append)
+    assert len(calls) == 3  # after updates 2, 4 and 6
+    assert same(resumed, whole)
+
+
+def test_a_kl_penalty_is_refused():
+    with pytest.raises(
+        ValueError, match=r"align.kl is 0.1, but .* set align.kl=0, or use --agent ppo"
+    ):
+        train(tiny(), environment(), objective, settings(kl=0.1), K, quiet=True)
+    with pytest.raises(
+        ValueError,
+        match=r"align.kl_target is 0.05, but .* set align.kl_target=null, or use --agent ppo",
+    ):
+        train(tiny(), environment(), objective, settings(kl_target=0.05), K, quiet=True)
+
+
+def test_what_the_group_baseline_is_replaced_by_is_said(capsys):
+    few = settings(updates=1, evaluate_every=1)
+    train(tiny(), environment(), objective, few, K)
+    assert "align.baseline=group is for --agent ppo" in capsys.readouterr().err
+    train(tiny(), environment(), objective, few.model_copy(update={"baseline": "critic"}), K)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_loss_that_is_no_number_says_what_to_do():
+    with pytest.raises(
+        FloatingPointError, match=r"the loss is nan in update 1: lower the learning rate"
+    ):
+        train(tiny(), environment(), objective, settings(learning_rate=1e30), K, quiet=True)
+
+
+def test_a_reward_that_breaks_stops_the_training_and_spares_the_checkpoint(tmp_path):
+    calls = iter(range(1000))
+
+    def fickle(slates, context):
+        """Breaks in the third step of update 8: three calls an update."""
+        return (
+            np.full(slates.shape, np.nan)
+            if next(calls) == 7 * K + 2
+            else first_is_wanted(slates, context)
+        )
+
+    with pytest.raises(
+        RewardError, match=r"update 8: reward 'fickle' is nan for item \d+ at position 3 of list 0"
+    ):
+        train(tiny(), environment(fickle), objective, settings(), K, 0, tmp_path, quiet=True)
+    found = train(tiny(), environment(fickle), objective, settings(), K, 0, tmp_path, quiet=True)
+    assert found == train(tiny(), environment(), objective, settings(), K, quiet=True)
+
+
+def test_a_reward_sees_how_far_the_training_is():
+    seen = []
+
+    def watching(slates, context):
+        seen.append(context.progress)
+        return first_is_wanted(slates, context)
+
+    train(tiny(), environment(watching), objective, settings(updates=4), K, quiet=True)
+    assert seen == [0.0] * K + [0.25] * K + [0.5] * K + [0.75] * K
+
+
+def test_callbacks_logger_saving_and_evaluation_of_stable_baselines3(tmp_path):
+    """A user's own callback, a checkpoint in SB3's format, and its evaluation, with masks that are
+    ids."""
+
+    class Counter(BaseCallback):
+        def _on_step(self) -> bool:
+            self.logger.record("mine/calls", self.n_calls)
+            return self.n_calls < 2 * K  # stops the training in its second rollout
+
+    lists = ListVecEnv(environment())
+    model = maskable_ppo(tiny(), lists, settings(), K)
+    mine = Counter()
+    model.learn(10 * 24 * K, callback=[mine, CheckpointCallback(K, str(tmp_path))])
+    assert (mine.n_calls, model.num_timesteps) == (2 * K, 2 * 24 * K)
+    assert len(model.ep_info_buffer) == 24
+    loaded = MaskablePPO.load(sorted(tmp_path.glob("*.zip"))[0], env=lists)
+    lists.seed(0)
+    obs = lists.reset()
+    masks = get_action_masks(lists)
+    items, _ = model.predict(obs, deterministic=True, action_masks=masks)
+    whole = lists._seen[::4]
+    expected, _ = sample(
+        policy_of(model), Sequences.from_lists([row[row > 0] for row in whole]), 1, None, 4
+    )
+    assert items.tolist() == expected.flatten().tolist()
+    mean, _ = evaluate_policy(model, lists, n_eval_episodes=24, deterministic=True)
+    assert mean == pytest.approx(objective(policy_of(model))["objective"])
+    assert isinstance(loaded.policy, GPTRecPolicy)
+    assert loaded.predict(obs, deterministic=True, action_masks=masks)[0].shape == (24,)
+
+
+def test_lists_are_reported_as_a_monitor_would():
+    lists = ListVecEnv(environment())
+    lists.reset()
+    for t, item in enumerate((WANTED, 5, 6)):
+        obs, rewards, dones, infos = lists.step(np.full(24, item))
+        assert rewards.tolist() == [float(t == 0)] * 24
+        assert dones.tolist() == [t == 2] * 24
+    assert infos[5]["episode"] == {"r": 1.0, "l": K}
+    assert infos[5]["terminal_observation"]["slate"].tolist() == [WANTED, 5, 6]
+    assert not obs["slate"].any()
+    assert (lists.mean_return, lists.terms) == (1.0, {"first_is_wanted": 1.0})

@@ -1,0 +1,386 @@
+"""A comparison on a small log: rows that must agree, and targets that nobody may see."""
+
+import json
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from genrec.config import Settings
+from genrec.data import Cases
+from genrec.data.splits import leave_one_out
+from genrec.data.synthetic import demo
+from genrec.evaluation import comparison, methods
+from genrec.evaluation.comparison import compare
+from genrec.evaluation.methods import Entrant
+from genrec.metrics.ranking import evaluate, measure
+from genrec.pipeline import loading, stages
+from genrec.pipeline.workspace import Bench
+from genrec.rerankers import Pool, Reranked, greedy, mmr
+from genrec.rewards import Diversity, weighted
+
+K = 5
+TINY = {
+    "k": K,
+    "teacher": {"recipe": "markov"},
+    "student": {
+        "hidden_size": 16,
+        "blocks": 1,
+        "heads": 2,
+        "max_length": 8,
+        "lessons": 200,
+        "pool": 12,
+        "epochs": 2,
+    },
+    "align": {"warm_start": 0, "updates": 2, "histories": 4, "group_size": 2, "evaluate_every": 2},
+    "compare": {"weights": 3, "candidates": 60, "resamples": 100},
+}
+PEEK = """
+import numpy as np
+from genrec.rewards import reward
+
+@reward(needs="targets")
+def peek(slates, context):
+    return (slates == context.targets[:, None]) * 1.0
+"""
+
+
+@pytest.fixture(scope="module")
+def bench() -> Bench:
+    split = leave_one_out(demo(num_users=120, num_items=80, seed=1))
+    return Bench(Settings.model_validate(TINY), split, torch.device("cpu"), quiet=True)
+
+
+@pytest.fixture(scope="module")
+def folder(bench, tmp_path_factory) -> Path:
+    """A teacher and a student, and two runs: one for popularity and diversity, one for a reward
+    that reads targets."""
+    root = tmp_path_factory.mktemp("comparison")
+    (root / "peek.py").write_text(PEEK)
+    teacher = stages.train_teacher(bench, root / "teacher")
+    student = stages.train_student(bench, teacher, root / "student")
+    stages.align(bench, ["popularity=0.2", "diversity=0.3"], teacher, student, root / "both")
+    stages.align(bench, [f"{root / 'peek.py'}:peek=5"], teacher, student, root / "peek")
+    return root
+
+
+@pytest.fixture(scope="module")
+def content(bench, folder) -> dict:
+    return compare(bench, folder / "both")
+
+
+def row(content: dict, method: str, weight: float | None = None) -> dict:
+    (found,) = [
+        each for each in content["rows"] if (each["method"], each["weight"]) == (method, weight)
+    ]
+    return found
+
+
+def entrants_of(bench: Bench, run: Path, monkeypatch, users: int | None = None) -> list[Entrant]:
+    kept: list[Entrant] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(comparison, "_keep_users", lambda path, entrants, k: kept.extend(entrants))
+        compare(bench, run, users)
+    return kept
+
+
+def test_rows_and_columns(content):
+    assert [(each["method"], each["weight"]) for each in content["rows"]] == [
+        ("popularity", None),
+        ("markov", None),
+        ("teacher", None),
+        *(("mmr", weight) for weight in (0, 0.5, 1)),
+        *(("mmr-calibrated", weight) for weight in (0, 0.5, 1)),
+        *(("mmr-raw", weight) for weight in (0, 0.25, 1)),
+        *(("sog", weight) for weight in (0, 0.5, 1)),
+        *(("sog-calibrated", weight) for weight in (0, 0.5, 1)),
+        *(("sog-raw", weight) for weight in (0, 0.75, 1)),
+        *(("dpp", weight) for weight in (0, 0.5, 1)),
+        *(("dpp-calibrated", weight) for weight in (0, 0.5, 1)),
+        *(("popularity-sort", weight) for weight in (0, 0.5, 1)),
+        *(("popularity-sort-calibrated", weight) for weight in (0, 0.5, 1)),
+        *(("greedy", share) for share in (0, 0.5, 1)),
+        *(("greedy-sorted", share) for share in (0, 0.5, 1)),
+        ("student", None),
+        ("aligned", None),
+    ]
+    named = {
+        f"{name}@5"
+        for name in (
+            "ndcg",
+            "recall",
+            "mrr",
+            "popularity",
+            "diversity",
+            "novelty",
+            "coverage",
+            "distinct",
+        )
+    }
+    for each in content["rows"]:
+        assert named | {"method", "weight", "recall@1", "npcount@5", "objective"} == set(each)
+    assert content["weights"] == {"relevance": 1, "popularity": 0.2, "diversity": 0.3}
+    assert (content["k"], content["cases"], content["candidates"]) == (5, 120, 60)
+
+
+def test_the_popularity_row_is_the_unit_of_npcount(content):
+    assert row(content, "popularity")["npcount@5"] == 1
+    share = row(content, "teacher")["popularity@5"] / row(content, "popularity")["popularity@5"]
+    assert row(content, "teacher")["npcount@5"] == pytest.approx(share)
+    assert 0 < row(content, "teacher")["popularity@5"] < 1
+
+
+TOP_K = [
+    *(
+        ("mmr", 1),
+        ("mmr-calibrated", 1),
+        ("mmr-raw", 1),
+        ("sog", 0),
+        ("sog-calibrated", 0),
+        ("sog-raw", 0),
+    ),
+    *(
+        ("dpp", 1),
+        ("dpp-calibrated", 1),
+        ("popularity-sort", 0),
+        ("popularity-sort-calibrated", 0),
+        ("greedy", 0),
+    ),
+    ("greedy-sorted", 0),
+]
+
+
+@pytest.mark.parametrize(("method", "weight"), TOP_K)
+def test_a_reranker_that_only_looks_at_relevance_is_the_teacher(content, method, weight):
+    teacher = row(content, "teacher")
+    for name, value in row(content, method, weight).items():
+        if name not in ("method", "weight"):
+            assert value == pytest.approx(teacher[name], abs=1e-6), name
+
+
+def by_probability(pool: Pool, k: int) -> np.ndarray:
+    chances = np.where(pool.allowed, pool.context.probability(pool.items), -np.inf)
+    return mmr(Pool(pool.items, chances, pool.context), k, 0.5)
+
+
+def test_calibrated_rows_take_probabilities_and_raw_ones_take_scores(bench, folder, content):
+    teacher = loading.calibrated(folder / "teacher", bench)
+    choices = {
+        ("mmr-calibrated", 0.5): by_probability,
+        ("mmr-raw", 0.25): lambda pool, k: mmr(pool, k, 0.25, normalise=False),
+        ("mmr", 0.5): lambda pool, k: mmr(pool, k, 0.5),
+    }
+    measured = set()
+    for (method, weight), rerank in choices.items():
+        lists = Reranked(teacher, rerank, bench.split.catalogue, 60, teacher.probabilities)
+        found = evaluate(
+            lists, bench.split.test, bench.split.catalogue, K, {"diversity": Diversity()}
+        ).means
+        for name in ("ndcg@5", "diversity@5", "coverage@5"):
+            assert row(content, method, weight)[name] == pytest.approx(found[name], abs=1e-6)
+        measured.add(round(found["diversity@5"], 6))
+    assert len(measured) == 3
+
+
+def test_a_markov_teacher_is_the_markov_row(content):
+    assert {**row(content, "markov"), "method": ""} == {**row(content, "teacher"), "method": ""}
+
+
+def test_the_teachers_row_counted_one_by_one(bench, folder, content):
+    test = bench.split.test
+    slates = loading.open_recommender(folder / "teacher", bench.device).recommend(test.histories, K)
+    ranks = [
+        slate.index(target) if target in slate else None
+        for slate, target in zip(slates.tolist(), test.targets.tolist(), strict=True)
+    ]
+    found = row(content, "teacher")
+    assert found["ndcg@5"] == pytest.approx(
+        np.mean([0 if r is None else 1 / np.log2(r + 2) for r in ranks])
+    )
+    assert found["recall@1"] == pytest.approx(np.mean([r == 0 for r in ranks]))
+    assert found["recall@5"] == pytest.approx(np.mean([r is not None for r in ranks]))
+    assert found["coverage@5"] == len({item for slate in slates.tolist() for item in slate}) / 80
+    counts = bench.split.catalogue.counts
+    assert found["popularity@5"] == pytest.approx(counts[slates].mean() / counts.sum())
+
+
+def test_the_objective_is_ndcg_plus_the_weighted_goals(bench, content):
+    """The popularity reward is minus the sum of shares over that of the most popular list: five
+    times the column."""
+    largest = np.sort(bench.split.catalogue.popularity)[-K:].sum()
+    for each in content["rows"]:
+        cost = each["popularity@5"] * K / largest
+        assert each["objective"] == pytest.approx(
+            each["ndcg@5"] - 0.2 * cost + 0.3 * each["diversity@5"], abs=1e-6
+        )
+
+
+def test_a_higher_weight_gives_more_of_the_goal(content):
+    rows = [row(content, "popularity-sort", weight) for weight in (0, 0.5, 1)]
+    assert rows[0]["popularity@5"] > rows[1]["popularity@5"] > rows[2]["popularity@5"]
+    assert row(content, "greedy", 1)["diversity@5"] > row(content, "greedy", 0)["diversity@5"]
+    pure = [
+        row(content, method, 0)["diversity@5"] for method in ("mmr", "mmr-calibrated", "mmr-raw")
+    ]
+    assert pure == pytest.approx([pure[0]] * 3)  # the goal alone, whatever relevance is
+
+
+def test_sorted_lists_of_greedy_hold_the_same_items(content):
+    for share in (0, 0.5):
+        plain, ordered = (row(content, method, share) for method in ("greedy", "greedy-sorted"))
+        for name in ("diversity@5", "popularity@5", "recall@5", "coverage@5"):
+            assert ordered[name] == pytest.approx(plain[name], abs=1e-6)
+    assert ordered["mrr@5"] != pytest.approx(plain["mrr@5"], abs=1e-6)  # in another order
+
+
+def test_greedy_at_one_half_maximises_the_reward_of_the_run(bench, folder, content):
+    """And at 1 the goals alone: both against greedy on that sum of rewards, whose lists are looked
+    at one by one."""
+    for share, specs in (
+        (0.5, ["relevance", "popularity=0.2", "diversity=0.3"]),
+        (1, ["popularity=2", "diversity=3"]),
+    ):
+        teacher = loading.calibrated(folder / "teacher", bench)
+        rerank = partial(greedy, reward=weighted(specs))
+        lists = Reranked(teacher, rerank, bench.split.catalogue, 60, teacher.probabilities)
+        found = evaluate(
+            lists, bench.split.test, bench.split.catalogue, K, {"diversity": Diversity()}
+        ).means
+        for name in ("ndcg@5", "diversity@5", "popularity@5", "coverage@5"):
+            assert row(content, "greedy", share)[name] == pytest.approx(found[name], abs=1e-6)
+
+
+def test_the_file_says_the_same_and_per_user_values_average_to_the_rows(folder, content):
+    assert json.loads((folder / "both" / "comparison.json").read_text()) == content
+    kept = load_file(folder / "both" / "comparison_users.safetensors")
+    assert len(kept) == 2 * len(content["rows"])
+    assert all(values.shape == (120,) for values in kept.values())
+    for each in content["rows"]:
+        name = each["method"] if each["weight"] is None else f"{each['method']} {each['weight']:g}"
+        assert float(kept[f"{name}/ndcg@5"].mean()) == pytest.approx(each["ndcg@5"], abs=1e-6)
+        assert float(kept[f"{name}/objective"].mean()) == pytest.approx(each["objective"], abs=1e-6)
+
+
+@pytest.mark.parametrize("run", ["both", "peek"])
+def test_lists_are_of_new_items_and_do_not_depend_on_the_targets(bench, folder, run, monkeypatch):
+    """Also not where the reward reads targets: a re-ranker that saw them would put them first."""
+    test, split = bench.split.test, bench.split
+    moved = Cases(test.histories, np.roll(test.targets, 1), test.users)
+    measured: list[np.ndarray] = []
+
+    def watched(slates, context, rewards):
+        measured.append(slates)
+        return measure(slates, context, rewards)
+
+    monkeypatch.setattr(methods, "measure", watched)
+    found = entrants_of(bench, folder / run, monkeypatch)
+    lists, measured = measured, []
+    entrants_of(replace(bench, split=replace(split, test=moved)), folder / run, monkeypatch)
+    assert len(lists) == len(found)  # one batch
+    for entrant, slates, other in zip(found, lists, measured, strict=True):
+        np.testing.assert_array_equal(slates, other, err_msg=entrant.method)
+        assert np.flatnonzero(entrant.listed).tolist() == np.unique(slates).tolist()
+        for history, slate in zip(test.histories, slates.tolist(), strict=True):
+            assert len(set(slate)) == K
+            assert not set(slate) & {0, *history.tolist()}, entrant.method
+
+
+def test_a_reward_that_reads_targets_is_measured_with_them(bench, folder):
+    content = compare(bench, folder / "peek")
+    teacher = row(content, "teacher")
+    assert teacher["peek@5"] == pytest.approx(teacher["recall@5"])
+    assert teacher["objective"] == pytest.approx(teacher["ndcg@5"] + 5 * teacher["recall@5"])
+    for share in (0.5, 1):
+        assert row(content, "greedy", share)["peek@5"] == pytest.approx(teacher["peek@5"])
+
+
+def test_batches_change_nothing(bench, folder, content, monkeypatch):
+    monkeypatch.setattr(comparison, "HISTORIES_AT_ONCE", 50)
+    again = compare(bench, folder / "both")
+    for one, other in zip(content["rows"], again["rows"], strict=True):
+        assert one == pytest.approx(other, abs=1e-6)
+
+
+def test_some_users_only(bench, folder, monkeypatch):
+    found = entrants_of(bench, folder / "both", monkeypatch, users=30)
+    again = entrants_of(bench, folder / "both", monkeypatch, users=30)
+    assert {len(each.values("ndcg@5")) for each in found} == {30}
+    for one, other in zip(found, again, strict=True):
+        np.testing.assert_array_equal(one.values("objective"), other.values("objective"))
+
+
+def test_only_an_aligned_run_is_compared(bench, folder):
+    with pytest.raises(
+        ValueError, match="student is a student run; a run of `genrec align` is needed here"
+    ):
+        compare(bench, folder / "student")
+
+
+def test_a_run_for_accuracy_alone_is_compared_too(bench, folder):
+    stages.align(bench, [], folder / "teacher", folder / "student", folder / "accurate")
+    content = compare(bench, folder / "accurate")
+    assert content["reward"] == "ndcg"
+    assert {each["method"] for each in content["rows"]} >= {"teacher", "mmr", "aligned"}
+    assert not [each for each in content["rows"] if each["method"] == "greedy"]
+    for each in content["rows"]:
+        assert each["objective"] == pytest.approx(each["ndcg@5"], abs=1e-6)
+
+
+def test_policies_leave_a_trail(content):
+    student, aligned = content["policies"]
+    assert (student["method"], aligned["method"]) == ("student", "aligned")
+    assert student["kl"] == [0] * K
+    assert len(aligned["kl"]) == len(aligned["entropy"]) == K
+    assert all(0 < entropy < np.log(80) for entropy in aligned["entropy"] + student["entropy"])
+
+
+def test_errors_stand_beside_the_rows(content, folder):
+    kept = load_file(folder / "both" / "comparison_users.safetensors")
+    for each, errors in zip(content["rows"], content["errors"], strict=True):
+        name = each["method"] if each["weight"] is None else f"{each['method']} {each['weight']:g}"
+        values = kept[f"{name}/ndcg@5"].double()
+        assert errors["ndcg@5"] == pytest.approx(float(values.std() / 120**0.5), abs=1e-6)
+
+
+LATE = """
+import numpy as np
+
+from genrec.rewards import Terminal, telescoped
+
+
+def value(slates, context):
+    counts = context.catalogue.counts
+    return (counts[slates] <= np.median(counts[1:])).all(axis=1) * slates.shape[1] / context.k
+
+
+class Late(Terminal):
+    @property
+    def guide(self):
+        return telescoped(self.value, self.label)
+
+
+late = Late(value, "late")
+"""
+
+
+def test_greedy_is_no_straw_man_for_what_is_paid_at_the_end(bench, folder):
+    """It follows the guide of the reward, and one that looks ahead takes part."""
+    (folder / "late.py").write_text(LATE)
+    stages.align(
+        bench,
+        [f"{folder / 'late.py'}:late=1"],
+        folder / "teacher",
+        folder / "student",
+        folder / "late",
+    )
+    content = compare(bench, folder / "late", users=40)
+    assert row(content, "teacher")["late@5"] < 0.2
+    assert row(content, "greedy", 1)["late@5"] == 1
+    assert row(content, "greedy-ahead", 0)["ndcg@5"] == pytest.approx(
+        row(content, "teacher")["ndcg@5"]
+    )
+    assert row(content, "greedy-ahead", 1)["late@5"] >= row(content, "teacher")["late@5"]

@@ -1,0 +1,131 @@
+"""Metrics against literals worked by hand, and the context that lists are judged against."""
+
+from dataclasses import replace
+
+import ir_measures as measures
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from genrec.data import Cases, Sequences, make_catalogue
+from genrec.metrics.context import Context
+from genrec.metrics.ranking import accuracy, coverage, discount, evaluate, hit_ranks, measure
+
+CATALOGUE = replace(
+    make_catalogue(list("abcd"), features={"a": ["x"], "b": ["y"], "c": ["x", "y"]}),
+    counts=np.array([0, 5, 3, 2, 0]),
+)
+
+
+def context(**changes: object) -> Context:
+    histories = Sequences.from_lists([[1], [2, 2, 1], [4], []])
+    return replace(Context(histories, np.array([2, 3, 0, 4]), CATALOGUE, 2), **changes)  # type: ignore[arg-type]
+
+
+def test_discount() -> None:
+    np.testing.assert_allclose(discount(4), [1, 0.63092975, 0.5, 0.43067656])
+
+
+def test_hit_ranks() -> None:
+    assert hit_ranks(np.array([[4, 2], [4, 2], [4, 2]]), np.array([4, 2, 1])).tolist() == [1, 2, 0]
+
+
+def test_accuracy_at_each_rank() -> None:
+    slates = np.array([[5, 6, 7], [5, 6, 7], [5, 6, 7], [5, 6, 7]])
+    values = accuracy(slates, np.array([5, 6, 7, 8]))
+    np.testing.assert_allclose(values["ndcg@3"], [1, 0.63092975, 0.5, 0])
+    np.testing.assert_allclose(values["mrr@3"], [1, 1 / 2, 1 / 3, 0])
+    assert values["recall@1"].tolist() == [1, 0, 0, 0]
+    assert values["recall@3"].tolist() == [1, 1, 1, 0]
+
+
+def test_at_one_all_accuracy_metrics_are_the_hit() -> None:
+    values = accuracy(np.array([[5], [6]]), np.array([5, 5]))
+    assert list(values) == ["ndcg@1", "recall@1", "mrr@1"]
+    assert all(value.tolist() == [1, 0] for value in values.values())
+
+
+def test_coverage_counts_each_item_once() -> None:
+    assert coverage(np.array([[1, 2, 3], [3, 2, 1]]), num_items=12) == 0.25
+
+
+def test_context_rows_are_the_histories_unless_said_otherwise() -> None:
+    assert context().rows.tolist() == [0, 1, 2, 3]
+    group = context().take(np.array([1, 1, 3]))
+    assert len(group) == 3
+    assert group.targets.tolist() == [3, 3, 4]
+    assert [list(history) for history in (group.histories[0], group.histories[2])] == [
+        [2, 2, 1],
+        [],
+    ]
+    assert group.take(np.array([2])).targets.tolist() == [4]
+
+
+def test_probability_is_looked_up_by_history() -> None:
+    p = np.arange(20).reshape(4, 5) / 100
+    group = context(of_probabilities=p).take(np.array([3, 0]))
+    np.testing.assert_allclose(
+        group.probability(np.array([[1, 4], [1, 4]])), [[0.16, 0.19], [0.01, 0.04]]
+    )
+
+
+def test_probability_asks_for_a_teacher() -> None:
+    with pytest.raises(ValueError, match="declare needs="):
+        context().probability(np.array([[1]]))
+
+
+def test_profiles_average_the_known_items() -> None:
+    # vectors: a = (1, 0), b = (0, 1), d = unknown; the second history has b twice
+    np.testing.assert_allclose(
+        context().of_profiles, [[1, 0], [1 / 3, 2 / 3], [0, 0], [0, 0]], atol=1e-6
+    )
+    np.testing.assert_allclose(context().take(np.array([1])).profiles, [[1 / 3, 2 / 3]], atol=1e-6)
+
+
+def test_measure() -> None:
+    slates = np.array([[3, 2], [2, 1], [1, 2], [4, 1]])
+    found = measure(slates, context(), {"twice": lambda slates, _: slates * 2.0})
+    np.testing.assert_allclose(found.per_user["ndcg@2"], [0.63092975, 0, 0, 1])
+    np.testing.assert_allclose(found.per_user["popularity@2"], [0.25, 0.4, 0.4, 0.25])
+    assert found.per_user["twice@2"].tolist() == [10, 6, 6, 10]
+    assert found.overall == {"coverage@2": 1.0}
+    assert found.means["recall@1"] == 0.25
+    assert found.means["coverage@2"] == 1.0
+
+
+def test_evaluate_asks_the_recommender_once_and_measures_its_lists() -> None:
+    class Fixed:
+        def recommend(self, histories: Sequences, k: int) -> NDArray[np.int64]:
+            return np.tile(np.arange(1, k + 1), (len(histories), 1))
+
+    cases = Cases(Sequences.from_lists([[3], [4]]), np.array([1, 2], np.int32), np.array([0, 1]))
+    found = evaluate(Fixed(), cases, CATALOGUE, k=2)
+    assert found.slates.tolist() == [[1, 2], [1, 2]]
+    np.testing.assert_allclose(found.per_user["ndcg@2"], [1, 0.63092975])
+    assert found.overall == {"coverage@2": 0.5}
+
+
+def test_accuracy_agrees_with_ir_measures() -> None:
+    rng = np.random.default_rng(0)
+    slates = np.stack([rng.permutation(30)[:10] + 1 for _ in range(200)])
+    targets = rng.integers(1, 31, 200)
+    judged = [measures.Qrel(str(user), str(item), 1) for user, item in enumerate(targets)]
+    listed = [
+        measures.ScoredDoc(str(user), str(item), -float(place))
+        for user, slate in enumerate(slates)
+        for place, item in enumerate(slate)
+    ]
+    names = {
+        "ndcg@10": measures.nDCG @ 10,
+        "recall@1": measures.R @ 1,
+        "recall@10": measures.R @ 10,
+    }
+    names["mrr@10"] = measures.RR @ 10
+    found = accuracy(slates, targets)
+    for name, measure_of in names.items():
+        theirs = {
+            int(row.query_id): row.value for row in measures.iter_calc([measure_of], judged, listed)
+        }
+        np.testing.assert_allclose(
+            found[name], [theirs[user] for user in range(200)], atol=1e-9, err_msg=name
+        )

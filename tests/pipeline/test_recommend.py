@@ -1,0 +1,108 @@
+"""Lists of a finished run for raw ids: who and what is known, and that a log gives what single
+histories do."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from genrec.config import Settings
+from genrec.data import Dataset, Sequences, make_catalogue
+from genrec.data.splits import leave_one_out
+from genrec.data.synthetic import demo
+from genrec.pipeline import stages
+from genrec.pipeline.loading import open_recommender
+from genrec.pipeline.recommend import Shelf, audience, recommend_titles, recommend_users
+from genrec.pipeline.workspace import Bench
+
+CPU = torch.device("cpu")
+
+
+def teacher(folder: Path, **settings: object) -> Path:
+    """A teacher of a log of 60 items, item-0001 to item-0060."""
+    chosen = Settings.model_validate({"k": 4, "teacher": settings})
+    split = leave_one_out(demo(num_users=100, num_items=60, seed=1))
+    stages.train_teacher(Bench(chosen, split, CPU, quiet=True), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory) -> Path:
+    return teacher(tmp_path_factory.mktemp("chain"), recipe="markov")
+
+
+def a_log(*histories: str, times: list[list[int]] | None = None) -> Dataset:
+    """Users a, b, ... with histories such as "item-0003 item-0009"; its catalogue has an order of
+    its own."""
+    ids = sorted({raw for history in histories for raw in history.split()}, reverse=True)
+    index = {raw: i for i, raw in enumerate(ids, start=1)}
+    sequences = Sequences.from_lists(
+        [[index[raw] for raw in history.split()] for history in histories]
+    )
+    moments = None if times is None else np.concatenate(times).astype(np.int64)
+    return Dataset(
+        "today.csv",
+        np.array(list("abcd"[: len(histories)])),
+        sequences,
+        moments,
+        make_catalogue(ids),
+    )
+
+
+def test_what_a_run_does_not_know_is_left_out_and_counted(chain):
+    log = a_log(
+        "item-0003 new item-0009", "new newer", "item-0001", times=[[10, 20, 30], [1, 2], [7]]
+    )
+    asked = audience(chain, log)
+    assert asked.users.tolist() == ["a", "c"]
+    index = Shelf.of(chain).index()
+    wanted = [[index["item-0003"], index["item-0009"]], [index["item-0001"]]]
+    assert [row.tolist() for row in (asked.histories[0], asked.histories[1])] == wanted
+    assert asked.histories.times.tolist() == [10, 30, 7]
+    assert (asked.unknown_events, asked.unknown_users) == (3, 1)
+
+
+def test_a_log_of_strangers_is_refused(chain):
+    with pytest.raises(
+        ValueError,
+        match=r"no user of today.csv has an item that .* knows: ids there are such as item-",
+    ):
+        audience(chain, a_log("new newer", "newest"))
+
+
+def test_every_user_gets_the_list_of_the_single_history(chain, monkeypatch):
+    histories = ["item-0003 item-0009", "item-0001", "item-0044 item-0001 item-0009"]
+    monkeypatch.setattr("genrec.pipeline.recommend.AT_ONCE", 2)  # the last one comes alone
+    lists = dict(recommend_users(chain, audience(chain, a_log(*histories)), 4, CPU))
+    assert list(lists) == ["a", "b", "c"]
+    for user, history in zip("abc", histories, strict=True):
+        assert lists[user] == recommend_titles(chain, history.split(), 4, CPU)
+        assert len({raw for raw, _ in lists[user]} | set(history.split())) == 4 + len(
+            history.split()
+        )
+    assert lists["a"] != lists["b"]
+
+
+def test_times_of_a_log_reach_a_scorer_that_reads_them(tmp_path):
+    run = teacher(
+        tmp_path / "timed",
+        recipe="tisasrec",
+        hidden_size=8,
+        blocks=1,
+        max_length=8,
+        epochs=1,
+        evaluate_every=1,
+    )
+    log = a_log("item-0003 item-0009 item-0044", times=[[0, 50, 1_000_000]])
+    asked = audience(run, log)
+    (found,) = recommend_users(run, asked, 4, CPU)
+    slate = open_recommender(run, CPU).recommend(asked.histories, 4)[0]
+    assert found == ("a", Shelf.of(run).titled(slate))
+    with pytest.raises(ValueError, match="time"):
+        list(
+            recommend_users(
+                run, replace(asked, histories=replace(asked.histories, times=None)), 4, CPU
+            )
+        )
