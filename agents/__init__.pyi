@@ -1,7 +1,7 @@
 from .advantages import gae as gae
 from .advantages import group_advantages as group_advantages
 from .advantages import returns_to_go as returns_to_go
-from .distillation import make_lessons as make_lessons
+from .distillation import make_demonstrations as make_demonstrations
 from .distillation import pretrain as pretrain
 from .gptrec import GPTRec as GPTRec
 from .gptrec import NextK as NextK

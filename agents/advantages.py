@@ -3,6 +3,8 @@ position t."""
 
 import torch
 
+from genrec.config.errors import GenrecError
+
 
 def returns_to_go(r_t: torch.Tensor, discount: float = 1.0) -> torch.Tensor:
     """R_t = Σ_{s ≥ t} γ^{s−t} r_s.
@@ -63,7 +65,7 @@ def group_advantages(r_t: torch.Tensor, discount: float = 1.0) -> torch.Tensor:
         (..., G, K).
 
     Raises:
-        ValueError: for a single list.
+        GenrecError: for a single list.
 
     # returns [1, 0] and [0.5, 0.5]
     >>> group_advantages(torch.tensor([[1.0, 0.0], [0.0, 0.5]])).tolist()
@@ -71,7 +73,7 @@ def group_advantages(r_t: torch.Tensor, discount: float = 1.0) -> torch.Tensor:
     """
     lists = r_t.shape[-2]
     if lists < 2:
-        raise ValueError(
+        raise GenrecError(
             "the group baseline needs at least 2 lists a history: raise group_size, or use the"
             " critic"
         )

@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 
 from genrec.agents.gptrec.decoding import NextK
 from genrec.agents.gptrec.model import NEVER, GPTRec
-from genrec.config import StudentSettings
+from genrec.config.errors import DivergenceError
+from genrec.config.reading import StudentSettings
 from genrec.data.sequences import Sequences, length_buckets
 from genrec.data.splits import Split
 from genrec.metrics.ranking import evaluate
@@ -24,7 +25,7 @@ from genrec.training.logger import Logbook
 
 
 @dataclass(frozen=True, eq=False)
-class Lessons:
+class Demonstrations:
     """What a teacher would list after N histories.
 
     Attributes:
@@ -59,21 +60,21 @@ class Lessons:
         )
 
     @classmethod
-    def load(cls, path: Path) -> "Lessons":
+    def load(cls, path: Path) -> "Demonstrations":
         """Read what ``save`` wrote."""
         stored = {name: tensor.numpy() for name, tensor in load_file(path).items()}
         histories = Sequences(stored["offsets"], stored["history_items"])
         return cls(histories, stored["items"].astype(np.int64), stored["scores"])
 
 
-def make_lessons(
+def make_demonstrations(
     teacher: Scorer, histories: Sequences, pool: int, batch_size: int = 512
-) -> Lessons:
+) -> Demonstrations:
     """Ask the teacher for its ``pool`` best unseen items after each history."""
     order = np.argsort(histories.lengths, kind="stable")
     items, scores = TopK(teacher, batch_size).candidates(histories.take(order), pool)
     back = np.argsort(order, kind="stable")
-    return Lessons(histories, items[back], scores[back])
+    return Demonstrations(histories, items[back], scores[back])
 
 
 def targets(scores: torch.Tensor, k: int, hard: float, temperature: float) -> torch.Tensor:
@@ -103,31 +104,35 @@ def targets(scores: torch.Tensor, k: int, hard: float, temperature: float) -> to
     return hard * own + (1 - hard) * soft
 
 
-def lesson_loss(
-    policy: GPTRec, lessons: Lessons, rows: NDArray[np.integer[Any]], k: int, target: torch.Tensor
+def demonstration_loss(
+    policy: GPTRec,
+    demonstrations: Demonstrations,
+    rows: NDArray[np.integer[Any]],
+    k: int,
+    target: torch.Tensor,
 ) -> torch.Tensor:
     """Mean cross-entropy of the policy, teacher forced along the teacher's lists, with ``target``
     (N, k, C)."""
-    items = torch.from_numpy(lessons.items[rows].astype(np.int64)).to(policy.device)[:, None]
+    items = torch.from_numpy(demonstrations.items[rows].astype(np.int64)).to(policy.device)[:, None]
     if items.dim() == 3:
         slates, pool = items[:, :, :k], items[:, :, None].expand(-1, 1, k, -1)
     else:
         slates, pool = items[:, :, :k, 0], items[:, :, :k]
     weights = (
         None
-        if lessons.weights is None
-        else torch.from_numpy(lessons.weights[rows]).to(policy.device)
+        if demonstrations.weights is None
+        else torch.from_numpy(demonstrations.weights[rows]).to(policy.device)
     )
-    prefix = policy.encode(lessons.histories.take(rows), weights)
+    prefix = policy.encode(demonstrations.histories.take(rows), weights)
     at_pool, _ = policy.choices(prefix, policy.slate_states(prefix, slates), slates, pool)
     return -(target * at_pool[:, 0]).sum(dim=2).mean()
 
 
 def pretrain(
     policy: GPTRec,
-    lessons: Lessons,
+    demonstrations: Demonstrations,
     split: Split,
-    check: Lessons,
+    check: Demonstrations,
     settings: StudentSettings,
     k: int,
     seed: int = 0,
@@ -153,11 +158,11 @@ def pretrain(
         teacher's items that the student lists as ``overlap``.
 
     Raises:
-        FloatingPointError: when the loss is no longer finite.
+        DivergenceError: when the loss is no longer finite.
         Interrupted: after Ctrl-C, once the checkpoint is saved.
     """
     optimizer = torch.optim.AdamW(policy.parameters(), lr=settings.learning_rate, weight_decay=0.01)
-    plan = _plan(lessons, settings, policy.max_length, policy.max_length + 1 + k, seed)
+    plan = _plan(demonstrations, settings, policy.max_length, policy.max_length + 1 + k, seed)
     best: Tensors = {}
     progress: dict[str, Any] = {"step": 0, "best": {}}
     if folder and (found := load_checkpoint(folder, policy, optimizer)):
@@ -179,16 +184,16 @@ def pretrain(
             policy.train()
             with autocast(policy.device, settings.bf16):
                 target = targets(
-                    _scores(lessons, rows, policy), k, settings.hard, settings.temperature
+                    _scores(demonstrations, rows, policy), k, settings.hard, settings.temperature
                 )
-                loss = lesson_loss(policy, lessons, rows, k, target)
+                loss = demonstration_loss(policy, demonstrations, rows, k, target)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             losses.append(float(loss.detach()))
             if not math.isfinite(losses[-1]):
-                raise FloatingPointError(
+                raise DivergenceError(
                     f"the loss is {losses[-1]} in step {step}: lower the learning rate"
                 )
             bar(
@@ -218,10 +223,14 @@ CHECKS = 10  # validations in a training
 
 
 def _plan(
-    lessons: Lessons, settings: StudentSettings, max_length: int, width: int, seed: int
+    demonstrations: Demonstrations,
+    settings: StudentSettings,
+    max_length: int,
+    width: int,
+    seed: int,
 ) -> list[NDArray[np.int64]]:
     """The rows of every step: each epoch all lessons once, histories of like length together."""
-    lengths = np.minimum(lessons.histories.lengths, max_length) + width - max_length
+    lengths = np.minimum(demonstrations.histories.lengths, max_length) + width - max_length
     tokens = settings.lists_per_step * width
     epochs = range(settings.epochs)
     return [
@@ -231,19 +240,21 @@ def _plan(
     ]
 
 
-def _scores(lessons: Lessons, rows: NDArray[np.integer[Any]], policy: GPTRec) -> torch.Tensor:
-    return torch.from_numpy(lessons.scores[rows]).to(policy.device)
+def _scores(
+    demonstrations: Demonstrations, rows: NDArray[np.integer[Any]], policy: GPTRec
+) -> torch.Tensor:
+    return torch.from_numpy(demonstrations.scores[rows]).to(policy.device)
 
 
 @torch.no_grad()
 def _check(
-    policy: GPTRec, check: Lessons, split: Split, settings: StudentSettings, k: int
+    policy: GPTRec, check: Demonstrations, split: Split, settings: StudentSettings, k: int
 ) -> dict[str, float]:
     policy.eval()
     losses = []
     for rows in np.array_split(np.arange(len(check.items)), max(1, len(check.items) // 256)):
         target = targets(_scores(check, rows, policy), k, settings.hard, settings.temperature)
-        losses += [float(lesson_loss(policy, check, rows, k, target))] * len(rows)
+        losses += [float(demonstration_loss(policy, check, rows, k, target))] * len(rows)
     weights = None if check.weights is None else torch.from_numpy(check.weights)
     measured = evaluate(NextK(policy, weights=weights), split.valid, split.catalogue, k)
     same = (measured.slates[:, :, None] == check.lists(k)[:, None]).any(axis=2).mean()

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from genrec.agents.gptrec.model import GPTRec
-from genrec.config import AlignSettings
-from genrec.rewards.check import located
+from genrec.config.reading import AlignSettings
+from genrec.rewards.check import locate_errors
 from genrec.training.checkpoint import Tensors, load_checkpoint, save_checkpoint
 from genrec.training.interruption import Interrupted, Interruption
 from genrec.training.logger import Logbook
@@ -71,7 +71,7 @@ class Keeper:
         due = update % self.settings.evaluate_every == 0 or update == self.settings.updates
         if not due and not self.stop.requested:
             return
-        with located(f"validation after update {update}"):
+        with locate_errors(f"validation after update {update}"):
             measured = dict(self.validate(self.policy))
         self.log.record(update, {f"valid {name}": value for name, value in measured.items()})
         if measured["objective"] > self.progress["best"].get("objective", -np.inf):

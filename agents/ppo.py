@@ -15,8 +15,9 @@ from genrec.agents.advantages import gae, group_advantages, returns_to_go, stand
 from genrec.agents.gptrec.model import GPTRec
 from genrec.agents.keeper import Keeper
 from genrec.agents.rollout import Rollout, collect
-from genrec.config import AlignSettings
-from genrec.rewards.check import located
+from genrec.config.errors import DivergenceError, GenrecError
+from genrec.config.reading import AlignSettings
+from genrec.rewards.check import locate_errors
 from genrec.training.device import autocast
 from genrec.training.interruption import interruptible
 from genrec.training.logger import Logbook
@@ -226,7 +227,7 @@ def improve(
         of the gradient.
 
     Raises:
-        FloatingPointError: when the loss is no longer finite, before the step is taken.
+        DivergenceError: when the loss is no longer finite, before the step is taken.
     """
     steps: list[dict[str, float]] = []
     for _ in range(settings.epochs):
@@ -234,7 +235,7 @@ def improve(
             with autocast(actor.policy.device, settings.bf16):
                 loss, measures = loss_and_measures(actor, batch, settings)
             if not torch.isfinite(loss):
-                raise FloatingPointError(f"the loss is {loss}")
+                raise DivergenceError(f"the loss is {loss}")
             loss.backward()
             norm = nn.utils.clip_grad_norm_(actor.policy.parameters(), 1.0)
             nn.utils.clip_grad_norm_(
@@ -247,16 +248,16 @@ def improve(
 
 
 def require_expressible(settings: AlignSettings) -> None:
-    """Raise ValueError for settings that leave a list nothing to be compared with, or a KL target
+    """Raise GenrecError for settings that leave a list nothing to be compared with, or a KL target
     nothing to steer."""
     if settings.baseline == "group" and settings.group_size < 2:
-        raise ValueError(
+        raise GenrecError(
             "the group baseline needs at least 2 lists a history: raise align.group_size, or use"
             " the critic"
             " (align.baseline=critic)"
         )
     if settings.kl_target and not settings.kl:
-        raise ValueError(
+        raise GenrecError(
             f"align.kl_target is {settings.kl_target:g}, but there is no penalty to steer: set"
             " align.kl, where its"
             " weight starts, above 0, for instance to 0.1"
@@ -294,8 +295,8 @@ def train(
         The validation of the kept weights and the update they come from.
 
     Raises:
-        ValueError: for a group baseline with groups of one list, or a KL target without a penalty.
-        FloatingPointError: when the loss is no longer finite.
+        GenrecError: for a group baseline with groups of one list, or a KL target without a penalty.
+        DivergenceError: when the loss is no longer finite.
         Interrupted: after Ctrl-C, once the checkpoint is saved.
         RewardError: when a reward raises or gives something else than finite gains; the last
             checkpoint stays.
@@ -326,7 +327,7 @@ def train(
                         1 - 0.95 * update / max(1, settings.updates - 1)
                     )
                 generator = torch.Generator(policy.device).manual_seed(seed * 1_000_003 + update)
-                with autocast(policy.device, settings.bf16), located(f"update {update + 1}"):
+                with autocast(policy.device, settings.bf16), locate_errors(f"update {update + 1}"):
                     rollout = collect(
                         policy,
                         env,
@@ -340,7 +341,7 @@ def train(
                 try:
                     steps = improve(actor, optimizer, batches, penalised)
                 except FloatingPointError as error:
-                    raise FloatingPointError(
+                    raise DivergenceError(
                         f"{error} in update {update + 1}: lower the learning rate"
                     ) from None
                 measures = {

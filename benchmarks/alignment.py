@@ -44,7 +44,7 @@ from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList
 from genrec.agents import ppo, rollout
 from genrec.agents.gptrec import decoding
 from genrec.agents.gptrec.model import NEVER, GPTRec, Prefix
-from genrec.config import AlignSettings
+from genrec.config.reading import AlignSettings
 from genrec.data import Sequences, make_catalogue
 from genrec.envs import ListGenerationVectorEnv, ListTask
 from genrec.recommender import batches

@@ -13,10 +13,17 @@ what a policy gains beyond it must come from knowing better.
 import argparse
 from pathlib import Path
 
-from genrec.config import Settings
+from genrec.config.reading import Settings
 from genrec.pipeline.loading import calibrated
-from genrec.pipeline.workspace import folder_of, prepare, require_run
-from genrec.rerankers import Pool, draw_pool, followed, greedy, improved, in_pool_order
+from genrec.pipeline.workspace import folder_of, prepare_workspace, require_run
+from genrec.rerankers import (
+    Pool,
+    draw_pool,
+    greedy,
+    local_search,
+    sort_by_relevance,
+    with_surrogates,
+)
 from genrec.rewards import ACCURACY, Relevance, Reward, WeightedSum, weighted
 from genrec.training.run_directory import read_json, versions, write_json
 
@@ -41,18 +48,23 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=512, help="validation users")
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     arguments = parser.parse_args()
-    bench = prepare(settings_of(arguments.run, arguments.dataset), quiet=True)
+    workspace = prepare_workspace(settings_of(arguments.run, arguments.dataset), quiet=True)
     k, terms = (
-        bench.settings.k,
-        weighted(require_run(arguments.run, ("aligned",), bench)["rewards"]).terms,
+        workspace.settings.k,
+        weighted(require_run(arguments.run, ("aligned",), workspace)["rewards"]).terms,
     )
     goals = [
         (term, weight) for term, weight in terms if term.name not in (*ACCURACY, Relevance().name)
     ]
-    teacher = calibrated(folder_of(arguments.run, "teacher"), bench)
-    histories = bench.split.valid.sample(arguments.users, bench.settings.seed).histories
+    teacher = calibrated(folder_of(arguments.run, "teacher"), workspace)
+    histories = workspace.split.valid.sample(arguments.users, workspace.settings.seed).histories
     pool = draw_pool(
-        teacher, histories, bench.split.catalogue, k, arguments.candidates, teacher.probabilities
+        teacher,
+        histories,
+        workspace.split.catalogue,
+        k,
+        arguments.candidates,
+        teacher.probabilities,
     )
     print(
         f"{len(histories)} validation users, {arguments.candidates} candidates; what lists of {k}"
@@ -68,7 +80,7 @@ def main() -> None:
         rows.append(row)
     if arguments.json:
         facts = {
-            "fingerprint": bench.split.fingerprint,
+            "fingerprint": workspace.split.fingerprint,
             "users": len(histories),
             "candidates": arguments.candidates,
         }
@@ -77,13 +89,13 @@ def main() -> None:
 
 def promises(pool: Pool, k: int, reward: Reward) -> dict[str, float]:
     """What the lists of each way to write them promise, mean over the pools."""
-    chosen = greedy(pool, k, followed(reward))
-    ordered = in_pool_order(pool, chosen, reward)
+    chosen = greedy(pool, k, with_surrogates(reward))
+    ordered = sort_by_relevance(pool, chosen, reward)
     lists = {
         "Top-K": pool.items[:, :k],
         "greedy": chosen,
         "sorted": ordered,
-        "search": improved(pool, ordered, reward),
+        "search": local_search(pool, ordered, reward),
     }
     return {
         name: float(reward(slates, pool.context).sum(axis=1).mean())

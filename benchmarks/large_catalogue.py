@@ -40,7 +40,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from genrec.config import TeacherSettings
+from genrec.config.reading import TeacherSettings
 from genrec.data import Cases, Sequences, Split, leave_one_out, load, make_catalogue
 from genrec.data.sequences import length_buckets
 from genrec.models.codes import svd_codes

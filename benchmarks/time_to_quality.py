@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from genrec.config import TeacherSettings
+from genrec.config.reading import TeacherSettings
 from genrec.data import ReadOptions, Split, load
 from genrec.data.splits import leave_one_out
 from genrec.models.trainer import fit

@@ -4,7 +4,7 @@
     runs/trainers \
         > benchmarks/trainers.json
 
-Each training is a process of `genrec align --agent ...` without a warm start, first with the same
+Each training is a process of `genrec align --agent ...` without a supervised warm-up, first with the same
 number of updates, then with as many as fit into the time that our PPO took. Time and lists per
 second are those of the training alone, validations included; peak memory is the process's. The
 objective is the reward of the greedy lists for all test users, NDCG in the place of relevance.
@@ -25,9 +25,9 @@ from typing import Any
 
 import torch
 
-from genrec.config import Settings
+from genrec.config.reading import Settings
 from genrec.evaluation.runs import measure_run
-from genrec.pipeline.workspace import prepare
+from genrec.pipeline.workspace import prepare_workspace
 from genrec.training.run_directory import read_json, versions, write_json
 
 AGENTS = ("ppo", "sb3", "grpo")
@@ -43,7 +43,7 @@ def trained(arguments: argparse.Namespace, agent: str, updates: int, seed: int) 
         changes = [
             f"align.updates={updates}",
             f"align.evaluate_every={updates}",
-            "align.warm_start=0",
+            "align.warmup_lists=0",
             *arguments.set,
         ]
         chosen = [
@@ -75,10 +75,12 @@ def trained(arguments: argparse.Namespace, agent: str, updates: int, seed: int) 
 
 def objective(run: Path, reward: str) -> dict[str, float]:
     """NDCG, the goal and their weighted sum over all test users."""
-    bench = prepare(Settings.model_validate(read_json(run / "run.json")["settings"]), quiet=True)
-    means = measure_run(bench, run).means
+    workspace = prepare_workspace(
+        Settings.model_validate(read_json(run / "run.json")["settings"]), quiet=True
+    )
+    means = measure_run(workspace, run).means
     name, _, weight = reward.partition("=")
-    ndcg, goal = means[f"ndcg@{bench.settings.k}"], means[f"{name}@{bench.settings.k}"]
+    ndcg, goal = means[f"ndcg@{workspace.settings.k}"], means[f"{name}@{workspace.settings.k}"]
     return {"ndcg": ndcg, name: goal, "objective": ndcg + float(weight) * goal}
 
 
@@ -102,7 +104,7 @@ def rows_apart(arguments: argparse.Namespace, updates: int) -> dict[str, Any]:
     align = {
         "updates": updates,
         "evaluate_every": updates,
-        "warm_start": 0,
+        "warmup_lists": 0,
         "agent": "sb3",
         **changes,
     }
@@ -111,7 +113,11 @@ def rows_apart(arguments: argparse.Namespace, updates: int) -> dict[str, Any]:
     )
     out = arguments.folder / "rows-apart"
     stages.align(
-        prepare(settings, quiet=True), [arguments.reward], arguments.teacher, arguments.student, out
+        prepare_workspace(settings, quiet=True),
+        [arguments.reward],
+        arguments.teacher,
+        arguments.student,
+        out,
     )
     records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     seconds = records[-1]["seconds"] - records[0]["seconds"]

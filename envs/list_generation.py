@@ -10,6 +10,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Box, Dict, Discrete, Space
 from numpy.typing import NDArray
 
+from genrec.config.errors import GenrecError
 from genrec.data import PAD, Catalogue, Sequences
 from genrec.metrics.context import Context, Floats, Slates
 from genrec.rewards.check import checked
@@ -45,7 +46,7 @@ class ListTask:
             observed. The weights of the other terms are those of the reward.
 
     Raises:
-        ValueError: if sizes disagree, an index is outside the catalogue, the reward needs a fact
+        GenrecError: if sizes disagree, an index is outside the catalogue, the reward needs a fact
             that is missing, or a range is of no term or does not rise.
     """
 
@@ -73,12 +74,12 @@ class ListTask:
 
     def _require_sizes(self) -> None:
         if len(self) == 0 or self.targets.shape != (len(self),):
-            raise ValueError(
+            raise GenrecError(
                 f"{len(self)} histories and targets of shape {self.targets.shape}: give one target"
                 " a history"
             )
         if not 1 <= self.k <= self.num_items or self.max_length < 1:
-            raise ValueError(
+            raise GenrecError(
                 f"k {self.k} must be in 1..{self.num_items}, the items of the catalogue, and"
                 " max_length"
                 f" {self.max_length} at least 1"
@@ -88,7 +89,7 @@ class ListTask:
             ("targets", self.targets, 0),
         ):
             if len(items) and not lowest <= items.min() <= items.max() <= self.num_items:
-                raise ValueError(
+                raise GenrecError(
                     f"{name} hold indices {items.min()}..{items.max()}, this catalogue has"
                     f" {lowest}..{self.num_items}"
                 )
@@ -97,21 +98,21 @@ class ListTask:
         names = [term.name for term, _ in self.reward.terms]
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
-            raise ValueError(
+            raise GenrecError(
                 f"more than one reward term is called {', '.join(repeated)}; give each its own name"
             )
         unknown = sorted(set(self.ranges) - set(names))
         if unknown:
-            raise ValueError(
+            raise GenrecError(
                 f"ranges of {', '.join(unknown)}, but the reward has the terms {', '.join(names)}"
             )
         if "probabilities" in self.reward.needs and self.probabilities is None:
-            raise ValueError(
+            raise GenrecError(
                 f"reward {self.reward.name} needs P(item | history): pass"
                 " ListTask(probabilities=...)"
             )
         if "targets" in self.reward.needs and not self.targets.any():
-            raise ValueError(
+            raise GenrecError(
                 f"reward {self.reward.name} needs targets, but the target of every case is 0"
                 " (unknown)"
             )
@@ -124,11 +125,11 @@ def list_context(
     """The context of ``group_size`` lists for each of the cases, lists of one case side by side.
 
     Raises:
-        ValueError: if the task's probabilities have another shape than (cases, V+1), or progress is
+        GenrecError: if the task's probabilities have another shape than (cases, V+1), or progress is
             not in 0..1.
     """
     if not 0 <= progress <= 1:
-        raise ValueError(
+        raise GenrecError(
             f"progress {progress} is not a share of the training: give a number from 0 to 1"
         )
     histories = task.histories.take(cases)
@@ -137,7 +138,7 @@ def list_context(
         probabilities = task.probabilities(histories)
         expected = (len(cases), task.num_items + 1)
         if probabilities.shape != expected:
-            raise ValueError(
+            raise GenrecError(
                 f"probabilities have shape {probabilities.shape}; {len(cases)} histories need"
                 f" {expected}"
             )
@@ -154,7 +155,7 @@ def list_context(
 
 
 def require_choice(task: ListTask, cases: Slates, num_seen: NDArray[np.integer[Any]]) -> None:
-    """Raise ValueError where a case has fewer than K items that its user has not seen.
+    """Raise GenrecError where a case has fewer than K items that its user has not seen.
 
     Args:
         task: the task.
@@ -163,7 +164,7 @@ def require_choice(task: ListTask, cases: Slates, num_seen: NDArray[np.integer[A
     """
     allowed = task.num_items - num_seen
     if allowed.min() < task.k:
-        raise ValueError(
+        raise GenrecError(
             f"case {cases[allowed.argmin()]} has {allowed.min()} unseen items of {task.num_items},"
             " too few for a list"
             f" of {task.k}: shorten the list or leave the case out"
@@ -206,13 +207,13 @@ def choose_weights(
         generator: source of randomness.
 
     Raises:
-        ValueError: for a weight that has no range or lies outside it, or a wrong shape.
+        GenrecError: for a weight that has no range or lies outside it, or a wrong shape.
     """
     given = given or {}
     for name, values in given.items():
         array = np.asarray(values, dtype=np.float64)
         if array.shape not in ((), (count,)):
-            raise ValueError(
+            raise GenrecError(
                 f"weights of {name} have shape {array.shape}; give a number, or {count} of them"
             )
         for value in (array.min(), array.max()):
@@ -282,7 +283,7 @@ class ListGenerationEnv(gymnasium.Env[Observation, np.int64]):
 
     ## Starting State
     A case drawn uniformly with `np_random`, or the one in `reset(options={"case": i})`, and an
-    empty list. A case with fewer than K allowed items raises ValueError. `options={"weights":
+    empty list. A case with fewer than K allowed items raises GenrecError. `options={"weights":
     {"diversity": 0.5}}` chooses weights that have a range.
 
     ## Episode End
@@ -319,7 +320,7 @@ class ListGenerationEnv(gymnasium.Env[Observation, np.int64]):
 
     def __init__(self, task: ListTask, render_mode: str | None = None) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ValueError(
+            raise GenrecError(
                 f"render_mode {render_mode!r}: choose None or one of"
                 f" {self.metadata['render_modes']}"
             )
@@ -374,7 +375,7 @@ class ListGenerationEnv(gymnasium.Env[Observation, np.int64]):
                 "the list is complete or was never started: call reset() before step()"
             )
         if not self.action_space.contains(action):
-            raise ValueError(
+            raise GenrecError(
                 f"action {action!r} is not an item index; give an integer in"
                 f" 0..{self.task.num_items}"
             )
@@ -418,14 +419,14 @@ class ListGenerationEnv(gymnasium.Env[Observation, np.int64]):
     def _choose(self, options: dict[str, Any]) -> int:
         unknown = sorted(set(options) - {"case", "progress", "weights"})
         if unknown:
-            raise ValueError(
+            raise GenrecError(
                 f"unknown reset option(s) {', '.join(unknown)}; choose 'case', 'progress' or"
                 " 'weights'"
             )
         if "case" not in options:
             return int(self.np_random.integers(len(self.task)))
         if not 0 <= options["case"] < len(self.task):
-            raise ValueError(
+            raise GenrecError(
                 f"case {options['case']} does not exist; the task has cases 0..{len(self.task) - 1}"
             )
         return int(options["case"])

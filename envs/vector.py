@@ -8,6 +8,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from genrec.config.errors import GenrecError
 from genrec.data import PAD
 from genrec.envs.list_generation import (
     ListTask,
@@ -37,7 +38,7 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
     ## Action Space
     `MultiDiscrete([V + 1] * n)`: the item to place next in each list. `action_masks()` gives the
     allowed ones: not 0 (PAD), no item of the *whole* history, no item already in that list. Any
-    other action raises ValueError, and no list changes.
+    other action raises GenrecError, and no list changes.
 
     ## Observation Space
     `Dict(history=Box(0, V, (n, T), int32), slate=Box(0, V, (n, K), int32))`: rows as in
@@ -51,7 +52,7 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
     ## Starting State
     `num_envs / group_size` cases drawn with `np_random`, without replacement if the task has as
     many, with replacement otherwise; or the cases in `reset(options={"cases": array})`. All lists
-    are empty. A case with fewer than K allowed items raises ValueError. Weights that have a range
+    are empty. A case with fewer than K allowed items raises GenrecError. Weights that have a range
     are drawn for each history, as in `ListGenerationEnv`; `options={"weights": {"diversity":
     array}}` chooses them, one number for all histories or (H,).
 
@@ -93,7 +94,7 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
 
     def __init__(self, task: ListTask, num_envs: int, group_size: int = 1) -> None:
         if group_size < 1 or num_envs < 1 or num_envs % group_size:
-            raise ValueError(
+            raise GenrecError(
                 f"num_envs {num_envs} must be a positive multiple of group_size {group_size}"
             )
         self.task = task
@@ -188,12 +189,12 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
     def _choose(self, options: dict[str, Any]) -> NDArray[np.int64]:
         unknown = sorted(set(options) - {"cases", "progress", "reset_mask", "weights"})
         if unknown:
-            raise ValueError(
+            raise GenrecError(
                 f"unknown reset option(s) {', '.join(unknown)}; choose 'cases', 'progress',"
                 " 'weights' or 'reset_mask'"
             )
         if not np.all(options.get("reset_mask", True)):
-            raise ValueError(
+            raise GenrecError(
                 "reset_mask is False for some lists, but all lists start together: leave it out"
             )
         size = self.num_envs // self.group_size
@@ -201,12 +202,12 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
             return self.np_random.choice(len(self.task), size, replace=size > len(self.task))
         cases = np.asarray(options["cases"], dtype=np.int64)
         if cases.shape != (size,):
-            raise ValueError(
+            raise GenrecError(
                 f"cases of shape {cases.shape}; {self.num_envs} lists in groups of"
                 f" {self.group_size} take {size} cases"
             )
         if not 0 <= cases.min() <= cases.max() < len(self.task):
-            raise ValueError(
+            raise GenrecError(
                 f"cases {cases.min()}..{cases.max()}; the task has cases 0..{len(self.task) - 1}"
             )
         return cases
@@ -215,7 +216,7 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
         """Raise on the first disallowed action. Builds no (n, V+1) mask unless action_masks()
         did."""
         if actions.shape != (self.num_envs,) or actions.dtype.kind not in "iu":
-            raise ValueError(
+            raise GenrecError(
                 f"actions of shape {actions.shape}, type {actions.dtype}; give {self.num_envs}"
                 " integers"
             )
@@ -235,7 +236,7 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
                 (placed, "in the list"),
             )
             reason = next(text for test, text in reasons if test[first])
-            raise ValueError(
+            raise GenrecError(
                 f"list {first} cannot take item {actions[first]}: it is {reason}; choose where"
                 " action_masks() is True"
             )

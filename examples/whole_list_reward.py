@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from genrec.data import Sequences, make_catalogue
 from genrec.metrics.context import Context, Floats, Slates
-from genrec.rerankers import Pool, followed, greedy, greedy_ahead
+from genrec.rerankers import Pool, greedy, greedy_lookahead, with_surrogates
 from genrec.rewards import Reward, Terminal, telescoped
 
 
@@ -72,14 +72,14 @@ def profiles(context: Context) -> NDArray[np.bool_]:
 @dataclass(frozen=True)
 class GuidedTerminal(Terminal):
     """A reward that is paid at the end and says what to follow on the way there
-    (``genrec.rerankers.Guided``)."""
+    (``genrec.rerankers.HasSurrogate``)."""
 
-    guide: Reward = field(kw_only=True)
+    surrogate: Reward = field(kw_only=True)
 
 
 def paid_at_the_end(value: Tour, name: str) -> GuidedTerminal:
     """The reward of a tour, guided by the worth of what is there of a list."""
-    return GuidedTerminal(value, name, guide=telescoped(value, name))
+    return GuidedTerminal(value, name, surrogate=telescoped(value, name))
 
 
 tour = paid_at_the_end(Tour(), "tour")
@@ -117,8 +117,8 @@ def main() -> None:
     pool, reward = tiny_pool(), paid_at_the_end(Tour(genres=6, budget=0.5), "tour")
     lists = {
         "greedy": greedy(pool, 2, reward),
-        "greedy that looks ahead": greedy_ahead(pool, 2, reward),
-        "greedy that follows the guide": greedy(pool, 2, followed(reward)),
+        "greedy that looks ahead": greedy_lookahead(pool, 2, reward),
+        "greedy that follows the guide": greedy(pool, 2, with_surrogates(reward)),
         "the best of all lists": best_list(pool, 2, reward),
     }
     for name, slate in lists.items():

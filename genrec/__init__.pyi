@@ -9,6 +9,7 @@ from . import pipeline as pipeline
 from . import report as report
 from . import rerankers as rerankers
 from . import rewards as rewards
+from .config.errors import GenrecError as GenrecError
 from .data import load as load
 
 __version__: str

@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from genrec.baselines import ALS, BPR, FPMC, AssociationRules, ItemKNN, Markov, Popularity, UserKNN
-from genrec.config import TeacherSettings
+from genrec.config.errors import GenrecError
+from genrec.config.reading import TeacherSettings
 from genrec.data.splits import Split
 from genrec.models import losses, negatives
 from genrec.models.axes import Axes, changed, choose, require_fit
@@ -132,10 +133,10 @@ def axes_of(settings: TeacherSettings) -> Axes:
     """The choices of the recipe that the settings name, with those that they change.
 
     Raises:
-        ValueError: listing the recipes there are.
+        GenrecError: listing the recipes there are.
     """
     if settings.recipe not in RECIPES:
-        raise ValueError(
+        raise GenrecError(
             f"unknown recipe {settings.recipe!r}; choose one of {', '.join([*RECIPES, *BASELINES])}"
         )
     return choose(settings, RECIPES[settings.recipe]())
@@ -154,7 +155,7 @@ def build(
             batch need.
 
     Raises:
-        ValueError: for an unknown recipe, or choices and settings that do not fit.
+        GenrecError: for an unknown recipe, or choices and settings that do not fit.
     """
     axes = axes_of(settings)
     require_fit(settings, axes)
@@ -228,7 +229,7 @@ def _sampled(
     if axes.negatives == "uniform":
         proposal = negatives.uniform(num_items)
     elif counts is None:
-        raise ValueError(
+        raise GenrecError(
             f"{axes.negatives} negatives need the counts of training events: give build counts"
         )
     elif axes.negatives == "popular":
@@ -249,10 +250,10 @@ def _beta(axes: Axes, settings: TeacherSettings, num_items: int) -> float:
 
 def _base(axes: Axes, settings: TeacherSettings, num_items: int) -> float:
     """What scores start from: only losses that judge each item by itself are not content with 0."""
-    if axes.loss not in losses.INDEPENDENT:
+    if axes.loss not in losses.SIGMOID_LOSSES:
         return 0.0
     sampled = axes.num_negatives if axes.negatives != "catalogue" else None
-    return losses.uninformed(num_items, sampled, _beta(axes, settings, num_items))
+    return losses.uninformed_score(num_items, sampled, _beta(axes, settings, num_items))
 
 
 def _loss(axes: Axes, settings: TeacherSettings, num_items: int) -> losses.Loss:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from genrec.config.errors import GenrecError
 from genrec.data.sequences import Sequences
 
 
@@ -45,7 +46,7 @@ class Recommender(Protocol):
         """(B, k) slates of distinct items that are not in the history, best first.
 
         Raises:
-            ValueError: where a history leaves fewer than k items.
+            GenrecError: where a history leaves fewer than k items.
         """
         ...
 
@@ -116,7 +117,7 @@ def require_unseen(histories: Sequences, num_items: int, k: int) -> None:
 
 def _require(allowed: NDArray[np.int64], num_items: int, k: int) -> None:
     if len(allowed) and allowed.min() < k:
-        raise ValueError(
+        raise GenrecError(
             f"a list of {k} items was asked for, but only {allowed.min()} of {num_items} items are"
             " new"
             f" to the user of row {allowed.argmin()}; ask for a shorter list"

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from genrec import config
-from genrec.config import ConfigError, Settings, find_config, read_settings
+from genrec.config import reading as config
+from genrec.config.errors import ConfigError
+from genrec.config.reading import Settings, find_config, read_settings
 
 
 def test_defaults_without_a_file():

@@ -25,11 +25,11 @@ TINY = [
         "student.blocks=1",
         "student.heads=2",
         "student.max_length=10",
-        "student.lessons=100",
+        "student.demonstrations=100",
         "student.pool=15",
     ),
     *(
-        "align.warm_start=60",
+        "align.warmup_lists=60",
         "align.updates=2",
         "align.histories=4",
         "align.group_size=2",

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from genrec.config import Settings
+from genrec.config.reading import Settings
 from genrec.data.splits import leave_one_out
 from genrec.data.synthetic import demo
 from genrec.pipeline import stages
-from genrec.pipeline.workspace import Bench
+from genrec.pipeline.workspace import Workspace
 
 PAGE = Path(__file__).parents[1] / "docs" / "what-an-alignment-logs.md"
 ENTRY = re.compile(
@@ -64,7 +64,7 @@ def aligned(folder: Path, agent: str, made: Path | None = None) -> Path:
     """An alignment of two updates with everything on that can be logged."""
     align = {
         "agent": agent,
-        "warm_start": 60,
+        "warmup_lists": 60,
         "updates": 2,
         "histories": 4,
         "group_size": 2,
@@ -82,20 +82,20 @@ def aligned(folder: Path, agent: str, made: Path | None = None) -> Path:
             "blocks": 1,
             "heads": 2,
             "max_length": 8,
-            "lessons": 60,
+            "demonstrations": 60,
             "pool": 12,
             "epochs": 1,
         },
         "align": align,
     }
-    bench = Bench(
+    workspace = Workspace(
         Settings.model_validate(content),
         leave_one_out(demo(num_users=100, num_items=60, seed=1)),
         torch.device("cpu"),
         quiet=True,
     )
     parts = (made / "teacher", made / "student") if made else (None, None)
-    return stages.align(bench, ["diversity"], *parts, folder)
+    return stages.align(workspace, ["diversity"], *parts, folder)
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_teacher(run, everywhere, measures):
     assert logged(run / "teacher", "teacher") == expected
 
 
-@pytest.mark.parametrize("folder", ["student", "start"])
+@pytest.mark.parametrize("folder", ["student", "supervised_warmup"])
 def test_student_and_start(run, everywhere, measures, folder):
     expected = everywhere | (measures - {"TERM@K"}) | set(explained("Student and start"))
     assert logged(run / folder, "student") == expected

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from genrec import recipes
-from genrec.config import TeacherSettings
+from genrec.config.errors import RunError
+from genrec.config.reading import TeacherSettings
 from genrec.data import Sequences, leave_one_out, synthetic
 from genrec.models import losses
 from genrec.models.axes import READERS
@@ -18,7 +19,7 @@ from genrec.models.objectives import Batch, Last, Masked, RecencySampled, Shifte
 from genrec.models.scorer import Recipe
 from genrec.models.transformer import Block, LiGRBlock, SASRecBlock
 from genrec.recipes import BASELINES, RECIPES, build, load_scorer, train_scorer
-from genrec.training.run_directory import RunError, read_json, write_json
+from genrec.training.run_directory import read_json, write_json
 
 CPU = torch.device("cpu")
 BATCH = Batch(torch.tensor([[1, 2], [3, 4]]), torch.tensor([0, 1, 2]), torch.tensor([7, 8, 9]))

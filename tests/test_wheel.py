@@ -31,8 +31,8 @@ py-modules = ["broken_reward"]
 TINY = """
 dataset: demo
 teacher: {recipe: popularity}
-student: {hidden_size: 16, blocks: 1, heads: 2, max_length: 10, lessons: 100, pool: 15, epochs: 1}
-align: {warm_start: 60, updates: 2, histories: 4, group_size: 2, evaluate_every: 2}
+student: {hidden_size: 16, blocks: 1, heads: 2, max_length: 10, demonstrations: 100, pool: 15, epochs: 1}
+align: {warmup_lists: 60, updates: 2, histories: 4, group_size: 2, evaluate_every: 2}
 """
 
 pytestmark = pytest.mark.skipif(

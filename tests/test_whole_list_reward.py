@@ -11,7 +11,7 @@ import pytest
 from genrec.data import leave_one_out
 from genrec.data.synthetic import demo
 from genrec.metrics.context import Context
-from genrec.rerankers import Guided, followed, greedy, greedy_ahead
+from genrec.rerankers import HasSurrogate, greedy, greedy_lookahead, with_surrogates
 from genrec.rewards import Relevance, Telescoped, Terminal, WeightedSum, resolve
 
 FILE = Path(__file__).parents[1] / "examples" / "whole_list_reward.py"
@@ -47,13 +47,13 @@ def test_beginnings_by_hand(example, reward):
     """The guide: Wide shows 4 of 6 genres and Left 3 for the first item; Hit is over budget until
     others make up."""
     context = example["tiny_pool"]().context
-    assert reward.guide(np.array([[WIDE, LEFT]]), context).tolist() == [
+    assert reward.surrogate(np.array([[WIDE, LEFT]]), context).tolist() == [
         pytest.approx([4 / 6, 1 / 6])
     ]
-    assert reward.guide(np.array([[LEFT, RIGHT]]), context).tolist() == [
+    assert reward.surrogate(np.array([[LEFT, RIGHT]]), context).tolist() == [
         pytest.approx([3 / 6, 3 / 6])
     ]
-    assert reward.guide(np.array([[RIGHT, HIT]]), context).tolist() == [
+    assert reward.surrogate(np.array([[RIGHT, HIT]]), context).tolist() == [
         pytest.approx([3 / 6, -3 / 6])
     ]
 
@@ -73,13 +73,13 @@ def test_no_step_by_step_choice_finds_the_best_list(example, reward):
         name: float(reward(slates, pool.context).sum())
         for name, slates in (
             ("plain", greedy(pool, 2, reward)),
-            ("ahead", greedy_ahead(pool, 2, reward)),
-            ("guided", greedy(pool, 2, followed(reward))),
+            ("ahead", greedy_lookahead(pool, 2, reward)),
+            ("guided", greedy(pool, 2, with_surrogates(reward))),
             ("best", example["best_list"](pool, 2, reward)),
         )
     }
     assert earned == {"plain": 0, "ahead": 0, "guided": pytest.approx(5 / 6), "best": 1}
-    assert greedy(pool, 2, followed(reward)).tolist() == [[WIDE, LEFT]]
+    assert greedy(pool, 2, with_surrogates(reward)).tolist() == [[WIDE, LEFT]]
     assert sorted(example["best_list"](pool, 2, reward)[0].tolist()) == [LEFT, RIGHT]
 
 
@@ -93,7 +93,7 @@ def test_nor_together_with_relevance(example, reward, weight):
     """
     pool = example["tiny_pool"]()
     whole = WeightedSum(((Relevance(), 1.0), (reward, weight)))
-    best, guided = example["best_list"](pool, 2, whole), greedy(pool, 2, followed(whole))
+    best, guided = example["best_list"](pool, 2, whole), greedy(pool, 2, with_surrogates(whole))
     assert (best.tolist(), guided.tolist()) == ([[LEFT, RIGHT]], [[WIDE, LEFT]])
     assert whole(best, pool.context).sum() == pytest.approx(0.2 + 0.1 / np.log2(3) + weight)
     assert whole(guided, pool.context).sum() == pytest.approx(
@@ -103,8 +103,8 @@ def test_nor_together_with_relevance(example, reward, weight):
 
 def test_the_command_line_finds_both_rewards():
     late, grown = (resolve(f"{FILE}:{name}") for name in ("tour", "tour_as_it_grows"))
-    assert isinstance(late, Guided)
-    assert isinstance(followed(late), Telescoped)
+    assert isinstance(late, HasSurrogate)
+    assert isinstance(with_surrogates(late), Telescoped)
     assert (late.name, grown.name) == ("tour", "tour_as_it_grows")
 
 
@@ -115,14 +115,14 @@ def test_both_rewards_keep_the_contract_on_lists_of_a_log(example):
     context = Context(cases.histories, np.zeros(30, np.int64), split.catalogue, 10)
     lists = np.stack([np.random.default_rng(i).permutation(80)[:10] + 1 for i in range(30)])
     late = example["paid_at_the_end"](example["Tour"](budget=0.6), "tour")
-    for found in (late, late.guide):
+    for found in (late, late.surrogate):
         gains = found(lists, context)
         for j in range(1, 10):
             np.testing.assert_allclose(found(lists[:, :j], context), gains[:, :j])
         worth = gains.sum(axis=1)
         assert worth.min() == 0 < worth.max() <= 1
     np.testing.assert_allclose(
-        late(lists, context).sum(axis=1), late.guide(lists, context).sum(axis=1), atol=1e-12
+        late(lists, context).sum(axis=1), late.surrogate(lists, context).sum(axis=1), atol=1e-12
     )
 
 

@@ -70,7 +70,7 @@ def sample(
         slates (H, G, k) and their log-probabilities (H, G, k).
 
     Raises:
-        ValueError: where a history leaves fewer than k items.
+        GenrecError: where a history leaves fewer than k items.
     """
     prefix = policy.encode(histories, weights)
     require_room(prefix.blocked, k)

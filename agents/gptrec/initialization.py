@@ -10,7 +10,7 @@ from genrec.models.transformer import Block, Transformer
 
 
 @torch.no_grad()
-def inherit(policy: GPTRec, teacher: NeuralScorer) -> bool:
+def initialize_from_teacher(policy: GPTRec, teacher: NeuralScorer) -> bool:
     """Start a policy from a neural teacher: its item vectors always, its transformer where the
     shapes allow.
 
@@ -40,9 +40,9 @@ def inherit(policy: GPTRec, teacher: NeuralScorer) -> bool:
         or not len(blocks) == len(body.blocks) <= config.n_layer
         or (config.n_embd, config.n_head) != (vectors.shape[1], blocks[0].heads)
     ):
-        policy.adopt(vectors)
+        policy.load_item_vectors(vectors)
         return False
-    policy.adopt(vectors * body.scale)
+    policy.load_item_vectors(vectors * body.scale)
     gpt: Any = policy.lm.transformer
     known = min(policy.max_length, len(body.position))
     gpt.wpe.weight[1 : known + 1] = body.position[-known:].flip(0)

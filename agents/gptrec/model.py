@@ -15,6 +15,7 @@ from transformers.utils import logging as transformers_logging
 
 from genrec.agents.gptrec.conditioning import Conditioning
 from genrec.agents.gptrec.head import Allowed, choice_log_probabilities
+from genrec.config.errors import GenrecError
 from genrec.data.sequences import Sequences
 from genrec.rewards.ranges import Ranges, require_inside, weights_along
 
@@ -135,11 +136,11 @@ class GPTRec(nn.Module):
             seed: of the new layers.
 
         Raises:
-            ValueError: if it is conditioned on other weights already.
+            GenrecError: if it is conditioned on other weights already.
         """
         if self.conditioning is not None:
             if dict(ranges) != self.ranges:
-                raise ValueError(
+                raise GenrecError(
                     f"this policy is conditioned on weights {self.ranges} already, not on"
                     f" {dict(ranges)}"
                 )
@@ -155,7 +156,7 @@ class GPTRec(nn.Module):
         first in the middle.
 
         Raises:
-            ValueError: for a weight without a range, or outside it.
+            GenrecError: for a weight without a range, or outside it.
         """
         require_inside(weights, self.ranges)
         told = copy.copy(self)
@@ -166,7 +167,7 @@ class GPTRec(nn.Module):
         """(count, D) the vectors of weights (count, C), or of the policy's own."""
         if self.conditioning is None:
             if weights is not None:
-                raise ValueError("this policy is not conditioned on weights: give none")
+                raise GenrecError("this policy is not conditioned on weights: give none")
             return None
         if weights is None:
             own = torch.tensor([self.weights[name] for name in self.ranges], device=self.device)
@@ -175,7 +176,7 @@ class GPTRec(nn.Module):
         return told
 
     @torch.no_grad()
-    def adopt(self, vectors: torch.Tensor) -> None:
+    def load_item_vectors(self, vectors: torch.Tensor) -> None:
         """Start from the item vectors of a trained scorer, whatever their width.
 
         Narrower vectors fill the first dimensions; of wider ones the principal D are kept, which
@@ -191,7 +192,7 @@ class GPTRec(nn.Module):
         weight[: len(vectors), : vectors.shape[1]] = vectors.to(weight)
 
     @torch.no_grad()
-    def sharpen(self, temperature: float) -> None:
+    def apply_temperature(self, temperature: float) -> None:
         """Make the policy softmax(logits / temperature) for good: greedy lists stay, samples come
         nearer to them."""
         self.lm.transformer.ln_f.weight.div_(temperature)
@@ -288,7 +289,7 @@ class GPTRec(nn.Module):
         """
         histories, lists, new = items.shape
         if start + new > self.max_slate:
-            raise ValueError(
+            raise GenrecError(
                 f"this policy writes lists of at most {self.max_slate} items; ask for a shorter"
                 " list"
             )
@@ -334,7 +335,7 @@ class GPTRec(nn.Module):
         same list.
 
         Raises:
-            ValueError: where nothing is left to choose from.
+            GenrecError: where nothing is left to choose from.
         """
         logits: torch.Tensor = self.lm.lm_head(states).float()
         k = slates.shape[2]
@@ -427,7 +428,7 @@ class GPTRec(nn.Module):
             fingerprint: of the dataset the policy was trained on.
         """
         if len(item_ids) != self.num_items:
-            raise ValueError(f"{len(item_ids)} item ids for a policy of {self.num_items} items")
+            raise GenrecError(f"{len(item_ids)} item ids for a policy of {self.num_items} items")
         transformers_logging.disable_progress_bar()
         self.lm.save_pretrained(folder)
         if self.conditioning is not None:
@@ -454,10 +455,10 @@ class GPTRec(nn.Module):
 
 
 def require_room(blocked: torch.Tensor, k: int) -> None:
-    """Raise ValueError where what is blocked (H, V+2) leaves a history fewer than k items."""
+    """Raise GenrecError where what is blocked (H, V+2) leaves a history fewer than k items."""
     left = (~blocked).sum(dim=1)
     if int(left.min()) < k:
         row = int(left.argmin())
-        raise ValueError(
+        raise GenrecError(
             f"history {row} leaves {int(left[row])} items for a list of {k}: ask for a shorter list"
         )

@@ -16,21 +16,22 @@ from genrec.agents.keeper import Keeper
 from genrec.agents.ppo import Actor
 from genrec.agents.sb3.policy import GPTRecPolicy, ListRolloutBuffer
 from genrec.agents.sb3.vec_env import ListVecEnv
-from genrec.config import AlignSettings
+from genrec.config.errors import DivergenceError, GenrecError
+from genrec.config.reading import AlignSettings
 from genrec.training.interruption import interruptible
 from genrec.training.logger import Logbook
 
 
 def require_expressible(settings: AlignSettings) -> None:
-    """Raise ValueError for a KL penalty or target, which stable-baselines3 does not know."""
+    """Raise GenrecError for a KL penalty or target, which stable-baselines3 does not know."""
     if settings.kl > 0:
-        raise ValueError(
+        raise GenrecError(
             f"align.kl is {settings.kl}, but the loss of stable-baselines3 has no KL penalty"
             " towards the student:"
             " set align.kl=0, or use --agent ppo"
         )
     if settings.kl_target:
-        raise ValueError(
+        raise GenrecError(
             f"align.kl_target is {settings.kl_target:g}, but stable-baselines3 has no KL penalty to"
             " steer: set"
             " align.kl_target=null, or use --agent ppo"
@@ -63,7 +64,7 @@ def maskable_ppo(
         folder: receives TensorBoard's scalars.
 
     Raises:
-        ValueError: for a KL penalty, which this algorithm's loss does not have.
+        GenrecError: for a KL penalty, which this algorithm's loss does not have.
     """
     require_expressible(settings)
     with torch.random.fork_rng():
@@ -126,8 +127,8 @@ def train(
         The validation of the kept weights and the update they come from.
 
     Raises:
-        ValueError: for a KL penalty.
-        FloatingPointError: when the loss is no longer finite.
+        GenrecError: for a KL penalty.
+        DivergenceError: when the loss is no longer finite.
         Interrupted: after Ctrl-C, once the checkpoint is saved.
         RewardError: when a reward raises or gives something else than finite gains; the last
             checkpoint stays.
@@ -194,9 +195,7 @@ class Watch(BaseCallback):
     def _record(self, update: int, measures: Mapping[str, float]) -> None:
         loss = measures["train/loss"]
         if not np.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss is {loss} in update {update}: lower the learning rate"
-            )
+            raise DivergenceError(f"the loss is {loss} in update {update}: lower the learning rate")
         assert isinstance(self.training_env, ListVecEnv)
         reward = self.training_env.mean_return
         values = {

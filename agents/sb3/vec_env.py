@@ -12,7 +12,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 
 from genrec.data.sequences import Sequences
-from genrec.rewards.check import located
+from genrec.rewards.check import locate_errors
 
 Observation = dict[str, NDArray[Any]]
 Infos = list[dict[str, Any]]
@@ -96,7 +96,7 @@ class ListVecEnv(VecEnv):
 
     def step_wait(self) -> tuple[Observation, NDArray[np.float32], NDArray[np.bool_], Infos]:
         """Place one item in every list."""
-        with located(f"update {self.episode}"):
+        with locate_errors(f"update {self.episode}"):
             self._observation, rewards, terminated, truncated, infos = self.env.step(self._actions)
         self._returns += rewards
         for name, gains in infos["reward_terms"].items():

@@ -20,6 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils.generic import ModelOutput
 
 from genrec.agents.gptrec.model import GPTRec
+from genrec.config.errors import GenrecError
 from genrec.data.sequences import PAD, Sequences
 
 IGNORED = -100  # the label of a token that is not to be predicted
@@ -36,7 +37,7 @@ def item_tokenizer(item_ids: Sequence[str]) -> PreTrainedTokenizerFast:
         item_ids: raw ids of items 1..V.
 
     Raises:
-        ValueError: for an id that is empty, or that reads like another item or like PAD or SEP.
+        GenrecError: for an id that is empty, or that reads like another item or like PAD or SEP.
 
     >>> tokenizer = item_tokenizer(["318", "50", "toy story"])
     >>> tokenizer("50 toy␣story <sep>")["input_ids"]
@@ -50,7 +51,7 @@ def item_tokenizer(item_ids: Sequence[str]) -> PreTrainedTokenizerFast:
         wrong = next(
             word for token, word in enumerate(words) if not word or vocabulary[word] != token
         )
-        raise ValueError(
+        raise GenrecError(
             f"item id {wrong!r} is empty or stands for two tokens: rename the item to tell them"
             " apart"
         )
@@ -131,7 +132,7 @@ class ListModel(PreTrainedModel):
             fused_lm_head: TRL's wish for log-probabilities without logits; labels always get that.
 
         Raises:
-            ValueError: for a row without exactly one SEP, or a label that is not the list item at
+            GenrecError: for a row without exactly one SEP, or a label that is not the list item at
                 its place.
         """
         row = _Row(self.policy.separator, input_ids, attention_mask)
@@ -141,7 +142,7 @@ class ListModel(PreTrainedModel):
         if bool(
             (wanted & ~row.listed[:, 1:]).any() | (labels[:, 1:] != input_ids[:, 1:])[wanted].any()
         ):
-            raise ValueError(
+            raise GenrecError(
                 f"labels may name the items of the list only: give {IGNORED} up to SEP and at"
                 " padding"
             )
@@ -179,7 +180,7 @@ class _Row:
     ) -> None:
         found = tokens == separator
         if not bool((found.sum(dim=1) == 1).all()):
-            raise ValueError(
+            raise GenrecError(
                 f"every row needs one SEP (token {separator}) between history and list"
             )
         self.separator = found.int().argmax(dim=1)

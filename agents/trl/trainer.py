@@ -30,9 +30,10 @@ from genrec.agents.gptrec.model import GPTRec
 from genrec.agents.keeper import Keeper
 from genrec.agents.rollout import play
 from genrec.agents.trl.model import ListModel, item_tokenizer
-from genrec.config import AlignSettings
+from genrec.config.errors import DivergenceError, GenrecError
+from genrec.config.reading import AlignSettings
 from genrec.data.sequences import Sequences
-from genrec.rewards.check import located
+from genrec.rewards.check import locate_errors
 from genrec.training.device import autocast, half_precision_pays
 from genrec.training.interruption import Interrupted, interruptible
 from genrec.training.logger import Logbook
@@ -89,8 +90,8 @@ def train(
         The validation of the kept weights and the update they come from.
 
     Raises:
-        ValueError: for settings that GRPO cannot express.
-        FloatingPointError: when a gradient is no longer finite.
+        GenrecError: for settings that GRPO cannot express.
+        DivergenceError: when a gradient is no longer finite.
         Interrupted: after Ctrl-C, once the checkpoint is saved.
         RewardError: when a reward raises or gives something else than finite gains; the last
             checkpoint stays.
@@ -125,29 +126,29 @@ def require_expressible(settings: AlignSettings) -> None:
     """Say which settings GRPO has no place for.
 
     Raises:
-        ValueError: naming the setting and its remedy.
+        GenrecError: naming the setting and its remedy.
     """
     if settings.baseline != "group":
-        raise ValueError("GRPO has no critic: set align.baseline=group, or train with --agent ppo")
+        raise GenrecError("GRPO has no critic: set align.baseline=group, or train with --agent ppo")
     if settings.discount != 1:
-        raise ValueError(
+        raise GenrecError(
             f"TRL pays a list at its end, where a discount of {settings.discount:g} has no place:"
             " set align.discount=1,"
             " or train with --agent ppo"
         )
     if settings.kl_target:
-        raise ValueError(
+        raise GenrecError(
             f"align.kl_target is {settings.kl_target:g}, but the weight of TRL's KL penalty is"
             " fixed: set"
             " align.kl_target=null, or train with --agent ppo"
         )
     if settings.group_size < 2:
-        raise ValueError(
+        raise GenrecError(
             "GRPO compares the lists of a history: raise align.group_size to 2 or more"
         )
     lists = settings.histories * settings.group_size
     if lists % settings.minibatches:
-        raise ValueError(
+        raise GenrecError(
             f"TRL cuts {lists} lists into equal minibatches:"
             f" align.minibatches={settings.minibatches} does not divide"
             " align.histories x align.group_size"
@@ -290,7 +291,7 @@ class ListWriter:
         generator = torch.Generator(self.policy.device).manual_seed(seed)
         with autocast(self.policy.device, self.settings.bf16):
             slates, logp = sample(self.policy.eval(), histories, self.k, generator, group_size)
-        with located(f"update {update + 1}"):
+        with locate_errors(f"update {update + 1}"):
             _, gains = play(self.env, slates.flatten(0, 1).cpu().numpy())
         known = [
             [*histories[row].tolist(), self.policy.separator] for row in range(len(histories))
@@ -337,7 +338,7 @@ class Watch(TrainerCallback):
         ]
         if not bool(torch.stack(gradients).all()):
             at = self.update(state) + 1
-            raise FloatingPointError(
+            raise DivergenceError(
                 f"a gradient is not finite in update {at}: lower the learning rate"
             )
 

@@ -13,6 +13,7 @@ from scipy import sparse
 from genrec.baselines import storage
 from genrec.baselines.popularity import tie_break
 from genrec.baselines.profiles import Floats, pair_table, profiles
+from genrec.config.errors import GenrecError
 from genrec.data.sequences import Sequences
 from genrec.data.splits import Split
 
@@ -53,7 +54,7 @@ class AssociationRules:
         of each item.
 
         Raises:
-            ValueError: for a measure that does not exist, or limits below 1.
+            GenrecError: for a measure that does not exist, or limits below 1.
         """
         catalogue = split.catalogue
         table = mine(split.train, catalogue.num_items, measure, min_users, rules)
@@ -68,7 +69,7 @@ class AssociationRules:
         """(B, V+1) float32 scores, see the class; column 0 is -inf.
 
         Raises:
-            ValueError: if a history holds an item above V.
+            GenrecError: if a history holds an item above V.
         """
         scores: Floats = (profiles(histories, self.num_items) @ self.rules).toarray()
         return torch.from_numpy(scores + tie_break(self.counts))
@@ -83,7 +84,7 @@ class AssociationRules:
         """The scorer that ``save`` wrote.
 
         Raises:
-            ValueError: if the folder holds another kind of scorer.
+            GenrecError: if the folder holds another kind of scorer.
         """
         settings, arrays = storage.read(folder, "association_rules")
         return cls(
@@ -107,17 +108,17 @@ def mine(
         (V+1, V+1) sparse; row X, column Y: the strength of X → Y.
 
     Raises:
-        ValueError: for a measure that does not exist, or limits below 1.
+        GenrecError: for a measure that does not exist, or limits below 1.
 
     >>> mine(Sequences.from_lists([[1, 2], [1], [1], [2, 1]]), 2, "confidence", 1, 9).toarray().tolist()
     [[0.0, 0.0, 0.0], [0.0, 0.0, 0.5], [0.0, 1.0, 0.0]]
     """
     if measure not in get_args(Measure):
-        raise ValueError(
+        raise GenrecError(
             f"unknown measure {measure!r} of a rule; choose one of {', '.join(get_args(Measure))}"
         )
     if min(min_users, rules) < 1:
-        raise ValueError(f"min_users is {min_users} and rules is {rules}; both must be at least 1")
+        raise GenrecError(f"min_users is {min_users} and rules is {rules}; both must be at least 1")
     weight = partial(_strength, measure=measure, num_users=len(train), min_users=min_users)
     return pair_table(train, num_items, weight, rules)
 

@@ -107,7 +107,7 @@ class FPMC:
         """(B, V+1) float32 scores, see the class; column 0 is -inf.
 
         Raises:
-            ValueError: if a history holds an item above V.
+            GenrecError: if a history holds an item above V.
         """
         require_known(histories, self.num_items)
         lengths = histories.lengths
@@ -133,7 +133,7 @@ class FPMC:
         """The scorer that ``save`` wrote.
 
         Raises:
-            ValueError: if the folder holds another kind of scorer.
+            GenrecError: if the folder holds another kind of scorer.
         """
         arrays = storage.read(folder, "fpmc")[1]
         return cls(

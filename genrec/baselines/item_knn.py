@@ -15,6 +15,7 @@ from genrec.baselines import storage
 from genrec.baselines.popularity import tie_break
 from genrec.baselines.profiles import Floats, pair_table, profiles
 from genrec.baselines.tuning import best
+from genrec.config.errors import GenrecError
 from genrec.data.sequences import Sequences
 from genrec.data.splits import Split
 
@@ -46,7 +47,7 @@ class ItemKNN:
 
     def __post_init__(self) -> None:
         if not 0 < self.decay <= 1:
-            raise ValueError(f"ItemKNN decay is {self.decay}; it must lie in (0, 1]")
+            raise GenrecError(f"ItemKNN decay is {self.decay}; it must lie in (0, 1]")
 
     @classmethod
     def fit(
@@ -56,7 +57,7 @@ class ItemKNN:
         told not to.
 
         Raises:
-            ValueError: for an impossible parameter, or without validation cases to tune on.
+            GenrecError: for an impossible parameter, or without validation cases to tune on.
         """
         catalogue = split.catalogue
         table = item_similarities(split.train, catalogue.num_items, neighbours, shrinkage)
@@ -72,7 +73,7 @@ class ItemKNN:
         """(B, V+1) float32 scores, see the class; column 0 is -inf.
 
         Raises:
-            ValueError: if a history holds an item above V.
+            GenrecError: if a history holds an item above V.
         """
         weights = profiles(histories, self.num_items, self.decay)
         scores: Floats = (weights @ self.similarities).toarray()
@@ -88,7 +89,7 @@ class ItemKNN:
         """The scorer that ``save`` wrote.
 
         Raises:
-            ValueError: if the folder holds another kind of scorer.
+            GenrecError: if the folder holds another kind of scorer.
         """
         settings, arrays = storage.read(folder, "item_knn")
         return cls(
@@ -108,15 +109,15 @@ def item_similarities(
         shrinkage: λ, in the units of √(n_a · n_i): users.
 
     Raises:
-        ValueError: if N is below 1 or λ negative.
+        GenrecError: if N is below 1 or λ negative.
 
     >>> item_similarities(Sequences.from_lists([[1, 2], [1], [1], [1]]), 2, 1, 0.0).toarray().tolist()
     [[0.0, 0.0, 0.0], [0.0, 0.0, 0.5], [0.0, 0.5, 0.0]]
     """
     if neighbours < 1:
-        raise ValueError(f"ItemKNN was asked for {neighbours} neighbours; at least 1 is needed")
+        raise GenrecError(f"ItemKNN was asked for {neighbours} neighbours; at least 1 is needed")
     if not shrinkage >= 0:
-        raise ValueError(f"ItemKNN shrinkage is {shrinkage}; it must not be negative")
+        raise GenrecError(f"ItemKNN shrinkage is {shrinkage}; it must not be negative")
     return pair_table(train, num_items, partial(_cosine, shrinkage=shrinkage), neighbours)
 
 

@@ -14,6 +14,7 @@ from scipy import sparse
 from genrec.baselines import storage
 from genrec.baselines.popularity import log_popularity
 from genrec.baselines.tuning import best
+from genrec.config.errors import GenrecError
 from genrec.data.sequences import Sequences
 from genrec.data.splits import Cases, Split
 
@@ -49,9 +50,9 @@ class Markov:
 
     def __post_init__(self) -> None:
         if not 0 < self.decay <= 1:
-            raise ValueError(f"Markov decay is {self.decay}; it must lie in (0, 1]")
+            raise GenrecError(f"Markov decay is {self.decay}; it must lie in (0, 1]")
         if not self.smoothing > 0:
-            raise ValueError(f"Markov smoothing is {self.smoothing}; it must be positive")
+            raise GenrecError(f"Markov smoothing is {self.smoothing}; it must be positive")
 
     @classmethod
     def fit(cls, split: Split, order: int | None = None, tune: bool = True) -> "Markov":
@@ -88,11 +89,11 @@ class Markov:
         """(B, V+1) float32 scores, see the class; column 0 is -inf.
 
         Raises:
-            ValueError: if a history holds an item above V.
+            GenrecError: if a history holds an item above V.
         """
         recent = histories.last(self.order)
         if int(recent.items.max(initial=0)) > self.num_items:
-            raise ValueError(
+            raise GenrecError(
                 f"a history holds item {recent.items.max()}, but this chain knows items"
                 f" 1..{self.num_items}"
             )
@@ -124,7 +125,7 @@ class Markov:
         """The scorer that ``save`` wrote.
 
         Raises:
-            ValueError: if the folder holds another kind of scorer.
+            GenrecError: if the folder holds another kind of scorer.
         """
         settings, arrays = storage.read(folder, "markov")
         table = storage.joined(arrays, len(arrays["counts"]))
@@ -143,14 +144,14 @@ def count_transitions(train: Sequences, num_items: int, order: int) -> sparse.cs
         (k·(V+1), V+1) float32 counts; row (d - 1)·(V+1) + a, column i: i came d events after a.
 
     Raises:
-        ValueError: if order is below 1.
+        GenrecError: if order is below 1.
 
     >>> train = Sequences.from_lists([[1, 2, 1], [1, 2]])
     >>> count_transitions(train, num_items=2, order=2).astype(int).toarray().tolist()
     [[0, 0, 0], [0, 0, 2], [0, 1, 0], [0, 0, 0], [0, 1, 0], [0, 0, 0]]
     """
     if order < 1:
-        raise ValueError(f"a Markov chain of order {order} was asked for; the order is at least 1")
+        raise GenrecError(f"a Markov chain of order {order} was asked for; the order is at least 1")
     items, rows, size = train.items, train.rows(), num_items + 1
     tables = []
     for gap in range(1, order + 1):
@@ -178,7 +179,7 @@ def tuned(
         smoothings: s to try; the first of equally good pairs is kept.
 
     Raises:
-        ValueError: without cases.
+        GenrecError: without cases.
     """
     pairs = ((decay, smoothing) for smoothing in smoothings for decay in decays)
     return best(

@@ -13,6 +13,7 @@ from torch.nn import functional
 from genrec.baselines import storage
 from genrec.baselines.popularity import tie_break
 from genrec.baselines.profiles import profiles
+from genrec.config.errors import GenrecError
 from genrec.data.sequences import Sequences, length_buckets
 from genrec.data.splits import Split
 
@@ -50,7 +51,7 @@ class ALS:
 
     def __post_init__(self) -> None:
         if not (self.alpha > 0 and self.regularisation > 0):
-            raise ValueError(
+            raise GenrecError(
                 f"ALS alpha is {self.alpha}, regularisation {self.regularisation}; both must be"
                 " positive"
             )
@@ -86,7 +87,7 @@ class ALS:
         """(B, V+1) float32 scores, see the class; column 0 is -inf.
 
         Raises:
-            ValueError: if a history holds an item above V.
+            GenrecError: if a history holds an item above V.
         """
         x = solved(
             item_sets(histories, self.num_items), self.factors, self.alpha, self.regularisation
@@ -103,7 +104,7 @@ class ALS:
         """The scorer that ``save`` wrote.
 
         Raises:
-            ValueError: if the folder holds another kind of scorer.
+            GenrecError: if the folder holds another kind of scorer.
         """
         settings, arrays = storage.read(folder, "als")
         return cls(
@@ -236,7 +237,7 @@ class BPR:
         """(B, V+1) float32 scores, see the class; column 0 is -inf.
 
         Raises:
-            ValueError: if a history holds an item above V.
+            GenrecError: if a history holds an item above V.
         """
         x = mean_and_one(histories, self.factors) @ self.fold_in
         return torch.from_numpy(x @ self.factors.T + self.biases)
@@ -251,7 +252,7 @@ class BPR:
         """The scorer that ``save`` wrote.
 
         Raises:
-            ValueError: if the folder holds another kind of scorer.
+            GenrecError: if the folder holds another kind of scorer.
         """
         arrays = storage.read(folder, "bpr")[1]
         return cls(arrays["factors"], arrays["biases"], arrays["fold_in"])

@@ -52,7 +52,7 @@ class Popularity:
         """The scorer that ``save`` wrote.
 
         Raises:
-            ValueError: if the folder holds another kind of scorer.
+            GenrecError: if the folder holds another kind of scorer.
         """
         return cls(storage.read(folder, "popularity")[1]["counts"])
 

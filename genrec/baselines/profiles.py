@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from genrec.config.errors import GenrecError
 from genrec.data.sequences import Sequences
 
 DENSE_ENTRIES = 2**22
@@ -18,7 +19,7 @@ the pair."""
 def require_known(histories: Sequences, num_items: int) -> None:
     """Raise where a history holds an item above V."""
     if int(histories.items.max(initial=0)) > num_items:
-        raise ValueError(
+        raise GenrecError(
             f"a history holds item {histories.items.max()}, but this scorer knows items"
             f" 1..{num_items}"
         )
@@ -36,7 +37,7 @@ def profiles(histories: Sequences, num_items: int, decay: float = 1.0) -> sparse
         decay: β, in (0, 1].
 
     Raises:
-        ValueError: if a history holds an item above V.
+        GenrecError: if a history holds an item above V.
 
     >>> profiles(Sequences.from_lists([[1, 2, 1], [3]]), num_items=3, decay=0.5).toarray().tolist()
     [[0.0, 1.0, 0.5, 0.0], [0.0, 0.0, 0.0, 1.0]]
@@ -70,13 +71,13 @@ def pair_table(
     """
     once = profiles(train, num_items)
     by_item = once.T.tocsr()
-    audience = np.diff(by_item.indptr).astype(np.float32)
+    user_counts = np.diff(by_item.indptr).astype(np.float32)
     tables = []
     for start in range(0, num_items + 1, block):
         both = (by_item[start : start + block] @ once).tocsr()
         rows = start + np.repeat(np.arange(both.shape[0]), np.diff(both.indptr))
         both.data = np.where(
-            rows == both.indices, 0, weight(both.data, audience[rows], audience[both.indices])
+            rows == both.indices, 0, weight(both.data, user_counts[rows], user_counts[both.indices])
         )
         both.eliminate_zeros()
         tables.append(largest(both, keep))

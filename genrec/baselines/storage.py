@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from scipy import sparse
 
+from genrec.config.errors import GenrecError
+
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -31,13 +33,13 @@ def read(folder: Path, kind: str) -> tuple[dict[str, Any], Arrays]:
     """The settings, without their kind, and the arrays that ``write`` left.
 
     Raises:
-        ValueError: if the folder holds another kind of scorer.
+        GenrecError: if the folder holds another kind of scorer.
     """
     folder = Path(folder)
     settings = json.loads((folder / "scorer.json").read_text())
     found = settings.pop("kind")
     if found != kind:
-        raise ValueError(f"{folder} holds a scorer of kind {found!r}, not {kind!r}")
+        raise GenrecError(f"{folder} holds a scorer of kind {found!r}, not {kind!r}")
     return settings, load_file(folder / "scorer.safetensors")
 
 

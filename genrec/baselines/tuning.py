@@ -5,6 +5,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from genrec.config.errors import GenrecError
 from genrec.data.splits import Cases
 from genrec.metrics.ranking import discount
 from genrec.recommender import Scorer, batches, mask_seen
@@ -20,10 +21,10 @@ def best(candidates: Iterable[S], cases: Cases) -> S:
         cases: validation cases, never test cases.
 
     Raises:
-        ValueError: without cases.
+        GenrecError: without cases.
     """
     if not len(cases):
-        raise ValueError(
+        raise GenrecError(
             "no validation case to tune the baseline on; split with some, or fit with tune=False"
         )
     return max(candidates, key=lambda candidate: ndcg(candidate, cases))

@@ -15,6 +15,7 @@ from genrec.baselines import storage
 from genrec.baselines.popularity import tie_break
 from genrec.baselines.profiles import Floats, largest, profiles
 from genrec.baselines.tuning import best
+from genrec.config.errors import GenrecError
 from genrec.data.sequences import Sequences
 from genrec.data.splits import Split
 
@@ -46,7 +47,7 @@ class UserKNN:
 
     def __post_init__(self) -> None:
         if self.neighbours < 1:
-            raise ValueError(
+            raise GenrecError(
                 f"UserKNN was asked for {self.neighbours} neighbours; at least 1 is needed"
             )
 
@@ -55,7 +56,7 @@ class UserKNN:
         """Keep the training users; N is chosen on the validation cases unless told not to.
 
         Raises:
-            ValueError: for an impossible parameter, or without validation cases to tune on.
+            GenrecError: for an impossible parameter, or without validation cases to tune on.
         """
         users = profiles(split.train, split.catalogue.num_items)
         scorer = cls(users, split.catalogue.counts, neighbours)
@@ -75,7 +76,7 @@ class UserKNN:
         """(B, V+1) float32 scores, see the class; column 0 is -inf.
 
         Raises:
-            ValueError: if a history holds an item above V.
+            GenrecError: if a history holds an item above V.
         """
         queries = unit_rows(profiles(histories, self.num_items))
         nearest = largest(queries @ self._by_item, self.neighbours)
@@ -92,7 +93,7 @@ class UserKNN:
         """The scorer that ``save`` wrote.
 
         Raises:
-            ValueError: if the folder holds another kind of scorer.
+            GenrecError: if the folder holds another kind of scorer.
         """
         settings, arrays = storage.read(folder, "user_knn")
         return cls(

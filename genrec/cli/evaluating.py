@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from genrec.cli.errors import reports_errors
-from genrec.cli.training import Dataset, Device, Json, Quiet, open_bench
+from genrec.cli.training import Dataset, Device, Json, Quiet, open_workspace
+from genrec.config.errors import GenrecError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from genrec.pipeline.workspace import Bench
+    from genrec.pipeline.workspace import Workspace
 
 
 @reports_errors
@@ -58,34 +59,36 @@ def evaluate(
     from genrec.rewards import read_weights
 
     weights = read_weights(weight or [])
-    bench = open_bench(None, [], dataset, None, device, quiet, origin=folders[0])
-    kinds = evaluation.kinds_of(bench, folders)
+    workspace = open_workspace(None, [], dataset, None, device, quiet, origin=folders[0])
+    kinds = evaluation.kinds_of(workspace, folders)
     teachers = [folder for folder, kind in zip(folders, kinds, strict=True) if kind == "teacher"]
     if calibration and not teachers:
-        raise ValueError(
+        raise GenrecError(
             "--calibration draws the probabilities of teachers, and none of these runs is one"
         )
     told = [evaluation.told_to(folder, weights) for folder in folders]
     if unheard := weights.keys() - {name for each in told for name in each}:
-        raise ValueError(
+        raise GenrecError(
             f"--weight {', '.join(sorted(unheard))}: none of these runs was aligned for a range of"
             " it"
         )
     measured = [
-        evaluation.measure_run(bench, folder, users, own)
+        evaluation.measure_run(workspace, folder, users, own)
         for folder, own in zip(folders, told, strict=True)
     ]
     content: dict[str, Any] = {
-        "dataset": bench.settings.dataset,
-        "fingerprint": bench.split.fingerprint,
-        "cases": len(bench.split.test) if users is None else min(users, len(bench.split.test)),
-        "k": bench.settings.k,
+        "dataset": workspace.settings.dataset,
+        "fingerprint": workspace.split.fingerprint,
+        "cases": len(workspace.split.test)
+        if users is None
+        else min(users, len(workspace.split.test)),
+        "k": workspace.settings.k,
         "runs": [each.row for each in measured],
         "over_seeds": evaluation.over_seeds(measured),
-        "against_first": evaluation.against(measured, bench.settings.k),
+        "against_first": evaluation.against(measured, workspace.settings.k),
     }
     if calibration:
-        content["calibration"] = _calibrations(bench, teachers, users, calibration)
+        content["calibration"] = _calibrations(workspace, teachers, users, calibration)
     if as_json:
         typer.echo(json.dumps(content, indent=2))
         return
@@ -97,16 +100,16 @@ def evaluate(
 
 
 def _calibrations(
-    bench: "Bench", folders: Sequence[Path], users: int | None, picture: Path
+    workspace: "Workspace", folders: Sequence[Path], users: int | None, picture: Path
 ) -> list[dict[str, Any]]:
     from genrec import report
     from genrec.evaluation import runs as evaluation
 
     curves, rows = {}, []
     for folder in folders:
-        for link, (curve, total) in evaluation.reliability(bench, folder, users).items():
+        for link, (curve, total) in evaluation.reliability(workspace, folder, users).items():
             curves[f"{folder}, {link}"] = curve
-            lengths = [k for k in (1, bench.settings.k, 100) if k <= len(curve.k)]
+            lengths = [k for k in (1, workspace.settings.k, 100) if k <= len(curve.k)]
             at = {
                 f"{what}@{k}": float(getattr(curve, what)[k - 1])
                 for what in PROMISES
@@ -114,7 +117,7 @@ def _calibrations(
             }
             rows.append({"run": str(folder), "link": link, "sum_of_probabilities": total, **at})
     report.plot_reliability(curves, picture)
-    bench.say(f"picture: {picture}")
+    workspace.say(f"picture: {picture}")
     return rows
 
 

@@ -10,10 +10,11 @@ import typer
 
 from genrec.cli.errors import reports_errors
 from genrec.cli.training import Change, Quiet
+from genrec.config.errors import GenrecError
 
 if TYPE_CHECKING:
     from genrec.data import Dataset
-    from genrec.pipeline.recommend import Audience, Titled
+    from genrec.pipeline.recommend import Titled, UserHistories
 
 COLUMNS = ("read.user=", "read.item=", "read.time=", "read.separator=", "read.drop_repeats=")
 
@@ -69,24 +70,24 @@ def recommend(
       genrec recommend runs/range --history item-0001 --weight diversity=0.7
       genrec recommend runs/clicks --dataset today.csv > lists.tsv
     """  # noqa: D301
-    from genrec.pipeline.recommend import audience, recommend_titles, recommend_users
+    from genrec.pipeline.recommend import recommend_titles, recommend_users, user_histories
     from genrec.rewards import read_weights
     from genrec.training.device import choose_device
     from genrec.training.run_directory import read_json
 
     if (history is None) == (dataset is None):
-        raise ValueError(
+        raise GenrecError(
             "give either --history, for one list, or --dataset, for a list for every user of a log"
         )
     if bad := [text for text in change or [] if dataset is None or not text.startswith(COLUMNS)]:
-        raise ValueError(
+        raise GenrecError(
             f"--set {bad[0]}: only how --dataset is read can be changed here,"
             f" {', '.join(COLUMNS)}..."
         )
     length = k or read_json(run / "run.json")["settings"]["k"]
     place, weights = choose_device(device), read_weights(weight or [])
     if dataset is not None:
-        asked = audience(run, _log(run, dataset, change or [], quiet))
+        asked = user_histories(run, _log(run, dataset, change or [], quiet))
         _say_left_out(asked)
         _print_lists(
             recommend_users(run, asked, length, place, beams, weights),
@@ -106,7 +107,7 @@ def recommend(
 
 def _log(run: Path, source: str, changes: list[str], quiet: bool) -> "Dataset":
     """The log, read with the run's columns; users and items with few events stay in."""
-    from genrec.config import Settings, read_settings
+    from genrec.config.reading import Settings, read_settings
     from genrec.data import ReadOptions, load
     from genrec.training.logger import Logbook
     from genrec.training.run_directory import read_json
@@ -120,7 +121,7 @@ def _log(run: Path, source: str, changes: list[str], quiet: bool) -> "Dataset":
     return loaded.dataset
 
 
-def _say_left_out(asked: "Audience") -> None:
+def _say_left_out(asked: "UserHistories") -> None:
     from genrec.training.logger import Logbook
 
     if asked.unknown_events:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from genrec.cli.errors import reports_errors
+from genrec.config.errors import GenrecError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,13 +92,13 @@ def check_reward(
       genrec rewards check diversity
       genrec rewards check ./my_reward.py:fresh --dataset ml-1m --set k=20
     """  # noqa: D301
-    from genrec.config import read_settings
-    from genrec.pipeline.workspace import prepare
+    from genrec.config.reading import read_settings
+    from genrec.pipeline.workspace import prepare_workspace
     from genrec.rewards import audit_reward, parse, require_times, sample_lists
 
     reward, _ = parse(target)
-    bench = prepare(read_settings(None, change or [], dataset=dataset), quiet=True)
-    parts, k = bench.split, bench.settings.k
+    workspace = prepare_workspace(read_settings(None, change or [], dataset=dataset), quiet=True)
+    parts, k = workspace.split, workspace.settings.k
     require_times(reward, parts.valid.histories)
     chances = _chain(parts) if "probabilities" in reward.needs else None
     slates, context = sample_lists(parts.valid, parts.catalogue, k, lists, chances)
@@ -108,12 +109,12 @@ def check_reward(
         _print(
             reward,
             found,
-            f"{lists} lists of {k} items from {bench.settings.dataset}",
+            f"{lists} lists of {k} items from {workspace.settings.dataset}",
             context.catalogue,
         )
     if not found.passed:
         wrong = ", ".join(finding.check for finding in found.findings if finding.passed is False)
-        raise ValueError(f"reward {reward.name!r} does not keep its contract: {wrong}")
+        raise GenrecError(f"reward {reward.name!r} does not keep its contract: {wrong}")
 
 
 def _chain(parts: "Split") -> "Callable[[Sequences], Floats]":

@@ -14,9 +14,10 @@ from genrec.cli.training import (
     Json,
     Out,
     Quiet,
-    open_bench,
+    open_workspace,
     show_comparison,
 )
+from genrec.config.errors import GenrecError
 
 
 @reports_errors
@@ -69,11 +70,11 @@ def sweep(
     from genrec.evaluation.sweep import Sweep, run_sweep
 
     asked = Sweep(tuple(reward), tuple(_parts(weights)), _numbers(seeds), jobs)
-    bench = open_bench(
+    workspace = open_workspace(
         config, change or [], dataset, None, device, quiet, origin=student or teacher
     )
-    run_sweep(bench, asked, teacher, student, out, users)
-    show_comparison(bench, out, as_json)
+    run_sweep(workspace, asked, teacher, student, out, users)
+    show_comparison(workspace, out, as_json)
 
 
 def _parts(text: str) -> list[str]:
@@ -86,5 +87,5 @@ def _numbers(text: str) -> tuple[int, ...]:
     except ValueError:
         numbers = ()
     if not numbers:
-        raise ValueError(f"--seeds {text!r} are no integers; write for instance --seeds 0,1,2")
+        raise GenrecError(f"--seeds {text!r} are no integers; write for instance --seeds 0,1,2")
     return numbers

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from genrec.cli.errors import reports_errors
+from genrec.config.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from genrec.pipeline.workspace import Bench
+    from genrec.pipeline.workspace import Workspace
 
 Dataset = Annotated[
     str | None,
@@ -60,8 +61,8 @@ def train_teacher(
     from genrec.pipeline import stages
 
     changes = [*(change or []), *([f"teacher.recipe={recipe}"] if recipe else [])]
-    bench = open_bench(config, changes, dataset, seed, device, quiet)
-    stages.train_teacher(bench, out)
+    workspace = open_workspace(config, changes, dataset, seed, device, quiet)
+    stages.train_teacher(workspace, out)
     _print_result(out, as_json)
 
 
@@ -88,8 +89,8 @@ def pretrain(
     """  # noqa: D301
     from genrec.pipeline import stages
 
-    bench = open_bench(config, change or [], dataset, seed, device, quiet, origin=teacher)
-    stages.train_student(bench, teacher, out)
+    workspace = open_workspace(config, change or [], dataset, seed, device, quiet, origin=teacher)
+    stages.train_student(workspace, teacher, out)
     _print_result(out, as_json)
 
 
@@ -128,7 +129,7 @@ def align(
     """Fine-tune a GPTRec with reinforcement learning for what lists should be.
 
     First the student learns the lists of a greedy re-ranker on the same rewards (--set
-    align.warm_start=0 leaves that out), then it explores. An accuracy reward joins with weight 1
+    align.warmup_lists=0 leaves that out), then it explores. An accuracy reward joins with weight 1
     unless you name one (relevance=..., ndcg=...) or switch it off (--set align.accuracy=none). A
     missing teacher or student is made first, inside the run folder.
 
@@ -146,8 +147,10 @@ def align(
     if reward:
         weighted(reward)  # a misspelt one is told before anything is loaded
     changes = [*(change or []), *([f"align.agent={agent}"] if agent else [])]
-    bench = open_bench(config, changes, dataset, seed, device, quiet, origin=student or teacher)
-    stages.align(bench, reward or [], teacher, student, out)
+    workspace = open_workspace(
+        config, changes, dataset, seed, device, quiet, origin=student or teacher
+    )
+    stages.align(workspace, reward or [], teacher, student, out)
     _print_result(out, as_json)
 
 
@@ -175,7 +178,6 @@ def compare(
       genrec compare runs/diverse
       genrec compare runs/diverse --set compare.weights=41 --json > comparison.json
     """  # noqa: D301
-    from genrec.config import ConfigError
     from genrec.evaluation import comparison
 
     bad = [text for text in change or [] if not text.startswith("compare.")]
@@ -183,12 +185,12 @@ def compare(
         raise ConfigError(
             f"--set {bad[0]}: a finished run keeps its settings; only compare.* can be changed here"
         )
-    bench = open_bench(None, change or [], dataset, None, device, quiet, origin=run)
-    comparison.compare(bench, run, users)
-    show_comparison(bench, run, as_json)
+    workspace = open_workspace(None, change or [], dataset, None, device, quiet, origin=run)
+    comparison.compare(workspace, run, users)
+    show_comparison(workspace, run, as_json)
 
 
-def show_comparison(bench: "Bench", run: Path, as_json: bool) -> None:
+def show_comparison(workspace: "Workspace", run: Path, as_json: bool) -> None:
     """Draw and print the comparison that lies in a folder."""
     from genrec import report
 
@@ -205,11 +207,11 @@ def show_comparison(bench: "Bench", run: Path, as_json: bool) -> None:
     )
     for line in report.sentences(content):
         typer.echo(line)
-    bench.say(f"picture: {run / 'comparison.png'}")
-    bench.say(f"all tables: {run / 'comparison.md'}")
+    workspace.say(f"picture: {run / 'comparison.png'}")
+    workspace.say(f"all tables: {run / 'comparison.md'}")
 
 
-def open_bench(
+def open_workspace(
     config: Path | None,
     changes: list[str],
     dataset: str | None,
@@ -217,12 +219,11 @@ def open_bench(
     device: str | None,
     quiet: bool,
     origin: Path | None = None,
-) -> "Bench":
+) -> "Workspace":
     """The bench of a command: settings of --config, else of the run it starts from, then the other
     options."""
-    from genrec.config import Settings, read_settings
-    from genrec.data.interactions import DataError
-    from genrec.pipeline.workspace import prepare
+    from genrec.config.reading import Settings, read_settings
+    from genrec.pipeline.workspace import prepare_workspace
     from genrec.training.run_directory import read_json
 
     start = None
@@ -230,7 +231,7 @@ def open_bench(
         start = Settings.model_validate(read_json(origin / "run.json")["settings"])
     settings = read_settings(config, changes, start, dataset=dataset, seed=seed, device=device)
     try:
-        return prepare(settings, quiet)
+        return prepare_workspace(settings, quiet)
     except DataError as error:
         place = Path(settings.dataset)
         if (

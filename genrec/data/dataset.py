@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from genrec.config.errors import GenrecError
 from genrec.data.sequences import Sequences
 
 
@@ -20,7 +21,7 @@ class Catalogue:
         features: (V+1, F) bool multi-hot, for instance genres; F is 0 where none are known.
         feature_names: the F names.
         counts: (V+1,) number of *training* events of each item; zeros before a split.
-        audience: (V+1,) number of distinct training users of each item; zeros before a split.
+        user_counts: (V+1,) number of distinct training users of each item; zeros before a split.
         num_users: number of training users.
         vectors: (V+1, D) float32 rows of unit length with entries >= 0, between which all distances
             are measured: normalised features or, where the catalogue has none, training
@@ -32,7 +33,7 @@ class Catalogue:
     features: NDArray[np.bool_]
     feature_names: tuple[str, ...]
     counts: NDArray[np.int64]
-    audience: NDArray[np.int64]
+    user_counts: NDArray[np.int64]
     num_users: int
     vectors: NDArray[np.float32]
 
@@ -62,12 +63,12 @@ class Catalogue:
         """Indices of raw item ids.
 
         Raises:
-            ValueError: naming the ids that are not in the catalogue.
+            GenrecError: naming the ids that are not in the catalogue.
         """
         unknown = [raw for raw in raw_ids if raw not in self.index]
         if unknown:
             sample = ", ".join(str(raw) for raw in self.item_ids[1:6])
-            raise ValueError(
+            raise GenrecError(
                 f"unknown item id(s) {', '.join(unknown[:10])}; this catalogue has ids such as"
                 f" {sample}"
             )
@@ -99,7 +100,7 @@ def make_catalogue(
         features=multi_hot,
         feature_names=names,
         counts=np.zeros(size, np.int64),
-        audience=np.zeros(size, np.int64),
+        user_counts=np.zeros(size, np.int64),
         num_users=0,
         vectors=unit_rows(multi_hot.astype(np.float32)),
     )

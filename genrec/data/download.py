@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from genrec.data.interactions import DataError
+from genrec.config.errors import DataError
 
 BASE = "https://files.grouplens.org/datasets/movielens/"
 CHUNK = 1 << 18

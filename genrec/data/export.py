@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from genrec.config.errors import DataError
 from genrec.data.dataset import Dataset
-from genrec.data.interactions import DataError
 
 
 def write(dataset: Dataset, path: Path) -> tuple[Path, Path]:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from genrec.data.interactions import DataError, Log
+from genrec.config.errors import DataError
+from genrec.data.interactions import Log
 from genrec.data.items import find_items, read_items
 from genrec.data.tables import choose_column, column_names, first_line, read_table, read_text
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from genrec.config.errors import DataError
 from genrec.data.dataset import Dataset, make_catalogue
 from genrec.data.sequences import Sequences
 
@@ -16,10 +17,6 @@ EPOCH_UNITS = (
     (1e14, 1_000_000, "microseconds"),
     (1e11, 1_000, "milliseconds"),
 )
-
-
-class DataError(ValueError):
-    """A file or log that cannot be used as it is; the message names the place and the remedy."""
 
 
 @dataclass(frozen=True, eq=False)

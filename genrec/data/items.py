@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from genrec.data.interactions import DataError
+from genrec.config.errors import DataError
 from genrec.data.tables import choose_column, read_table, text_lines
 
 Items = tuple[dict[str, str], dict[str, list[str]]]

@@ -7,6 +7,8 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from genrec.config.errors import GenrecError
+
 PAD = 0
 
 
@@ -27,11 +29,11 @@ class Sequences:
 
     def __post_init__(self) -> None:
         if self.offsets.ndim != 1 or len(self.offsets) == 0 or self.offsets[-1] > len(self.items):
-            raise ValueError(
+            raise GenrecError(
                 f"offsets end at {self.offsets[-1:]} but there are {len(self.items)} items"
             )
         if self.times is not None and self.times.shape != self.items.shape:
-            raise ValueError(
+            raise GenrecError(
                 f"times have shape {self.times.shape}, items {self.items.shape}: give one time an"
                 " item"
             )
@@ -44,7 +46,7 @@ class Sequences:
         times alike.
 
         Raises:
-            ValueError: if the times are not as many as the items, list by list.
+            GenrecError: if the times are not as many as the items, list by list.
         """
         rows = [np.asarray(row, dtype=np.int32).reshape(-1) for row in lists]
         offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
@@ -53,7 +55,7 @@ class Sequences:
             return cls(offsets, items)
         moments = [np.asarray(row, dtype=np.int64).reshape(-1) for row in times]
         if [len(row) for row in moments] != [len(row) for row in rows]:
-            raise ValueError(
+            raise GenrecError(
                 "the lists of times are not as long as the lists of items: give one time an item"
             )
         return cls(offsets, items, np.concatenate([np.empty(0, np.int64), *moments]))
@@ -127,7 +129,7 @@ class Sequences:
         """(N, T) the times of the items that ``padded`` puts there, 0 elsewhere.
 
         Raises:
-            ValueError: where the times are unknown.
+            GenrecError: where the times are unknown.
         """
         width = self._width(length)
         newest = self.last(width)
@@ -137,10 +139,10 @@ class Sequences:
         """(M,) ``times``.
 
         Raises:
-            ValueError: where they are unknown.
+            GenrecError: where they are unknown.
         """
         if self.times is None:
-            raise ValueError(
+            raise GenrecError(
                 "it is not known when the events of these histories happened: take a log with"
                 " timestamps"
             )

@@ -4,10 +4,11 @@ import difflib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from genrec.config.errors import DataError
 from genrec.data.dataset import Dataset
 from genrec.data.download import KNOWN, fetch
 from genrec.data.formats import ReadOptions, read_log
-from genrec.data.interactions import DataError, Report, clean
+from genrec.data.interactions import Report, clean
 from genrec.data.synthetic import demo
 
 BUILT_IN = {

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from genrec.config.errors import GenrecError
 from genrec.data.dataset import Catalogue, Dataset, unit_rows
 from genrec.data.sequences import PAD, Sequences
 
@@ -90,7 +91,7 @@ class Split:
         return int(np.bincount(self.held_back.users, minlength=1).max())
 
     @cached_property
-    def trained_on(self) -> str:
+    def train_fingerprint(self) -> str:
         """16 hex digits over the training sequences: what was trained on others may have seen other
         events."""
         digest = hashlib.sha256()
@@ -121,14 +122,14 @@ def leave_one_out(
             ``Split.held_back``.
 
     Raises:
-        ValueError: if no user has two events, or events are to be held back and no sequence is long
+        GenrecError: if no user has two events, or events are to be held back and no sequence is long
             enough.
     """
     sequences = dataset.sequences
     lengths = sequences.lengths
     tested = lengths >= 2
     if not tested.any():
-        raise ValueError(f"{dataset.name}: no user has two events, nothing can be held out")
+        raise GenrecError(f"{dataset.name}: no user has two events, nothing can be held out")
     eligible = np.flatnonzero(lengths >= 3)
     size = min(num_validation, max(1, len(eligible) // 4)) if len(eligible) else 0
     size = size if num_validation else 0
@@ -172,13 +173,13 @@ def global_time(
             ``Split.held_back``.
 
     Raises:
-        ValueError: without timestamps, where a share leaves no case, or if events are to be held
+        GenrecError: without timestamps, where a share leaves no case, or if events are to be held
             back and no sequence is long enough.
     """
     if dataset.timestamps is None:
-        raise ValueError(f"{dataset.name} has no timestamps; split it with leave-one-out")
+        raise GenrecError(f"{dataset.name} has no timestamps; split it with leave-one-out")
     if not 0 < valid_share + test_share < 1 or min(valid_share, test_share) <= 0:
-        raise ValueError(
+        raise GenrecError(
             f"valid_share {valid_share} and test_share {test_share} must be positive and sum to"
             " less than 1"
         )
@@ -192,7 +193,7 @@ def global_time(
     valid_users = np.flatnonzero((before_first > 0) & (before_second > before_first))
     test_users = np.flatnonzero((before_second > 0) & (lengths > before_second))
     if not len(valid_users) or not len(test_users):
-        raise ValueError(
+        raise GenrecError(
             f"{dataset.name}: {len(valid_users)} validation and {len(test_users)} test users;"
             " change the shares"
         )
@@ -230,8 +231,8 @@ def random_cases(train: Sequences, count: int, generator: np.random.Generator) -
     users = generator.integers(len(train), size=count)
     starts, ends = train.offsets[users], train.offsets[users + 1]
     stops = starts + 1 + (generator.random(count) * (ends - starts)).astype(np.int64)
-    followed = train.items[np.minimum(stops, len(train.items) - 1)]
-    targets = np.where(stops < ends, followed, PAD).astype(np.int32)
+    with_surrogates = train.items[np.minimum(stops, len(train.items) - 1)]
+    targets = np.where(stops < ends, with_surrogates, PAD).astype(np.int32)
     return Cases(train.slices(starts, stops), targets, users)
 
 
@@ -290,11 +291,11 @@ def _split(
     hold_back: int,
 ) -> Split:
     if hold_back < 0:
-        raise ValueError(f"hold_back {hold_back} is no number of events: give 0 or more")
+        raise GenrecError(f"hold_back {hold_back} is no number of events: give 0 or more")
     short = int(((train.lengths > 0) & (train.lengths < hold_back + 2)).sum())
     train, held_back = _hold_back(train, hold_back)
     if hold_back and not len(held_back):
-        raise ValueError(
+        raise GenrecError(
             f"{dataset.name}: no training sequence has {hold_back + 2} events, lower hold_back"
             f" {hold_back}"
         )
@@ -322,7 +323,7 @@ def _repeats(cases: Cases) -> int:
 
 
 def with_training_counts(catalogue: Catalogue, train: Sequences) -> Catalogue:
-    """The catalogue with counts, audience and, where it has no features, vectors of the training
+    """The catalogue with counts, user_counts and, where it has no features, vectors of the training
     events."""
     size = catalogue.num_items + 1
     rows = train.rows()
@@ -330,29 +331,29 @@ def with_training_counts(catalogue: Catalogue, train: Sequences) -> Catalogue:
         (np.ones(len(rows), np.float32), (rows, train.items)), shape=(len(train), size)
     )
     once.data[:] = 1  # a repeated item is one user
-    audience = np.asarray(once.sum(axis=0)).ravel().astype(np.int64)
+    user_counts = np.asarray(once.sum(axis=0)).ravel().astype(np.int64)
     vectors = (
-        catalogue.vectors if catalogue.feature_names else _co_occurrence_vectors(once, audience)
+        catalogue.vectors if catalogue.feature_names else _co_occurrence_vectors(once, user_counts)
     )
     counts = np.bincount(train.items, minlength=size)
     return replace(
-        catalogue, counts=counts, audience=audience, num_users=len(train), vectors=vectors
+        catalogue, counts=counts, user_counts=user_counts, num_users=len(train), vectors=vectors
     )
 
 
 def _co_occurrence_vectors(
-    once: sparse.csr_matrix, audience: NDArray[np.int64]
+    once: sparse.csr_matrix, user_counts: NDArray[np.int64]
 ) -> NDArray[np.float32]:
     """Positive pointwise mutual information of each item with the most popular items, as unit rows
     (V+1, <=256)."""
-    anchors = np.argsort(-audience, kind="stable")[: min(NUM_ANCHORS, len(audience) - 1)]
+    anchors = np.argsort(-user_counts, kind="stable")[: min(NUM_ANCHORS, len(user_counts) - 1)]
     pairs = (once.T @ once[:, anchors]).tocsr()
-    items = np.arange(len(audience))[:, None]
+    items = np.arange(len(user_counts))[:, None]
     vectors = np.zeros(pairs.shape, np.float32)
-    for start in range(0, len(audience), ITEMS_AT_ONCE):
+    for start in range(0, len(user_counts), ITEMS_AT_ONCE):
         rows = slice(start, start + ITEMS_AT_ONCE)
         together = np.where(items[rows] == anchors, 0.0, pairs[rows].toarray())
-        expected = audience[rows, None] * audience[anchors][None, :] / max(1, once.shape[0])
+        expected = user_counts[rows, None] * user_counts[anchors][None, :] / max(1, once.shape[0])
         with np.errstate(divide="ignore", invalid="ignore"):
             information = np.log(together / expected)
         vectors[rows] = unit_rows(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from genrec.config.errors import GenrecError
 from genrec.data.dataset import Dataset, make_catalogue
 from genrec.data.sequences import Sequences
 
@@ -72,10 +73,10 @@ def chain(num_users: int, num_items: int, length: int, randomness: float, seed: 
         seed: of the cycle and of the sequences.
 
     Raises:
-        ValueError: if ``length`` leaves no unseen item, or ``randomness`` is not a probability.
+        GenrecError: if ``length`` leaves no unseen item, or ``randomness`` is not a probability.
     """
     if not 1 <= length < num_items:
-        raise ValueError(
+        raise GenrecError(
             f"length {length} must be from 1 to num_items - 1 = {num_items - 1}: no item comes"
             " twice"
         )
@@ -130,10 +131,10 @@ def demo(
         seed: of everything.
 
     Raises:
-        ValueError: for fewer than 50 items or a ``predictability`` that is not a probability.
+        GenrecError: for fewer than 50 items or a ``predictability`` that is not a probability.
     """
     if num_items < 50:
-        raise ValueError(f"num_items is {num_items}; the demo needs at least 50 items")
+        raise GenrecError(f"num_items is {num_items}; the demo needs at least 50 items")
     _require_probability("predictability", predictability)
     rng = np.random.default_rng(seed)
     world = _world(num_items, rng)
@@ -278,4 +279,4 @@ def _dataset(
 
 def _require_probability(name: str, value: float) -> None:
     if not 0 <= value <= 1:
-        raise ValueError(f"{name} is {value}; it must lie between 0 and 1")
+        raise GenrecError(f"{name} is {value}; it must lie between 0 and 1")

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet as pq
 
-from genrec.data.interactions import DataError
+from genrec.config.errors import DataError
 
 SEPARATORS = (",", "\t", ";", "|", " ")
 MORE = "fields beyond the last column"

@@ -15,7 +15,7 @@ from genrec.evaluation.policies import read_runs
 from genrec.evaluation.side_effects import Trail, moved
 from genrec.metrics.calibration import Calibrated
 from genrec.pipeline.loading import calibrated
-from genrec.pipeline.workspace import Bench, folder_of
+from genrec.pipeline.workspace import Workspace, folder_of
 from genrec.rerankers import draw_pool
 from genrec.rewards import ACCURACY, Diversity, Novelty, Reward, ranges_of
 from genrec.training.checkpoint import save_tensors
@@ -25,13 +25,13 @@ from genrec.training.run_directory import read_json, versions, write_json
 HISTORIES_AT_ONCE = 1024
 
 
-def compare(bench: Bench, run: Path, users: int | None = None) -> dict[str, Any]:
+def compare(workspace: Workspace, run: Path, users: int | None = None) -> dict[str, Any]:
     """Measure an aligned run and its competitors on the test cases.
 
     All re-rankers choose from the same pool, the teacher's best unseen items. The greedy re-ranker
     maximises the run's own reward with the teacher's calibrated probabilities in the place of the
     unknown target, its weights scaled over a grid. Where a reward is paid at the end of a list,
-    greedy follows the guide that the reward offers (``genrec.rerankers.Guided``), and greedy that
+    greedy follows the guide that the reward offers (``genrec.rerankers.HasSurrogate``), and greedy that
     looks ahead takes part as well. So do greedy's lists in the order of the teacher's
     probabilities, wherever that earns no less. No method sees a test target.
 
@@ -50,11 +50,11 @@ def compare(bench: Bench, run: Path, users: int | None = None) -> dict[str, Any]
     Raises:
         RunError: if the run is not an aligned one, or was made on other data.
     """
-    return compare_runs(bench, [run], run, users)
+    return compare_runs(workspace, [run], run, users)
 
 
 def compare_runs(
-    bench: Bench, folders: Sequence[Path], out: Path, users: int | None = None
+    workspace: Workspace, folders: Sequence[Path], out: Path, users: int | None = None
 ) -> dict[str, Any]:
     """``compare`` for several runs with the same rewards, teacher and student: together they are
     one curve, "aligned".
@@ -70,19 +70,19 @@ def compare_runs(
 
     Raises:
         RunError: if a run is not an aligned one, or was made on other data.
-        ValueError: if runs were aligned for other rewards than each other.
+        GenrecError: if runs were aligned for other rewards than each other.
     """
-    settings, k = bench.settings, bench.settings.k
-    aligned = read_runs(bench, folders)
+    settings, k = workspace.settings, workspace.settings.k
+    aligned = read_runs(workspace, folders)
     reward, run = aligned.reward, aligned.runs[0]
     goals = Goals(
         tuple((term, weight) for term, weight in reward.terms if term.name not in ACCURACY),
         sum(weight for term, weight in reward.terms if term.name in ACCURACY),
     )
-    teacher = calibrated(folder_of(run, "teacher"), bench)
-    entrants = list(line_up(bench, aligned, goals))
-    cases = _chosen(bench.split.test, users, settings.seed)
-    trails = _judge(bench, entrants, goals, teacher, cases)
+    teacher = calibrated(folder_of(run, "teacher"), workspace)
+    entrants = list(line_up(workspace, aligned, goals))
+    cases = _chosen(workspace.split.test, users, settings.seed)
+    trails = _judge(workspace, entrants, goals, teacher, cases)
     entrants = over_seeds(entrants)
 
     goal = goals.terms[0][0].name if goals.terms else "ndcg"
@@ -95,7 +95,7 @@ def compare_runs(
         "k": k,
         "dataset": Path(settings.dataset).name,
         "split": settings.split,
-        "fingerprint": bench.split.fingerprint,
+        "fingerprint": workspace.split.fingerprint,
         "cases": len(cases),
         "seed": settings.seed,
         "candidates": settings.compare.candidates,
@@ -142,10 +142,14 @@ def _points(content: Mapping[str, Any]) -> set[tuple[float | None, int | None]]:
 
 
 def _judge(
-    bench: Bench, entrants: Sequence[Entrant], goals: Goals, teacher: Calibrated, cases: Cases
+    workspace: Workspace,
+    entrants: Sequence[Entrant],
+    goals: Goals,
+    teacher: Calibrated,
+    cases: Cases,
 ) -> list[Trail]:
     """Let every entrant write its lists for the cases, batch by batch; policies leave a trail."""
-    settings, k = bench.settings, bench.settings.k
+    settings, k = workspace.settings, workspace.settings.k
     judged: dict[str, Reward] = {term.name: term for term, _ in goals.judged.terms}
     metrics = {term.name: term for term in (Diversity(), Novelty())} | judged
     trails = {
@@ -153,13 +157,19 @@ def _judge(
         for entrant in entrants
         if entrant.policy
     }
-    log = Logbook(None, "compare", bench.quiet)
+    log = Logbook(None, "compare", workspace.quiet)
     steps = range(0, len(cases), HISTORIES_AT_ONCE)
     with log.progress(len(steps)) as bar:
         for done, start in enumerate(steps, start=1):
             batch = cases.take(np.arange(start, min(start + HISTORIES_AT_ONCE, len(cases))))
             pool = draw_pool(
-                *(teacher, batch.histories, bench.split.catalogue, k, settings.compare.candidates),
+                *(
+                    teacher,
+                    batch.histories,
+                    workspace.split.catalogue,
+                    k,
+                    settings.compare.candidates,
+                ),
                 teacher.probabilities,
             )
             for entrant in entrants:

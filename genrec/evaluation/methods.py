@@ -15,18 +15,18 @@ from genrec.evaluation.policies import Aligned, points_of
 from genrec.metrics.context import Floats, Slates
 from genrec.metrics.ranking import measure
 from genrec.pipeline.loading import calibrated, open_recommender
-from genrec.pipeline.workspace import Bench, folder_of
+from genrec.pipeline.workspace import Workspace, folder_of
 from genrec.recommender import Recommender, TopK
 from genrec.rerankers import (
     Pool,
     dpp,
-    followed,
     greedy,
-    greedy_ahead,
-    in_pool_order,
+    greedy_lookahead,
     mmr,
     popularity_penalised,
     sog,
+    sort_by_relevance,
+    with_surrogates,
 )
 from genrec.rewards import Relevance, Reward, Terminal, WeightedSum, checked
 from genrec.training.run_directory import read_json
@@ -126,7 +126,7 @@ class Entrant:
         }
 
 
-def line_up(bench: Bench, aligned: Aligned, goals: Goals) -> Iterator[Entrant]:
+def line_up(workspace: Workspace, aligned: Aligned, goals: Goals) -> Iterator[Entrant]:
     """All entrants: baselines, the teacher, re-rankers over their grids, the student, the warm
     start and the policies.
 
@@ -136,8 +136,8 @@ def line_up(bench: Bench, aligned: Aligned, goals: Goals) -> Iterator[Entrant]:
     most weight, for scores are larger than similarities. Every grid reaches from Top-K to the goal
     alone.
     """
-    settings, k, run = bench.settings, bench.settings.k, aligned.runs[0]
-    size = bench.split.catalogue.num_items + 1
+    settings, k, run = workspace.settings, workspace.settings.k, aligned.runs[0]
+    size = workspace.split.catalogue.num_items + 1
 
     def entrant(
         method: str, lists: Lister, weight: float | None = None, policy: GPTRec | None = None
@@ -148,9 +148,9 @@ def line_up(bench: Bench, aligned: Aligned, goals: Goals) -> Iterator[Entrant]:
         policy = recommender.policy if isinstance(recommender, NextK) else None
         return entrant(method, partial(_recommended, recommender=recommender, k=k), policy=policy)
 
-    yield plain("popularity", TopK(Popularity.fit(bench.split)))
-    yield plain("markov", TopK(Markov.fit(bench.split)))
-    yield plain("teacher", TopK(calibrated(folder_of(run, "teacher"), bench).scorer))
+    yield plain("popularity", TopK(Popularity.fit(workspace.split)))
+    yield plain("markov", TopK(Markov.fit(workspace.split)))
+    yield plain("teacher", TopK(calibrated(folder_of(run, "teacher"), workspace).scorer))
     even = np.linspace(0, 1, settings.compare.weights)
     for method, rerank, grid in _families(goals, even):
         for weight in grid.round(6).tolist():
@@ -158,10 +158,13 @@ def line_up(bench: Bench, aligned: Aligned, goals: Goals) -> Iterator[Entrant]:
     for method, rerank in _greedy_families(goals):
         for share in shares(settings.compare.weights, settings.compare.highest):
             yield entrant(method, partial(rerank, k=k, share=share), share)
-    yield plain("student", open_recommender(folder_of(run, "student"), bench.device))
-    if len(aligned.runs) == 1 and "start" in read_json(run / "run.json"):
-        yield plain("warm start", open_recommender(folder_of(run, "start"), bench.device))
-    points = points_of(bench, aligned)
+    yield plain("student", open_recommender(folder_of(run, "student"), workspace.device))
+    if len(aligned.runs) == 1 and "supervised_warmup" in read_json(run / "run.json"):
+        yield plain(
+            "supervised warm-up",
+            open_recommender(folder_of(run, "supervised_warmup"), workspace.device),
+        )
+    points = points_of(workspace, aligned)
     followed_weight = middle([point.weight for point in points])
     first = next(point for point in points if point.weight == followed_weight)
     for point in points:
@@ -247,16 +250,18 @@ def _greedy_families(goals: Goals) -> Iterator[tuple[str, Reranker]]:
 
 def _greedy(pool: Pool, k: int, share: float, goals: Goals) -> NDArray[np.int64]:
     """Lists that maximise (1 − share) · accuracy + share · goals step by step."""
-    guides = replace(goals, terms=tuple((followed(term), weight) for term, weight in goals.terms))
+    guides = replace(
+        goals, terms=tuple((with_surrogates(term), weight) for term, weight in goals.terms)
+    )
     return greedy(pool, k, _shared(guides, share))
 
 
 def _greedy_sorted(pool: Pool, k: int, share: float, goals: Goals) -> NDArray[np.int64]:
-    return in_pool_order(pool, _greedy(pool, k, share, goals), _shared(goals, share))
+    return sort_by_relevance(pool, _greedy(pool, k, share, goals), _shared(goals, share))
 
 
 def _greedy_ahead(pool: Pool, k: int, share: float, goals: Goals) -> NDArray[np.int64]:
-    return greedy_ahead(pool, k, _shared(goals, share))
+    return greedy_lookahead(pool, k, _shared(goals, share))
 
 
 def _shared(goals: Goals, share: float) -> WeightedSum:

@@ -9,10 +9,11 @@ import numpy as np
 
 from genrec.agents.gptrec.decoding import NextK
 from genrec.agents.gptrec.model import GPTRec
+from genrec.config.errors import RunError
 from genrec.pipeline.stages import require_same_files
-from genrec.pipeline.workspace import Bench, require_run
+from genrec.pipeline.workspace import Workspace, require_run
 from genrec.rewards import WeightedSum, ranges_of, share_of, span_specs, weighted, weights_along
-from genrec.training.run_directory import RunError, read_json
+from genrec.training.run_directory import read_json
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,18 +60,18 @@ class Point:
     writer: NextK
 
 
-def read_runs(bench: Bench, folders: Sequence[Path]) -> Aligned:
+def read_runs(workspace: Workspace, folders: Sequence[Path]) -> Aligned:
     """The runs of those folders.
 
     Raises:
         RunError: if one is no aligned policy, or was made on other data.
-        ValueError: if they were aligned for other rewards than each other.
+        GenrecError: if they were aligned for other rewards than each other.
     """
     for folder in folders:
         kind = read_json(folder / "run.json")["kind"]
         if kind != "aligned":
             raise RunError(f"{folder} is a {kind} run; a run of `genrec align` is needed here")
-    contents = [require_run(folder, ("aligned",), bench) for folder in folders]
+    contents = [require_run(folder, ("aligned",), workspace) for folder in folders]
     found = Aligned(tuple(folders), tuple(tuple(content["rewards"]) for content in contents))
     found.reward  # noqa: B018 (runs with different rewards are refused here)
     for folder, content in zip(folders, contents, strict=True):
@@ -78,16 +79,16 @@ def read_runs(bench: Bench, folders: Sequence[Path]) -> Aligned:
     return found
 
 
-def points_of(bench: Bench, aligned: Aligned) -> list[Point]:
+def points_of(workspace: Workspace, aligned: Aligned) -> list[Point]:
     """Every run at its weight, or at a grid of weights in its range, by rising weight."""
     points = []
     span = ranges_of(aligned.span)
     for folder, specs in zip(aligned.runs, aligned.specs, strict=True):
         seed = int(read_json(folder / "run.json")["settings"]["seed"])
-        policy = GPTRec.from_pretrained(folder)[0].to(bench.device)
+        policy = GPTRec.from_pretrained(folder)[0].to(workspace.device)
         fixed = {term.name: weight for term, weight in weighted(specs).terms}
         shares = (
-            np.linspace(0, 1, bench.settings.compare.policy_weights).round(6)
+            np.linspace(0, 1, workspace.settings.compare.policy_weights).round(6)
             if policy.ranges
             else [None]
         )

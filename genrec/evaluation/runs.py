@@ -14,27 +14,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genrec.agents.gptrec.model import GPTRec
-from genrec.config import Settings, TeacherSettings
+from genrec.config.reading import Settings, TeacherSettings
 from genrec.data import Sequences
 from genrec.metrics.calibration import (
     Calibrated,
-    Reliability,
-    precision_against_probability,
+    CalibrationCurve,
+    calibration_curve,
     sigmoids,
 )
 from genrec.metrics.context import Floats
 from genrec.metrics.ranking import evaluate
 from genrec.metrics.significance import holm, paired_t
-from genrec.models.losses import INDEPENDENT
+from genrec.models.losses import SIGMOID_LOSSES
 from genrec.models.scorer import NeuralScorer
 from genrec.pipeline.loading import open_recommender
-from genrec.pipeline.workspace import ALL_DEPEND_ON, SECTIONS, Bench, require_run
+from genrec.pipeline.workspace import ALL_DEPEND_ON, SECTIONS, Workspace, require_run
 from genrec.recipes import axes_of, load_scorer
 from genrec.recommender import batches, rows_at_once
 from genrec.rewards import Diversity, Novelty, require_inside
 from genrec.training.run_directory import read_json
 
-KINDS = ("teacher", "student", "start", "aligned")
+KINDS = ("teacher", "student", "supervised_warmup", "aligned")
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,13 +84,13 @@ class Measured:
         }
 
 
-def kinds_of(bench: Bench, runs: Sequence[Path]) -> list[str]:
+def kinds_of(workspace: Workspace, runs: Sequence[Path]) -> list[str]:
     """The kind of each run, before any is measured.
 
     Raises:
         RunError: where a folder holds no finished run on the same data and split.
     """
-    return [str(require_run(run, KINDS, bench)["kind"]) for run in runs]
+    return [str(require_run(run, KINDS, workspace)["kind"]) for run in runs]
 
 
 def told_to(run: Path, weights: Mapping[str, float]) -> dict[str, float]:
@@ -98,7 +98,7 @@ def told_to(run: Path, weights: Mapping[str, float]) -> dict[str, float]:
     run.
 
     Raises:
-        ValueError: for a weight outside its range.
+        GenrecError: for a weight outside its range.
     """
     if read_json(run / "run.json")["kind"] == "teacher":
         return {}
@@ -109,7 +109,7 @@ def told_to(run: Path, weights: Mapping[str, float]) -> dict[str, float]:
 
 
 def measure_run(
-    bench: Bench,
+    workspace: Workspace,
     run: Path,
     users: int | None = None,
     told: Mapping[str, float] = MappingProxyType({}),
@@ -122,11 +122,11 @@ def measure_run(
         users: only this many test cases, drawn with the seed; None for all.
         told: weights of rewards, as ``told_to`` gives them.
     """
-    description = require_run(run, KINDS, bench)
-    cases = bench.split.test.sample(users, bench.settings.seed)
+    description = require_run(run, KINDS, workspace)
+    cases = workspace.split.test.sample(users, workspace.settings.seed)
     goals = {reward.name: reward for reward in (Diversity(), Novelty())}
-    recommender = open_recommender(run, bench.device, weights=told)
-    found = evaluate(recommender, cases, bench.split.catalogue, bench.settings.k, goals)
+    recommender = open_recommender(run, workspace.device, weights=told)
+    found = evaluate(recommender, cases, workspace.split.catalogue, workspace.settings.k, goals)
     return Measured(run, description, found.means, found.per_user, _minutes(run), dict(told))
 
 
@@ -184,8 +184,8 @@ def against(measured: Sequence[Measured], k: int) -> list[dict[str, Any]]:
 
 
 def reliability(
-    bench: Bench, run: Path, users: int | None = None
-) -> dict[str, tuple[Reliability, float]]:
+    workspace: Workspace, run: Path, users: int | None = None
+) -> dict[str, tuple[CalibrationCurve, float]]:
     """How far a teacher keeps what it promises, on the test cases.
 
     Returns:
@@ -194,15 +194,15 @@ def reliability(
         trains: σ(score) for BCE and gBCE, softmax(scores) for the others; "calibrated" is
             softmax(scores / T) with the T of the validation cases.
     """
-    description = require_run(run, ("teacher",), bench)
-    scorer = load_scorer(run, bench.device)
-    cases = bench.split.test.sample(users, bench.settings.seed)
+    description = require_run(run, ("teacher",), workspace)
+    scorer = load_scorer(run, workspace.device)
+    cases = workspace.split.test.sample(users, workspace.settings.seed)
     links: dict[str, Callable[[Sequences], NDArray[np.float32]]] = {}
     if isinstance(scorer, NeuralScorer):
         loss = axes_of(TeacherSettings.model_validate(description["settings"]["teacher"])).loss
         links["own"] = (
             partial(sigmoids, scorer)
-            if loss in INDEPENDENT
+            if loss in SIGMOID_LOSSES
             else Calibrated(scorer, 1.0).probabilities
         )
     links["calibrated"] = Calibrated(scorer, description["temperature"]).probabilities
@@ -210,15 +210,19 @@ def reliability(
     size, found = min(512, rows_at_once(scorer.num_items)), {}
     for name, link in links.items():
         sums = [link(batch).sum(axis=1) for batch in batches(few, size)]
-        curve = precision_against_probability(link, cases, batch_size=size)
+        curve = calibration_curve(link, cases, batch_size=size)
         found[name] = curve, float(np.concatenate(sums).mean())
     return found
 
 
 def _minutes(run: Path) -> float | None:
-    """Of the run's own training, warm start included; a log's clock begins at 0 when a training
+    """Of the run's own training, supervised warm-up included; a log's clock begins at 0 when a training
     starts or goes on."""
-    logs = [log for log in (run / "start" / "metrics.jsonl", run / "metrics.jsonl") if log.exists()]
+    logs = [
+        log
+        for log in (run / "supervised_warmup" / "metrics.jsonl", run / "metrics.jsonl")
+        if log.exists()
+    ]
     if not logs:
         return None
     total = 0.0

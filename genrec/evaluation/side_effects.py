@@ -21,7 +21,7 @@ HISTORIES_AT_ONCE = 128
 def moved(entrants: Sequence[Entrant], axis: str, rewarded: Sequence[str]) -> list[dict[str, Any]]:
     """Every list metric that was not rewarded, against what the lists were made from.
 
-    The policy, at the middle one of its weights, and its warm start are compared with the student.
+    The policy, at the middle one of its weights, and its supervised warm-up are compared with the student.
     A re-ranker is compared with the teacher, at the weight of its grid at which the goal comes
     nearest to the policy's.
 
@@ -37,7 +37,11 @@ def moved(entrants: Sequence[Entrant], axis: str, rewarded: Sequence[str]) -> li
     """
     by_name = {entrant.method: entrant for entrant in entrants} | {OWN: policy_of(entrants)}
     level = by_name[OWN].mean(axis)
-    pairs = [(by_name[name], by_name["student"]) for name in (OWN, "warm start") if name in by_name]
+    pairs = [
+        (by_name[name], by_name["student"])
+        for name in (OWN, "supervised warm-up")
+        if name in by_name
+    ]
     for curve in curves_of(entrants).values():
         nearest = min(curve, key=lambda entrant: abs(entrant.mean(axis) - level))
         pairs.append((nearest, by_name["teacher"]))

@@ -11,10 +11,11 @@ from typing import Any
 
 import torch
 
-from genrec.config import Settings
+from genrec.config.errors import GenrecError
+from genrec.config.reading import Settings
 from genrec.evaluation.comparison import compare_runs
 from genrec.pipeline import stages
-from genrec.pipeline.workspace import Bench, folder_of, prepare
+from genrec.pipeline.workspace import Workspace, folder_of, prepare_workspace
 from genrec.rewards import complete_specs
 from genrec.rewards.ranges import split_spec
 from genrec.training.interruption import Interrupted
@@ -54,7 +55,7 @@ class Member:
 
 
 def run_sweep(
-    bench: Bench,
+    workspace: Workspace,
     chosen: Sweep,
     teacher: Path | None,
     student: Path | None,
@@ -78,19 +79,21 @@ def run_sweep(
         The comparison, with the folders of the alignments as ``runs``.
 
     Raises:
-        ValueError: if weights and rewards do not fit, see ``members_of``.
+        GenrecError: if weights and rewards do not fit, see ``members_of``.
     """
-    members = members_of(bench.settings, chosen, out)
+    members = members_of(workspace.settings, chosen, out)
     if teacher is None and student is not None:
         teacher = folder_of(student, "teacher")
-    teacher = teacher or stages.train_teacher(bench, out / "teacher")
-    student = student or stages.train_student(bench, teacher, out / "student")
-    for done, member in enumerate(_aligned(bench, members, teacher, student, chosen.jobs), start=1):
-        bench.say(
+    teacher = teacher or stages.train_teacher(workspace, out / "teacher")
+    student = student or stages.train_student(workspace, teacher, out / "student")
+    for done, member in enumerate(
+        _aligned(workspace, members, teacher, student, chosen.jobs), start=1
+    ):
+        workspace.say(
             f"sweep: {done} of {len(members)} alignments are finished, the last one in"
             f" {member.folder}"
         )
-    content = compare_runs(bench, [member.folder for member in members], out, users)
+    content = compare_runs(workspace, [member.folder for member in members], out, users)
     content["runs"] = [str(member.folder.relative_to(out)) for member in members]
     write_json(out / "comparison.json", content)
     return content
@@ -101,12 +104,12 @@ def members_of(settings: Settings, chosen: Sweep, out: Path) -> list[Member]:
     possible.
 
     Raises:
-        ValueError: if weights are given and not exactly one reward waits for one, or if something
+        GenrecError: if weights are given and not exactly one reward waits for one, or if something
             is asked for twice.
     """
     waiting = [place for place, spec in enumerate(chosen.rewards) if not split_spec(spec)[1]]
     if chosen.weights and len(waiting) != 1:
-        raise ValueError(
+        raise GenrecError(
             "--weights are for the one reward that is given without a weight, but there are"
             f" {len(waiting)} in"
             f" {', '.join(chosen.rewards) or 'no reward'}: give the others a weight, as in"
@@ -122,25 +125,25 @@ def members_of(settings: Settings, chosen: Sweep, out: Path) -> list[Member]:
             name = f"weight-{weight.replace(':', '-to-')}" if weight else "run"
             members.append(Member(full, seed, out / name / f"seed-{seed}"))
     if len({(member.specs, member.seed) for member in members}) < len(members):
-        raise ValueError(
+        raise GenrecError(
             f"--weights {','.join(chosen.weights)} or --seeds {chosen.seeds} name one twice"
         )
     return members
 
 
 def _aligned(
-    bench: Bench, members: Sequence[Member], teacher: Path, student: Path, jobs: int
+    workspace: Workspace, members: Sequence[Member], teacher: Path, student: Path, jobs: int
 ) -> Iterator[Member]:
     """The members as they are finished."""
     if jobs == 1 or len(members) == 1:
         for member in members:
-            _align(_bench_of(bench, member), member, teacher, student)
+            _align(_workspace_of(workspace, member), member, teacher, student)
             yield member
         return
     jobs = min(jobs, len(members))
     threads = max(1, torch.get_num_threads() // jobs)
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool, _threads(threads):
-        settings = bench.settings
+        settings = workspace.settings
         waiting = {
             pool.submit(_align_in_process, settings, member, teacher, student, threads): member
             for member in members
@@ -177,12 +180,12 @@ def _align_in_process(
     settings: Settings, member: Member, teacher: Path, student: Path, threads: int
 ) -> None:
     torch.set_num_threads(threads)
-    _align(_bench_of(prepare(settings, quiet=True), member), member, teacher, student)
+    _align(_workspace_of(prepare_workspace(settings, quiet=True), member), member, teacher, student)
 
 
-def _bench_of(bench: Bench, member: Member) -> Bench:
-    return replace(bench, settings=bench.settings.model_copy(update={"seed": member.seed}))
+def _workspace_of(workspace: Workspace, member: Member) -> Workspace:
+    return replace(workspace, settings=workspace.settings.model_copy(update={"seed": member.seed}))
 
 
-def _align(bench: Bench, member: Member, teacher: Path, student: Path) -> None:
-    stages.align(bench, member.specs, teacher, student, member.folder)
+def _align(workspace: Workspace, member: Member, teacher: Path, student: Path) -> None:
+    stages.align(workspace, member.specs, teacher, student, member.folder)

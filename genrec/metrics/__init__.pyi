@@ -1,8 +1,8 @@
 from .calibration import Calibrated as Calibrated
-from .calibration import Reliability as Reliability
+from .calibration import CalibrationCurve as CalibrationCurve
 from .calibration import Temperature as Temperature
+from .calibration import calibration_curve as calibration_curve
 from .calibration import fit_temperature as fit_temperature
-from .calibration import precision_against_probability as precision_against_probability
 from .calibration import probabilities as probabilities
 from .context import Context as Context
 from .context import Floats as Floats

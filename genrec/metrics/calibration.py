@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
+from genrec.config.errors import GenrecError
 from genrec.data.sequences import Sequences
 from genrec.data.splits import Cases
 from genrec.recommender import Scorer, batches, mask_seen, require_choice, rows_at_once
@@ -61,7 +62,7 @@ class Calibrated:
 
 
 @dataclass(frozen=True, eq=False)
-class Reliability:
+class CalibrationCurve:
     """Promised against kept, for K = 1..len(k).
 
     Attributes:
@@ -92,11 +93,11 @@ def fit_temperature(scorer: Scorer, cases: Cases, batch_size: int = 512) -> Temp
         batch_size: histories scored at once.
 
     Raises:
-        ValueError: if no case is left, or an unseen target has score -inf.
+        GenrecError: if no case is left, or an unseen target has score -inf.
     """
     cases = cases.take(np.flatnonzero(~_is_seen(cases)))
     if len(cases) == 0:
-        raise ValueError(
+        raise GenrecError(
             "no validation case has a target that is new to its user; calibrate on other cases"
         )
     behind = _behind(scorer, cases, min(batch_size, rows_at_once(scorer.num_items)))
@@ -131,10 +132,10 @@ def probabilities(scorer: Scorer, histories: Sequences, temperature: float) -> N
         (B, V+1) float32; rows sum to 1; PAD and seen items have 0.
 
     Raises:
-        ValueError: if T is not positive, or a user has seen everything.
+        GenrecError: if T is not positive, or a user has seen everything.
     """
     if not temperature > 0:
-        raise ValueError(
+        raise GenrecError(
             f"temperature {temperature} is not positive; use the one that fit_temperature found"
         )
     scores = mask_seen(scorer.score(histories), histories).float()
@@ -157,12 +158,12 @@ def sigmoids(scorer: Scorer, histories: Sequences, batch_size: int = 512) -> NDA
     return chances
 
 
-def precision_against_probability(
+def calibration_curve(
     chances: Callable[[Sequences], NDArray[np.floating]],
     cases: Cases,
     max_k: int = 100,
     batch_size: int = 512,
-) -> Reliability:
+) -> CalibrationCurve:
     """Precision@K against the mean predicted probability of the first K items [Petrov & Macdonald
     2023].
 
@@ -176,10 +177,10 @@ def precision_against_probability(
         batch_size: histories at once.
 
     Raises:
-        ValueError: if there are no cases.
+        GenrecError: if there are no cases.
     """
     if len(cases) == 0:
-        raise ValueError("no cases to check the calibration on")
+        raise GenrecError("no cases to check the calibration on")
     hits, promised = [], []
     for start in range(0, len(cases), batch_size):
         batch = cases.take(np.arange(start, min(start + batch_size, len(cases))))
@@ -189,7 +190,7 @@ def precision_against_probability(
         promised.append(best.double().sum(dim=0).numpy())
     k = np.arange(1, len(hits[0]) + 1)
     total = k * len(cases)
-    return Reliability(
+    return CalibrationCurve(
         k, np.sum(hits, axis=0).cumsum() / total, np.sum(promised, axis=0).cumsum() / total
     )
 
@@ -204,7 +205,7 @@ def _behind(scorer: Scorer, cases: Cases, size: int) -> torch.Tensor:
     s_y) / T), and nothing cancels.
 
     Raises:
-        ValueError: if a target has score -inf.
+        GenrecError: if a target has score -inf.
     """
     behind, impossible = torch.empty((len(cases), scorer.num_items + 1)), 0
     for rows, histories in zip(
@@ -217,7 +218,7 @@ def _behind(scorer: Scorer, cases: Cases, size: int) -> torch.Tensor:
         impossible += int((~torch.isfinite(of_targets)).sum())
         torch.sub(scores, of_targets, out=behind[rows])
     if impossible:
-        raise ValueError(
+        raise GenrecError(
             f"{impossible} unseen target(s) have score -inf; smooth the scorer so that no item is"
             " impossible"
         )

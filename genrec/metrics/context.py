@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from genrec.config.errors import GenrecError
 from genrec.data.dataset import Catalogue
 from genrec.data.sequences import Sequences
 
@@ -78,7 +79,7 @@ class Context:
         when the target happened, is not known.
 
         Raises:
-            ValueError: if the log does not say when.
+            GenrecError: if the log does not say when.
         """
         return self.of_histories.known_times()
 
@@ -86,10 +87,10 @@ class Context:
         """(n, j) the teacher's calibrated P(item | history) of items (n, j).
 
         Raises:
-            ValueError: if this context carries no probabilities.
+            GenrecError: if this context carries no probabilities.
         """
         if self.of_probabilities is None:
-            raise ValueError(
+            raise GenrecError(
                 "this reward needs P(item | history): declare needs={'probabilities'} and give a"
                 " teacher"
             )

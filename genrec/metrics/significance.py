@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from genrec.config.errors import GenrecError
+
 DRAWS_AT_ONCE = 256
 
 
@@ -54,7 +56,7 @@ def paired_t(a: ArrayLike, b: ArrayLike) -> PairedTest:
         b: (n,) the same metric of the same cases under the other.
 
     Raises:
-        ValueError: if the shapes differ, there are fewer than two cases, or a value is not finite.
+        GenrecError: if the shapes differ, there are fewer than two cases, or a value is not finite.
 
     >>> test = paired_t([1, 2, 3], [0, 2, 1])
     >>> test.difference, round(test.statistic, 4), round(test.p_value, 4)
@@ -85,7 +87,7 @@ def bootstrap_difference(
         level: coverage, between 0 and 1.
 
     Raises:
-        ValueError: as ``paired_t``, and for a level outside (0, 1) or no resamples.
+        GenrecError: as ``paired_t``, and for a level outside (0, 1) or no resamples.
 
     >>> bootstrap_difference([1, 1, 1], [0, 0, 0], seed=0)
     Interval(difference=1.0, low=1.0, high=1.0, level=0.95)
@@ -109,14 +111,14 @@ def resampled_means(values: ArrayLike, seed: int, resamples: int) -> NDArray[np.
         (R, m).
 
     Raises:
-        ValueError: if there are no resamples.
+        GenrecError: if there are no resamples.
 
     >>> means = resampled_means([[0, 1], [1, 0]], seed=0, resamples=4)
     >>> means.sum(axis=1).tolist()
     [1.0, 1.0, 1.0, 1.0]
     """
     if resamples < 1:
-        raise ValueError(f"resamples {resamples} must be at least 1")
+        raise GenrecError(f"resamples {resamples} must be at least 1")
     table, generator = np.asarray(values, dtype=np.float64), np.random.default_rng(seed)
     size, parts = len(table), []
     for start in range(0, resamples, DRAWS_AT_ONCE):
@@ -132,13 +134,13 @@ def percentiles(resampled: ArrayLike, level: float = 0.95) -> tuple[float, float
     ch. 13].
 
     Raises:
-        ValueError: for a level outside (0, 1).
+        GenrecError: for a level outside (0, 1).
 
     >>> percentiles([1, 2, 3, 4, 5], level=0.5)
     (2.0, 4.0)
     """
     if not 0 < level < 1:
-        raise ValueError(f"level {level} must lie between 0 and 1")
+        raise GenrecError(f"level {level} must lie between 0 and 1")
     low, high = np.quantile(
         np.asarray(resampled, dtype=np.float64), [(1 - level) / 2, (1 + level) / 2]
     )
@@ -171,14 +173,14 @@ def holm(p_values: Sequence[float]) -> NDArray[np.float64]:
         p_values: (m,) raw p-values.
 
     Raises:
-        ValueError: for a p-value outside [0, 1].
+        GenrecError: for a p-value outside [0, 1].
 
     >>> holm([0.04, 0.01, 0.03]).round(4).tolist()
     [0.06, 0.03, 0.06]
     """
     raw = np.asarray(p_values, dtype=np.float64)
     if not ((raw >= 0) & (raw <= 1)).all():
-        raise ValueError(f"p-values lie between 0 and 1, got {raw.tolist()}")
+        raise GenrecError(f"p-values lie between 0 and 1, got {raw.tolist()}")
     order = np.argsort(raw, kind="stable")
     stepped = np.maximum.accumulate(raw[order] * np.arange(len(raw), 0, -1))
     corrected = np.empty_like(raw)
@@ -189,14 +191,14 @@ def holm(p_values: Sequence[float]) -> NDArray[np.float64]:
 def _differences(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if first.ndim != 1 or first.shape != second.shape:
-        raise ValueError(
+        raise GenrecError(
             f"paired values must be two vectors of the same cases, got {first.shape} and"
             f" {second.shape}"
         )
     if len(first) < 2:
-        raise ValueError(f"a paired test needs at least two cases, got {len(first)}")
+        raise GenrecError(f"a paired test needs at least two cases, got {len(first)}")
     if not (np.isfinite(first).all() and np.isfinite(second).all()):
-        raise ValueError(
+        raise GenrecError(
             "paired values must be finite; drop the cases that one system could not answer from"
             " both"
         )

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from genrec.config import LossName, NegativesName, ObjectiveName, TeacherSettings
+from genrec.config.errors import GenrecError
+from genrec.config.reading import LossName, NegativesName, ObjectiveName, TeacherSettings
 
 BackboneName = Literal["causal", "bidirectional", "gru", "caser", "nextitnet", "tisasrec"]
 
@@ -72,11 +73,13 @@ def require_fit(settings: TeacherSettings, axes: Axes) -> None:
     changed.
 
     Raises:
-        ValueError: saying what does not fit and what to choose instead, or which setting would
+        GenrecError: saying what does not fit and what to choose instead, or which setting would
             count nowhere.
     """
     if problems := _misfits(axes) + _unread(settings, axes):
-        raise ValueError("\n".join(f"teacher {settings.recipe}: {problem}" for problem in problems))
+        raise GenrecError(
+            "\n".join(f"teacher {settings.recipe}: {problem}" for problem in problems)
+        )
 
 
 def changed(settings: TeacherSettings) -> dict[str, object]:

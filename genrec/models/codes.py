@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import svds
 
+from genrec.config.errors import GenrecError
 from genrec.data.sequences import Sequences
 from genrec.models.sub_items import CODES
 
@@ -49,10 +50,10 @@ def feature_codes(features: NDArray[np.bool_], splits: int, seed: int) -> NDArra
         (V+1, m); row 0 (PAD) is zero.
 
     Raises:
-        ValueError: if no item has a feature.
+        GenrecError: if no item has a feature.
     """
     if not features.any():
-        raise ValueError(
+        raise GenrecError(
             "codes=features needs features of items, and this log has none: name a file of items"
             " with genres or"
             " categories (read.items), or choose teacher.codes svd, bpr or random"

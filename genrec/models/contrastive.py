@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from genrec.config import TeacherSettings
+from genrec.config.errors import GenrecError
+from genrec.config.reading import TeacherSettings
 from genrec.data.sequences import Sequences
 from genrec.models.scorer import NeuralScorer
 
@@ -80,12 +81,12 @@ def contrast_of(settings: TeacherSettings, train: Sequences, mask_id: int) -> Co
     """The auxiliary loss that the settings name; None for none.
 
     Raises:
-        ValueError: for DuoRec without dropout, which its views differ by.
+        GenrecError: for DuoRec without dropout, which its views differ by.
     """
     if settings.contrastive == "none":
         return None
     if settings.contrastive == "duorec" and not settings.dropout:
-        raise ValueError(
+        raise GenrecError(
             "the two views of teacher.contrastive=duorec differ by dropout alone, and"
             " teacher.dropout is 0: set it to"
             " 0.1, or choose cl4srec"

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from genrec.config.errors import GenrecError
 from genrec.recommender import top_k
 
 
@@ -59,7 +60,7 @@ class Embedding(Protocol):
             Scores and items, both (N, k), best first.
 
         Raises:
-            ValueError: where fewer than k items are left.
+            GenrecError: where fewer than k items are left.
         """
         ...
 
@@ -132,7 +133,7 @@ class Table(nn.Module):
         """The k best items of each state, from a score of every item; see ``Embedding.top_k``.
 
         Raises:
-            ValueError: where fewer than k items are left.
+            GenrecError: where fewer than k items are left.
         """
         scores = self.score(hidden)
         if blocked is not None:
@@ -151,6 +152,6 @@ def are_few(items: int, num_items: int) -> bool:
 def require_filled(best: torch.Tensor, k: int, num_items: int) -> None:
     """Raise where a row of the k best scores (N, k) holds a -inf."""
     if best.shape[1] < k or (best == -torch.inf).any():
-        raise ValueError(
+        raise GenrecError(
             f"a list of {k} items was asked for, but fewer are left of {num_items}; ask for less"
         )

@@ -13,10 +13,12 @@ import torch
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from genrec.config.errors import GenrecError
+
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Scores (N, C) and the positive's column (N,), or columns (N, M) padded with 0 -> scalar. -inf is
 no candidate."""
-INDEPENDENT = (
+SIGMOID_LOSSES = (
     "bce",
     "gbce",
 )  # losses under which σ(score) is the probability of one item by itself
@@ -116,11 +118,11 @@ def gbce_beta(num_items: int, num_negatives: int, t: float) -> float:
     0.306
     """
     if not 0 <= t <= 1:
-        raise ValueError(f"t must lie in [0, 1], not {t}")
+        raise GenrecError(f"t must lie in [0, 1], not {t}")
     return 1 - t * (1 - min(1.0, num_negatives / (num_items - 1)))
 
 
-def uninformed(num_items: int, num_negatives: int | None, beta: float) -> float:
+def uninformed_score(num_items: int, num_negatives: int | None, beta: float) -> float:
     """log(β / k): the score that gBCE is content with where an item is as likely as any other.
 
     L is least at s_i = log(β p_i / (k q_i)), with p_i the chance that item i is the target and q_i
@@ -133,9 +135,9 @@ def uninformed(num_items: int, num_negatives: int | None, beta: float) -> float:
         num_negatives: k; None for the whole catalogue, k = V − 1.
         beta: power of the positive's probability.
 
-    >>> uninformed(3416, 1, beta=1.0)
+    >>> uninformed_score(3416, 1, beta=1.0)
     0.0
-    >>> round(uninformed(3416, 256, beta=0.306), 2)
+    >>> round(uninformed_score(3416, 256, beta=0.306), 2)
     -6.73
     """
     return math.log(beta / (num_negatives or max(1, num_items - 1)))

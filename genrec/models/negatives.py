@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 
+from genrec.config.errors import GenrecError
 from genrec.models.objectives import Batch
 
 Negatives = Callable[[Batch, torch.Generator], torch.Tensor | None]
@@ -49,7 +50,7 @@ class Sampled:
             candidate.
 
     Raises:
-        ValueError: for a whole batch's negatives that leave out each sequence's own items.
+        GenrecError: for a whole batch's negatives that leave out each sequence's own items.
     """
 
     proposal: Proposal
@@ -59,7 +60,7 @@ class Sampled:
 
     def __post_init__(self) -> None:
         if self.shared == "batch" and self.reject_history:
-            raise ValueError(
+            raise GenrecError(
                 "negatives that a whole batch shares cannot leave out each sequence's own items:"
                 " set teacher.shared_negatives=sequence, or teacher.reject_history=false"
             )
@@ -110,7 +111,7 @@ def popular(counts: torch.Tensor, power: float = 1.0) -> Proposal:
         power: 1 is popularity, 0 uniform over the items that occur.
 
     Raises:
-        ValueError: if no item occurs.
+        GenrecError: if no item occurs.
     """
     share = counts.double() / counts.max().clamp(
         min=1
@@ -118,7 +119,7 @@ def popular(counts: torch.Tensor, power: float = 1.0) -> Proposal:
     weights = torch.where(counts > 0, share**power, 0.0)
     weights[0] = 0
     if not weights.any():
-        raise ValueError(
+        raise GenrecError(
             "no item has a count above 0: negatives by popularity need the counts of training"
             " events"
         )

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from genrec.config.errors import GenrecError
 from genrec.data.sequences import Sequences
 
 
@@ -112,7 +113,7 @@ class RecencySampled:
 
     def __post_init__(self) -> None:
         if not 0 <= self.decay <= 1:
-            raise ValueError(f"decay must lie in [0, 1], not {self.decay}")
+            raise GenrecError(f"decay must lie in [0, 1], not {self.decay}")
 
     def batch(
         self, sequences: Sequences, max_length: int, mask_id: int, generator: np.random.Generator

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from genrec.config.errors import GenrecError
 from genrec.models.sub_items import CODES, look_up
 
 
@@ -67,7 +68,7 @@ def pruned_top_k(
         Scores and items, both (k,), best first; ties go to the smaller item.
 
     Raises:
-        ValueError: if fewer than k items are left.
+        GenrecError: if fewer than k items are left.
     """
     ranked, order = tables[:, :, 0].sort(dim=1, descending=True)
     best_untried = ranked.cpu().numpy()
@@ -91,7 +92,7 @@ def pruned_top_k(
             scores, items = scores[:k], items[places[:k]]
         tried[split] += batch
     if len(items) < k:
-        raise ValueError(
+        raise GenrecError(
             f"a list of {k} items was asked for, but only {len(items)} are left; ask for less"
         )
     return scores, items.long()

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from genrec.config.errors import GenrecError
 from genrec.models.embeddings import are_few, require_filled
 from genrec.models.pruning import InvertedIndex, pruned_top_k
 from genrec.models.sub_items import CODES, look_up, sub_items
@@ -32,7 +33,7 @@ class JointQuantized(nn.Module):
         pruned: whether ``top_k`` prunes, see there.
 
     Raises:
-        ValueError: if D is no multiple of m.
+        GenrecError: if D is no multiple of m.
     """
 
     codes: torch.Tensor
@@ -41,7 +42,7 @@ class JointQuantized(nn.Module):
     def __init__(self, num_items: int, hidden_size: int, splits: int, pruned: bool = False) -> None:
         super().__init__()
         if hidden_size % splits:
-            raise ValueError(
+            raise GenrecError(
                 f"hidden_size {hidden_size} is no multiple of splits {splits}; change one of them"
             )
         self.num_items = num_items
@@ -65,10 +66,10 @@ class JointQuantized(nn.Module):
             codes: (V+1, m) uint8; row 0 (PAD) is not used.
 
         Raises:
-            ValueError: for another shape or type.
+            GenrecError: for another shape or type.
         """
         if codes.shape != self.codes.shape or codes.dtype != torch.uint8:
-            raise ValueError(
+            raise GenrecError(
                 f"codes are {codes.dtype} {tuple(codes.shape)}; this embedding takes uint8"
                 f" {tuple(self.codes.shape)}"
             )
@@ -168,7 +169,7 @@ class JointQuantized(nn.Module):
             Scores and items, both (N, k), best first.
 
         Raises:
-            ValueError: where fewer than k items are left.
+            GenrecError: where fewer than k items are left.
         """
         if self.pruned and len(hidden):
             return self._prune(self.tables(hidden), k, blocked)

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from genrec.config.errors import GenrecError
 from genrec.data.sequences import Sequences
 from genrec.models.embeddings import Embedding
 from genrec.models.losses import Loss
@@ -25,7 +26,7 @@ class NeuralScorer(nn.Module):
         max_length: T, how much of a history is read.
         reads_times: whether the backbone also takes (B, T) times. MASK has none, so Cloze cannot be
             the objective.
-        base: is added to every score, see ``losses.uninformed``.
+        base: is added to every score, see ``losses.uninformed_score``.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class NeuralScorer(nn.Module):
     ) -> None:
         super().__init__()
         if reads_times and isinstance(objective, Masked):
-            raise ValueError(
+            raise GenrecError(
                 "it is not known when a MASK happened: train a backbone that reads times on shifted"
                 " items"
             )
@@ -66,12 +67,12 @@ class NeuralScorer(nn.Module):
         """(N, D) states of the flattened ``rows`` of inputs (B, T), which happened at times (B, T).
 
         Raises:
-            ValueError: if the backbone reads times and there are none.
+            GenrecError: if the backbone reads times and there are none.
         """
         seen: tuple[torch.Tensor, ...] = (self.embedding(inputs), inputs > 0)
         if self.reads_times:
             if times is None:
-                raise ValueError(
+                raise GenrecError(
                     f"{type(self.backbone).__name__} reads when events happened, and these"
                     " histories have no times:"
                     " take a log with timestamps, or a recipe that reads the order alone, such as"
@@ -175,14 +176,14 @@ class Recipe:
         gradient [Khrylchenko et al. 2025]. Uniform negatives all gain the same log(V/k).
 
         Raises:
-            ValueError: for sets of targets and sampled negatives.
+            GenrecError: for sets of targets and sampled negatives.
         """
         score, base = self.scorer.embedding.score, self.scorer.base
         if ids is None:
             scores = score(hidden)
             return scores.float().add_(base) if base else scores, targets
         if targets.dim() == 2:
-            raise ValueError(
+            raise GenrecError(
                 "sets of targets need negatives.catalogue: there is no set among sampled negatives"
             )
         if ids.dim() == 1:

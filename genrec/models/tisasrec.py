@@ -4,6 +4,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from genrec.config.errors import GenrecError
+
 NEVER = torch.iinfo(torch.int64).max
 
 
@@ -47,9 +49,9 @@ class TiSASRec(nn.Module):
     ) -> None:
         super().__init__()
         if hidden_size % heads:
-            raise ValueError(f"hidden_size {hidden_size} is not a multiple of heads {heads}")
+            raise GenrecError(f"hidden_size {hidden_size} is not a multiple of heads {heads}")
         if max_interval < 1:
-            raise ValueError(
+            raise GenrecError(
                 f"max_interval is {max_interval}; it must be at least 1 to tell intervals apart"
             )
         self.scale = hidden_size**0.5

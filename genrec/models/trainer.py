@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from genrec.config import TeacherSettings
+from genrec.config.errors import DivergenceError
+from genrec.config.reading import TeacherSettings
 from genrec.data.sequences import Sequences, length_buckets
 from genrec.data.splits import Split
 from genrec.models.contrastive import contrast_of
@@ -48,7 +49,7 @@ def fit(
         Best validation metrics and its epoch, and the NDCG@K of popularity on the same cases.
 
     Raises:
-        FloatingPointError: when the loss is no longer finite.
+        DivergenceError: when the loss is no longer finite.
         Interrupted: after Ctrl-C, once the checkpoint is saved.
     """
     scorer, device = recipe.scorer, recipe.scorer.device
@@ -70,9 +71,7 @@ def fit(
             loss = recipe.step(batch.to(device), generator, chunk)
             loss += contrast.step(scorer, rows, numbers) if contrast else 0.0
         if not math.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss is {loss} in epoch {epoch}: lower the learning rate"
-            )
+            raise DivergenceError(f"the loss is {loss} in epoch {epoch}: lower the learning rate")
         torch.nn.utils.clip_grad_norm_(scorer.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

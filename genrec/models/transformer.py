@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from genrec.config.errors import GenrecError
+
 BlockName = Literal["pre-norm", "sasrec", "ligr"]
 
 
@@ -43,7 +45,7 @@ class Transformer(nn.Module):
     ) -> None:
         super().__init__()
         if hidden_size % heads:
-            raise ValueError(f"hidden_size {hidden_size} is not a multiple of heads {heads}")
+            raise GenrecError(f"hidden_size {hidden_size} is not a multiple of heads {heads}")
         self.scale = hidden_size**0.5
         self.causal = causal
         start = (

@@ -5,5 +5,5 @@ from .recommend import recommend_users as recommend_users
 from .stages import align as align
 from .stages import train_student as train_student
 from .stages import train_teacher as train_teacher
-from .workspace import Bench as Bench
-from .workspace import prepare as prepare
+from .workspace import Workspace as Workspace
+from .workspace import prepare_workspace as prepare_workspace

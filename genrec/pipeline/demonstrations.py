@@ -6,26 +6,27 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec.agents.distillation import Lessons, make_lessons
+from genrec.agents.distillation import Demonstrations, make_demonstrations
+from genrec.config.errors import GenrecError
 from genrec.data import Cases, Sequences
 from genrec.data.splits import random_cases, whole_cases
 from genrec.metrics.calibration import Calibrated
 from genrec.metrics.context import Floats
-from genrec.pipeline.workspace import Bench, digest
+from genrec.pipeline.workspace import Workspace, digest
 from genrec.recommender import Scorer
 from genrec.rerankers import (
-    Guided,
+    HasSurrogate,
     Pool,
     draw_pool,
-    exchanged,
-    followed,
     greedy,
     greedy_choices,
-    improved,
-    in_pool_order,
+    local_search,
+    sort_by_relevance,
+    swap_values,
+    with_surrogates,
 )
 from genrec.rerankers.pool import items_at
-from genrec.rerankers.selection import below_first
+from genrec.rerankers.selection import gain_deficits
 from genrec.rewards import (
     ACCURACY,
     Ranges,
@@ -34,7 +35,7 @@ from genrec.rewards import (
     Terminal,
     WeightedSum,
     checked,
-    located,
+    locate_errors,
     weight_grid,
 )
 
@@ -45,25 +46,29 @@ NEARNESS = 0.3
 AT_ONCE = 512  # histories
 
 
-def teacher_lessons(bench: Bench, scorer: Scorer, teacher: Path, pool: int) -> Lessons:
+def teacher_demonstrations(
+    workspace: Workspace, scorer: Scorer, teacher: Path, pool: int
+) -> Demonstrations:
     """The teacher's lists, cached in its folder for every student that asks for the same ones."""
-    settings = bench.settings
-    count, seed = settings.student.lessons, settings.seed
+    settings = workspace.settings
+    count, seed = settings.student.demonstrations, settings.seed
     cached = (
         teacher
-        / f"lessons-{digest(teacher / 'scorer.safetensors')}-{count}-{pool}-{seed}.safetensors"
+        / f"demonstrations-{digest(teacher / 'scorer.safetensors')}-{count}-{pool}-{seed}.safetensors"
     )
     if cached.exists():
-        bench.say(f"the teacher's lists are read from {cached}")
-        return Lessons.load(cached)
-    bench.say(f"the teacher writes {count} lists")
-    cases = random_cases(bench.split.train, count, np.random.default_rng(seed))
-    lessons = make_lessons(scorer, with_room(cases, pool, bench).histories, pool)
-    lessons.save(cached)
-    return lessons
+        workspace.say(f"the teacher's lists are read from {cached}")
+        return Demonstrations.load(cached)
+    workspace.say(f"the teacher writes {count} lists")
+    cases = random_cases(workspace.split.train, count, np.random.default_rng(seed))
+    demonstrations = make_demonstrations(scorer, with_room(cases, pool, workspace).histories, pool)
+    demonstrations.save(cached)
+    return demonstrations
 
 
-def practice(bench: Bench, count: int, ranges: Ranges) -> tuple[Sequences, NDArray[np.int64], int]:
+def warmup_histories(
+    workspace: Workspace, count: int, ranges: Ranges
+) -> tuple[Sequences, NDArray[np.int64], int]:
     """Histories, those of them that greedy lists are written for, and how often a list is learnt.
 
     Repeats counted, that is ``count`` lists; where weights are fixed, each as often as it takes to
@@ -80,12 +85,12 @@ def practice(bench: Bench, count: int, ranges: Ranges) -> tuple[Sequences, NDArr
         ranges: of the weights.
 
     Raises:
-        ValueError: if no training user leaves enough items.
+        GenrecError: if no training user leaves enough items.
     """
-    room, generator = choices_of(bench), np.random.default_rng(bench.settings.seed)
-    whole = with_room(whole_cases(bench.split.train), room, bench).histories
+    room, generator = choices_of(workspace), np.random.default_rng(workspace.settings.seed)
+    whole = with_room(whole_cases(workspace.split.train), room, workspace).histories
     if not len(whole):
-        raise ValueError(
+        raise GenrecError(
             f"no training user leaves {room} unseen items to make lists of: lower k or"
             " align.candidates"
         )
@@ -94,14 +99,14 @@ def practice(bench: Bench, count: int, ranges: Ranges) -> tuple[Sequences, NDArr
     return whole, np.concatenate(rounds)[:count], 1 if ranges else passes
 
 
-def greedy_lessons(
-    bench: Bench,
+def greedy_demonstrations(
+    workspace: Workspace,
     scorer: Calibrated,
     histories: Sequences,
     rows: NDArray[np.int64],
     reward: WeightedSum,
     ranges: Ranges,
-) -> Lessons:
+) -> Demonstrations:
     """The best lists known, those of the greedy re-ranker, from the teacher's best items and
     calibrated probabilities.
 
@@ -124,7 +129,7 @@ def greedy_lessons(
     Raises:
         RewardError: when a reward raises or gives something else than finite gains.
     """
-    k, candidates = bench.settings.k, choices_of(bench)
+    k, candidates = workspace.settings.k, choices_of(workspace)
     width = min(CHOICES, candidates - k + 1)
     items = np.zeros((len(rows), k, width), np.int32)
     below = np.zeros(items.shape, np.float32)
@@ -132,17 +137,19 @@ def greedy_lessons(
     point = np.arange(len(rows)) % len(grid)
     for start in range(0, len(histories), AT_ONCE):
         block = histories.take(np.arange(start, min(start + AT_ONCE, len(histories))))
-        pool = draw_pool(scorer, block, bench.split.catalogue, k, candidates, scorer.probabilities)
+        pool = draw_pool(
+            scorer, block, workspace.split.catalogue, k, candidates, scorer.probabilities
+        )
         here = (start <= rows) & (rows < start + AT_ONCE)
         for number in np.unique(point[here]):
             chosen = dict(zip(ranges, grid[number].tolist(), strict=True))
-            lessons = np.flatnonzero(here & (point == number))
-            with located("warm start"):
-                items[lessons], below[lessons] = _choices(
-                    pool.take(rows[lessons] - start), k, _expected(reward, chosen), width
+            demonstrations = np.flatnonzero(here & (point == number))
+            with locate_errors("supervised warm-up"):
+                items[demonstrations], below[demonstrations] = _choices(
+                    pool.take(rows[demonstrations] - start), k, _expected(reward, chosen), width
                 )
     told = grid[point].astype(np.float32) if ranges else None
-    return Lessons(histories.take(rows), items, below / NEARNESS, told)
+    return Demonstrations(histories.take(rows), items, below / NEARNESS, told)
 
 
 def _expected(reward: WeightedSum, weights: Mapping[str, float]) -> WeightedSum:
@@ -157,7 +164,7 @@ def _expected(reward: WeightedSum, weights: Mapping[str, float]) -> WeightedSum:
 def is_paid_for_lists(reward: WeightedSum) -> bool:
     """Whether a term is paid for whole lists, or has a guide, so that greedy lists of it can be
     bettered."""
-    return any(isinstance(term, Terminal | Guided) for term, _ in reward.terms)
+    return any(isinstance(term, Terminal | HasSurrogate) for term, _ in reward.terms)
 
 
 def _choices(
@@ -168,8 +175,8 @@ def _choices(
     if not is_paid_for_lists(reward):
         return greedy_choices(pool, k, checked(reward), width)
     safe = checked(reward)
-    slates = improved(
-        pool, in_pool_order(pool, greedy(pool, k, checked(followed(reward))), safe), safe
+    slates = local_search(
+        pool, sort_by_relevance(pool, greedy(pool, k, checked(with_surrogates(reward))), safe), safe
     )
     items, below = zip(
         *(_instead(pool, slates, place, safe, width) for place in range(k)), strict=True
@@ -182,35 +189,35 @@ def _instead(
 ) -> tuple[NDArray[np.int64], Floats]:
     """(B, c) the item in that place of the lists and the best to put there instead, and how far
     these are below it."""
-    worth = exchanged(pool, slates, place, reward)
+    worth = swap_values(pool, slates, place, reward)
     free = (worth > -np.inf) & ~(pool.items[:, :, None] == slates[:, None, :place]).any(axis=2)
     own = (pool.items == slates[:, place, None]).argmax(axis=1)[:, None]
     ranked = np.where(free, worth, -np.inf)
     np.put_along_axis(ranked, own, np.inf, axis=1)  # comes first
     best = np.argsort(-ranked, axis=1, kind="stable")[:, :width]
-    return items_at(pool, best), below_first(np.where(free, worth, 0), free, best)
+    return items_at(pool, best), gain_deficits(np.where(free, worth, 0), free, best)
 
 
-def pool_size(bench: Bench) -> int:
+def pool_size(workspace: Workspace) -> int:
     """How many of a teacher's best items are in a lesson: fewer than asked where a validation user
     saw most."""
-    return _available(bench, bench.settings.student.pool)
+    return _available(workspace, workspace.settings.student.pool)
 
 
-def choices_of(bench: Bench) -> int:
+def choices_of(workspace: Workspace) -> int:
     """How many of a teacher's best items a greedy list is chosen from, likewise."""
-    return _available(bench, bench.settings.align.candidates)
+    return _available(workspace, workspace.settings.align.candidates)
 
 
-def _available(bench: Bench, wanted: int) -> int:
-    parts = bench.split
+def _available(workspace: Workspace, wanted: int) -> int:
+    parts = workspace.split
     unseen = parts.catalogue.num_items - int(parts.valid.histories.distinct().max())
-    return max(bench.settings.k, min(wanted, unseen))
+    return max(workspace.settings.k, min(wanted, unseen))
 
 
-def with_room(cases: Cases, room: int, bench: Bench) -> Cases:
+def with_room(cases: Cases, room: int, workspace: Workspace) -> Cases:
     """The cases whose history leaves ``room`` items; a user who had nearly everything leaves no
     list to write."""
     return cases.take(
-        np.flatnonzero(bench.split.catalogue.num_items - cases.histories.distinct() >= room)
+        np.flatnonzero(workspace.split.catalogue.num_items - cases.histories.distinct() >= room)
     )

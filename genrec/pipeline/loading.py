@@ -8,7 +8,7 @@ import torch
 from genrec.agents.gptrec.decoding import NextK
 from genrec.agents.gptrec.model import GPTRec
 from genrec.metrics.calibration import Calibrated
-from genrec.pipeline.workspace import Bench, require_run
+from genrec.pipeline.workspace import Workspace, require_run
 from genrec.recipes import load_scorer
 from genrec.recommender import Recommender, TopK
 from genrec.rewards import (
@@ -30,7 +30,7 @@ def open_recommender(
             where not named.
 
     Raises:
-        ValueError: for a weight that the run was not trained for.
+        GenrecError: for a weight that the run was not trained for.
     """
     content = read_json(run / "run.json")
     if content["kind"] == "teacher":
@@ -40,7 +40,7 @@ def open_recommender(
     return NextK(policy.to(device).at(weights or {}), beams)
 
 
-def calibrated(teacher: Path, bench: Bench) -> Calibrated:
+def calibrated(teacher: Path, workspace: Workspace) -> Calibrated:
     """The teacher of a folder with the temperature that was fitted on its validation cases."""
-    content = require_run(teacher, ("teacher",), bench)
-    return Calibrated(load_scorer(teacher, bench.device), content["temperature"])
+    content = require_run(teacher, ("teacher",), workspace)
+    return Calibrated(load_scorer(teacher, workspace.device), content["temperature"])

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from genrec.config.errors import GenrecError
 from genrec.data import Dataset, Sequences
 from genrec.pipeline.loading import open_recommender
 from genrec.training.run_directory import read_json
@@ -19,7 +20,7 @@ Titled = list[tuple[str, str]]  # (raw id, title) of the items of a list, best f
 
 
 @dataclass(frozen=True, eq=False)
-class Shelf:
+class ItemIndex:
     """The items that a run knows.
 
     Attributes:
@@ -31,7 +32,7 @@ class Shelf:
     titles: list[str]
 
     @classmethod
-    def of(cls, run: Path) -> "Shelf":
+    def of(cls, run: Path) -> "ItemIndex":
         """Those of a run folder."""
         content = read_json(run / "items.json")
         return cls(content["ids"], content["titles"])
@@ -51,7 +52,7 @@ class Shelf:
 
 
 @dataclass(frozen=True, eq=False)
-class Audience:
+class UserHistories:
     """Users of a log, and what they have had of a run's catalogue.
 
     Attributes:
@@ -82,62 +83,62 @@ def recommend_titles(
     Beams and weights are those of ``open_recommender``.
 
     Raises:
-        ValueError: naming ids that are not in the catalogue.
+        GenrecError: naming ids that are not in the catalogue.
     """
-    shelf = Shelf.of(run)
-    index = shelf.index()
+    items = ItemIndex.of(run)
+    index = items.index()
     unknown = [raw for raw in history if raw not in index]
     if unknown:
-        raise ValueError(
+        raise GenrecError(
             f"unknown item id(s) {', '.join(unknown[:10])}; this catalogue has ids such as"
-            f" {shelf.examples}"
+            f" {items.examples}"
         )
     histories = Sequences.from_lists([[index[raw] for raw in history]])
-    return shelf.titled(open_recommender(run, device, beams, weights).recommend(histories, k)[0])
+    return items.titled(open_recommender(run, device, beams, weights).recommend(histories, k)[0])
 
 
-def audience(run: Path, dataset: Dataset) -> Audience:
+def user_histories(run: Path, dataset: Dataset) -> UserHistories:
     """The users of a log in the words of a run: its item indices, for items that both know by the
     same raw id.
 
     Raises:
-        ValueError: if no user has an item that the run knows.
+        GenrecError: if no user has an item that the run knows.
     """
-    shelf, log = Shelf.of(run), dataset.sequences
-    index = shelf.index()
+    known_items, log = ItemIndex.of(run), dataset.sequences
+    index = known_items.index()
     table = np.array([index.get(str(raw), 0) for raw in dataset.catalogue.item_ids], dtype=np.int32)
     items = table[log.items]
     known = items > 0
     counts = np.bincount(log.rows()[known], minlength=len(log))
     if not counts.any():
-        raise ValueError(
+        raise GenrecError(
             f"no user of {dataset.name} has an item that {run} knows: ids there are such as"
-            f" {shelf.examples}, and here"
+            f" {known_items.examples}, and here"
             f" {', '.join(dataset.catalogue.item_ids[1:6])}"
         )
     offsets = np.concatenate([[0], np.cumsum(counts)])
     times = None if log.times is None else log.times[known]
     some = counts > 0
     histories = Sequences(offsets, items[known], times).take(some)
-    return Audience(dataset.users[some], histories, int((~known).sum()), int((~some).sum()))
+    return UserHistories(dataset.users[some], histories, int((~known).sum()), int((~some).sum()))
 
 
 def recommend_users(
     run: Path,
-    asked: Audience,
+    asked: UserHistories,
     k: int,
     device: torch.device,
     beams: int = 1,
     weights: Mapping[str, float] | None = None,
 ) -> Iterator[tuple[str, Titled]]:
-    """(user, list) for every user of an audience, a few hundred at a time; no list has an item of
+    """(user, list) for every user of a log, a few hundred at a time; no list has an item of
     its history.
 
     Beams and weights are those of ``open_recommender``.
     """
-    shelf, recommender = Shelf.of(run), open_recommender(run, device, beams, weights)
+    index, recommender = ItemIndex.of(run), open_recommender(run, device, beams, weights)
     for start in range(0, len(asked.users), AT_ONCE):
         rows = np.arange(start, min(start + AT_ONCE, len(asked.users)))
         slates = recommender.recommend(asked.histories.take(rows), k)
         for user, slate in zip(asked.users[rows], slates, strict=True):
-            yield str(user), shelf.titled(slate)
+            yield str(user), index.titled(slate)

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from genrec.agents.distillation import make_lessons, pretrain
+from genrec.agents.distillation import make_demonstrations, pretrain
 from genrec.agents.gptrec.decoding import NextK
-from genrec.agents.gptrec.initialization import inherit
+from genrec.agents.gptrec.initialization import initialize_from_teacher
 from genrec.agents.gptrec.model import GPTRec
 from genrec.agents.trl.model import item_tokenizer
-from genrec.config import AlignSettings, Settings
+from genrec.config.errors import GenrecError, RunError
+from genrec.config.reading import AlignSettings, Settings
 from genrec.data import Cases, Sequences
 from genrec.data.splits import random_cases, whole_cases
 from genrec.envs import ListGenerationVectorEnv, ListTask
@@ -25,16 +26,16 @@ from genrec.metrics.ranking import evaluate, measure
 from genrec.models.popularity_floor import is_above, popularity_ndcg
 from genrec.models.scorer import NeuralScorer
 from genrec.pipeline.demonstrations import (
-    greedy_lessons,
+    greedy_demonstrations,
     is_paid_for_lists,
     pool_size,
-    practice,
-    teacher_lessons,
+    teacher_demonstrations,
+    warmup_histories,
     with_room,
 )
 from genrec.pipeline.loading import calibrated
 from genrec.pipeline.workspace import (
-    Bench,
+    Workspace,
     digest,
     finish,
     folder_of,
@@ -58,7 +59,7 @@ from genrec.rewards import (
 )
 from genrec.training.checkpoint import drop_checkpoint
 from genrec.training.logger import Logbook
-from genrec.training.run_directory import RunError, read_json
+from genrec.training.run_directory import read_json
 
 # align.agent -> module with ``train`` and ``require_expressible``, and the extra of its libraries
 TRAINERS = {
@@ -68,64 +69,82 @@ TRAINERS = {
 }
 
 
-def train_teacher(bench: Bench, out: Path) -> Path:
+def train_teacher(workspace: Workspace, out: Path) -> Path:
     """Train and calibrate the teacher that the settings name, in ``out``.
 
     Returns:
         The folder.
     """
-    if is_finished(out, "teacher", bench):
+    if is_finished(out, "teacher", workspace):
         return out
-    settings = bench.settings
-    start(out, "teacher", bench)
-    bench.say(f"teacher: {settings.teacher.recipe} on {settings.dataset}, in {out}")
+    settings = workspace.settings
+    start(out, "teacher", workspace)
+    workspace.say(f"teacher: {settings.teacher.recipe} on {settings.dataset}, in {out}")
     scorer = train_scorer(
-        bench.split, settings.teacher, settings.seed, bench.device, out, bench.quiet, settings.k
+        workspace.split,
+        settings.teacher,
+        settings.seed,
+        workspace.device,
+        out,
+        workspace.quiet,
+        settings.k,
     )
-    temperature = fit_temperature(scorer, bench.split.valid)
-    found = evaluate(TopK(scorer), bench.split.valid, bench.split.catalogue, settings.k)
-    popular, ndcg = popularity_ndcg(bench.split, settings.k), f"ndcg@{settings.k}"
+    temperature = fit_temperature(scorer, workspace.split.valid)
+    found = evaluate(TopK(scorer), workspace.split.valid, workspace.split.catalogue, settings.k)
+    popular, ndcg = popularity_ndcg(workspace.split, settings.k), f"ndcg@{settings.k}"
     against = {
         ndcg: float(popular.mean()),
         "teacher_is_above": is_above(found.per_user[ndcg], popular),
     }
     results = {"temperature": temperature.value, "valid": found.means, "popularity": against}
-    finish(out, "teacher", bench, results)
+    finish(out, "teacher", workspace, results)
     return out
 
 
-def train_student(bench: Bench, teacher: Path, out: Path) -> Path:
+def train_student(workspace: Workspace, teacher: Path, out: Path) -> Path:
     """Teach a GPTRec the teacher's lists, in ``out``.
 
     Returns:
         The folder.
     """
-    require_run(teacher, ("teacher",), bench)
-    bench = _as_made(bench, teacher)
+    require_run(teacher, ("teacher",), workspace)
+    workspace = _as_made(workspace, teacher)
     origin = {"teacher_weights": digest(teacher / "scorer.safetensors")}
-    if is_finished(out, "student", bench, **origin):
+    if is_finished(out, "student", workspace, **origin):
         return out
-    settings, parts = bench.settings, bench.split
-    start(out, "student", bench, **origin)
-    bench.say(f"student: GPTRec learns the lists of {teacher}, in {out}")
-    scorer = load_scorer(teacher, bench.device)
-    pool = pool_size(bench)
-    lessons = teacher_lessons(bench, scorer, teacher, pool)
-    check = make_lessons(scorer, parts.valid.histories, pool)
-    policy = _new_policy(bench)
+    settings, parts = workspace.settings, workspace.split
+    start(out, "student", workspace, **origin)
+    workspace.say(f"student: GPTRec learns the lists of {teacher}, in {out}")
+    scorer = load_scorer(teacher, workspace.device)
+    pool = pool_size(workspace)
+    demonstrations = teacher_demonstrations(workspace, scorer, teacher, pool)
+    check = make_demonstrations(scorer, parts.valid.histories, pool)
+    policy = _new_policy(workspace)
     if isinstance(scorer, NeuralScorer):
-        inherit(policy, scorer)
+        initialize_from_teacher(policy, scorer)
     found = pretrain(
-        policy, lessons, parts, check, settings.student, settings.k, settings.seed, out, bench.quiet
+        policy,
+        demonstrations,
+        parts,
+        check,
+        settings.student,
+        settings.k,
+        settings.seed,
+        out,
+        workspace.quiet,
     )
     policy.save_pretrained(out, parts.catalogue.item_ids[1:].tolist(), parts.fingerprint)
     drop_checkpoint(out)
-    finish(out, "student", bench, {"teacher": relative(teacher, out), "valid": found})
+    finish(out, "student", workspace, {"teacher": relative(teacher, out), "valid": found})
     return out
 
 
 def align(
-    bench: Bench, rewards: Sequence[str], teacher: Path | None, student: Path | None, out: Path
+    workspace: Workspace,
+    rewards: Sequence[str],
+    teacher: Path | None,
+    student: Path | None,
+    out: Path,
 ) -> Path:
     """Fine-tune a student for rewards, in ``out``; a missing teacher or student is made there
     first.
@@ -142,63 +161,74 @@ def align(
     Returns:
         The folder.
     """
-    names = complete_specs(rewards, bench.settings.align.accuracy, bench.settings.align.weight)
+    names = complete_specs(
+        rewards, workspace.settings.align.accuracy, workspace.settings.align.weight
+    )
     reward, ranges = weighted(names), ranges_of(names)
-    require_times(reward, bench.split.train)
-    settings = bench.settings.align
+    require_times(reward, workspace.split.train)
+    settings = workspace.settings.align
     _require_fixed_weights(ranges, settings.agent)
     train = trainer(settings)
     if teacher is None and student is not None:
         teacher = folder_of(student, "teacher")
-    teacher = train_teacher(bench, out / "teacher") if teacher is None else teacher
-    require_run(teacher, ("teacher",), bench)
-    bench = _as_made(bench, teacher)
-    student = train_student(bench, teacher, out / "student") if student is None else student
-    require_run(student, ("student", "aligned"), bench)
-    bench = _as_made(bench, teacher, student)
+    teacher = train_teacher(workspace, out / "teacher") if teacher is None else teacher
+    require_run(teacher, ("teacher",), workspace)
+    workspace = _as_made(workspace, teacher)
+    student = train_student(workspace, teacher, out / "student") if student is None else student
+    require_run(student, ("student", "aligned"), workspace)
+    workspace = _as_made(workspace, teacher, student)
     origin = {
         "rewards": names,
         "reward_files": _digests(names),
         "teacher_weights": digest(teacher / "scorer.safetensors"),
         "student_weights": digest(student / "model.safetensors"),
     }
-    if is_finished(out, "aligned", bench, **origin):
+    if is_finished(out, "aligned", workspace, **origin):
         return out
-    start(out, "aligned", bench, **origin)
-    item_ids = bench.split.catalogue.item_ids[1:].tolist()
+    start(out, "aligned", workspace, **origin)
+    item_ids = workspace.split.catalogue.item_ids[1:].tolist()
     if settings.agent == "grpo":
         item_tokenizer(item_ids).save_pretrained(out)
     begin = student
-    if settings.warm_start:
-        begin = warm_start(bench, reward, teacher, student, out / "start", origin, ranges)
-    bench.say(f"aligned: {begin} for {reward.name}, in {out}")
-    policy, untouched = (_told_policy(folder, ranges, bench) for folder in (begin, student))
+    if settings.warmup_lists:
+        begin = supervised_warmup(
+            workspace, reward, teacher, student, out / "supervised_warmup", origin, ranges
+        )
+    workspace.say(f"aligned: {begin} for {reward.name}, in {out}")
+    policy, untouched = (_told_policy(folder, ranges, workspace) for folder in (begin, student))
     if read_json(begin / "run.json")["kind"] != "aligned":  # which was sharpened before
-        policy.sharpen(settings.temperature)
-    chances = calibrated(teacher, bench).probabilities
-    validate = _validation(bench, reward, ranges, chances)
+        policy.apply_temperature(settings.temperature)
+    chances = calibrated(teacher, workspace).probabilities
+    validate = _validation(workspace, reward, ranges, chances)
     env = ListGenerationVectorEnv(
-        replace(list_task(bench, reward, chances, policy.max_length), ranges=ranges),
+        replace(list_task(workspace, reward, chances, policy.max_length), ranges=ranges),
         num_envs=settings.histories * settings.group_size,
         group_size=settings.group_size,
     )
     found = train(
-        policy, env, validate, settings, bench.settings.k, bench.settings.seed, out, bench.quiet
+        policy,
+        env,
+        validate,
+        settings,
+        workspace.settings.k,
+        workspace.settings.seed,
+        out,
+        workspace.quiet,
     )
     first = validate(untouched)
     if first["objective"] >= found["objective"]:
-        bench.say(
+        workspace.say(
             "nothing was better than the untouched student on the validation cases: it is what is"
             " kept"
         )
         policy, found = untouched, first
-    policy.save_pretrained(out, item_ids, bench.split.fingerprint)
+    policy.save_pretrained(out, item_ids, workspace.split.fingerprint)
     drop_checkpoint(out)
     places = {
         name: relative(folder, out) for name, folder in (("teacher", teacher), ("student", student))
     }
-    places |= {"start": relative(begin, out)} if settings.warm_start else {}
-    finish(out, "aligned", bench, {"rewards": names, **places, "valid": found})
+    places |= {"supervised_warmup": relative(begin, out)} if settings.warmup_lists else {}
+    finish(out, "aligned", workspace, {"rewards": names, **places, "valid": found})
     return out
 
 
@@ -206,7 +236,7 @@ def trainer(settings: AlignSettings) -> Callable[..., dict[str, float]]:
     """The ``train`` of the agent; all have the signature of ``genrec.agents.ppo.train``.
 
     Raises:
-        ValueError: naming what to install where its library is missing, or the setting that it has
+        GenrecError: naming what to install where its library is missing, or the setting that it has
             no place for.
     """
     agent = settings.agent
@@ -218,14 +248,14 @@ def trainer(settings: AlignSettings) -> Callable[..., dict[str, float]]:
         if not extra or library == "genrec":
             raise
         message = f'--agent {agent} needs {library}, which is not installed: pip install "genrec[{extra}]"'
-        raise ValueError(message) from error
+        raise GenrecError(message) from error
     module.require_expressible(settings)
     found: Callable[..., dict[str, float]] = module.train
     return found
 
 
-def warm_start(
-    bench: Bench,
+def supervised_warmup(
+    workspace: Workspace,
     reward: WeightedSum,
     teacher: Path,
     student: Path,
@@ -237,38 +267,40 @@ def warm_start(
     rest to find.
 
     The lists are written for whole training sequences, over and over, from the teacher's best items
-    and with its calibrated probabilities; see ``practice`` and ``greedy_lessons``. Where weights
+    and with its calibrated probabilities; see ``warmup_histories`` and ``greedy_demonstrations``. Where weights
     have ranges the policy is told which ones a list was written for.
 
     Returns:
         The folder.
     """
     searched = ", searched" if is_paid_for_lists(reward) else ""
-    origin = {**origin, "lessons": f"whole sequences{searched}"}
-    if is_finished(out, "start", bench, **origin):
+    origin = {**origin, "demonstrations": f"whole sequences{searched}"}
+    if is_finished(out, "supervised_warmup", workspace, **origin):
         return out
-    start(out, "start", bench, **origin)
-    settings, parts, k = bench.settings, bench.split, bench.settings.k
-    scorer, policy = calibrated(teacher, bench), _told_policy(student, ranges, bench)
-    histories, rows, passes = practice(bench, settings.align.warm_start, ranges)
-    bench.say(
+    start(out, "supervised_warmup", workspace, **origin)
+    settings, parts, k = workspace.settings, workspace.split, workspace.settings.k
+    scorer, policy = calibrated(teacher, workspace), _told_policy(student, ranges, workspace)
+    histories, rows, passes = warmup_histories(workspace, settings.align.warmup_lists, ranges)
+    workspace.say(
         f"start: {student} learns {len(rows)} of the best lists known, {passes} time(s) each, in"
         f" {out}"
     )
-    lessons = greedy_lessons(bench, scorer, histories, rows, reward, ranges)
-    check = greedy_lessons(
-        bench, scorer, parts.valid.histories, np.arange(len(parts.valid)), reward, ranges
+    demonstrations = greedy_demonstrations(workspace, scorer, histories, rows, reward, ranges)
+    check = greedy_demonstrations(
+        workspace, scorer, parts.valid.histories, np.arange(len(parts.valid)), reward, ranges
     )
     teaching = settings.student.model_copy(
         update={"hard": 0.0, "temperature": 1.0, "epochs": passes}
     )
-    found = pretrain(policy, lessons, parts, check, teaching, k, settings.seed, out, bench.quiet)
+    found = pretrain(
+        policy, demonstrations, parts, check, teaching, k, settings.seed, out, workspace.quiet
+    )
     policy.save_pretrained(out, parts.catalogue.item_ids[1:].tolist(), parts.fingerprint)
     drop_checkpoint(out)
     finish(
         out,
-        "start",
-        bench,
+        "supervised_warmup",
+        workspace,
         {"teacher": relative(teacher, out), "student": relative(student, out), "valid": found},
     )
     return out
@@ -285,18 +317,18 @@ SHAPE = (
 VALID_WEIGHTS = 5  # points of the grid of weights in a validation
 
 
-def _told_policy(folder: Path, ranges: Ranges, bench: Bench) -> GPTRec:
+def _told_policy(folder: Path, ranges: Ranges, workspace: Workspace) -> GPTRec:
     """The policy of a folder, conditioned on the ranges where there are any."""
-    policy = GPTRec.from_pretrained(folder)[0].to(bench.device)
+    policy = GPTRec.from_pretrained(folder)[0].to(workspace.device)
     if ranges or policy.ranges:
-        policy.condition(ranges, bench.settings.seed)
+        policy.condition(ranges, workspace.settings.seed)
     return policy
 
 
 def _require_fixed_weights(ranges: Ranges, agent: str) -> None:
     if ranges and agent != "ppo":
         name, (low, high) = next(iter(ranges.items()))
-        raise ValueError(
+        raise GenrecError(
             f"--agent {agent} trains for fixed weights, but {name}={low:g}:{high:g} is a range:"
             " take --agent ppo or"
             " one weight"
@@ -304,7 +336,10 @@ def _require_fixed_weights(ranges: Ranges, agent: str) -> None:
 
 
 def list_task(
-    bench: Bench, reward: WeightedSum, chances: Callable[[Sequences], Floats], max_length: int
+    workspace: Workspace,
+    reward: WeightedSum,
+    chances: Callable[[Sequences], Floats],
+    max_length: int,
 ) -> ListTask:
     """Lists for training users.
 
@@ -316,19 +351,19 @@ def list_task(
     never shown to the teacher, so its probabilities are as calibrated there as on validation users,
     while on beginnings it promises what it has memorised.
     """
-    settings, train = bench.settings, bench.split.train
+    settings, train = workspace.settings, workspace.split.train
     if settings.hold_back:
-        cases = bench.split.held_back
+        cases = workspace.split.held_back
     elif "targets" in reward.needs:
         count = min(settings.align.updates * settings.align.histories, 100_000)
         cases = random_cases(train, count, np.random.default_rng(settings.seed))
     else:
         cases = whole_cases(train)
-    cases = with_room(cases, settings.k, bench)
+    cases = with_room(cases, settings.k, workspace)
     return ListTask(
         cases.histories,
         cases.targets,
-        bench.split.catalogue,
+        workspace.split.catalogue,
         reward,
         settings.k,
         max_length,
@@ -352,10 +387,10 @@ def _digests(rewards: Sequence[str]) -> list[str]:
     return [digest(Path(file)) for file in reward_files(rewards)]
 
 
-def _as_made(bench: Bench, teacher: Path, student: Path | None = None) -> Bench:
+def _as_made(workspace: Workspace, teacher: Path, student: Path | None = None) -> Workspace:
     """The bench with the settings that its teacher, and the shape of its student, were made
     with."""
-    asked = settings = bench.settings
+    asked = settings = workspace.settings
     for name, run in (("teacher", teacher), ("student", student)):
         if run is None:
             continue
@@ -370,11 +405,14 @@ def _as_made(bench: Bench, teacher: Path, student: Path | None = None) -> Bench:
             )
         part = getattr(asked, name).model_copy(update=fixed)
         settings = settings.model_copy(update={name: part})
-    return replace(bench, settings=settings)
+    return replace(workspace, settings=settings)
 
 
 def _validation(
-    bench: Bench, reward: WeightedSum, ranges: Ranges, chances: Callable[[Sequences], Floats]
+    workspace: Workspace,
+    reward: WeightedSum,
+    ranges: Ranges,
+    chances: Callable[[Sequences], Floats],
 ) -> Callable[[GPTRec], dict[str, float]]:
     """A function that measures a policy's greedy lists on the validation cases; their mean reward
     is the objective.
@@ -382,7 +420,7 @@ def _validation(
     Where weights have ranges, all is the mean over a small grid of them, each objective with the
     weights of its point.
     """
-    context = context_of(bench.split.valid, bench, reward, chances)
+    context = context_of(workspace.split.valid, workspace, reward, chances)
     judged = {term.name: checked(term) for term, _ in reward.terms}
     grid = weight_grid(ranges, VALID_WEIGHTS).tolist() if ranges else [[]]
     points = [dict(zip(ranges, weights, strict=True)) for weights in grid]
@@ -391,7 +429,7 @@ def _validation(
         found = []
         for weights in points:
             slates = NextK(policy.at(weights)).recommend(
-                bench.split.valid.histories, bench.settings.k
+                workspace.split.valid.histories, workspace.settings.k
             )
             gains = [
                 weights.get(t.name, w) * judged[t.name](slates, context).sum(axis=1)
@@ -405,24 +443,26 @@ def _validation(
 
 
 def context_of(
-    cases: Cases, bench: Bench, reward: WeightedSum, chances: Callable[[Sequences], Floats]
+    cases: Cases, workspace: Workspace, reward: WeightedSum, chances: Callable[[Sequences], Floats]
 ) -> Context:
     """The context of one list for each case."""
     needed = chances(cases.histories) if "probabilities" in reward.needs else None
-    return Context(cases.histories, cases.targets, bench.split.catalogue, bench.settings.k, needed)
+    return Context(
+        cases.histories, cases.targets, workspace.split.catalogue, workspace.settings.k, needed
+    )
 
 
-def _new_policy(bench: Bench) -> GPTRec:
-    s = bench.settings.student
+def _new_policy(workspace: Workspace) -> GPTRec:
+    s = workspace.settings.student
     with torch.random.fork_rng():
-        torch.manual_seed(bench.settings.seed)
+        torch.manual_seed(workspace.settings.seed)
         policy = GPTRec(
-            bench.split.catalogue.num_items,
+            workspace.split.catalogue.num_items,
             s.hidden_size,
             s.blocks,
             s.heads,
             s.max_length,
-            max_slate=max(20, bench.settings.k),
+            max_slate=max(20, workspace.settings.k),
             dropout=s.dropout,
         )
-    return policy.to(bench.device)
+    return policy.to(workspace.device)

@@ -9,26 +9,27 @@ from typing import Any
 
 import torch
 
-from genrec.config import Settings
+from genrec.config.errors import GenrecError, RunError
+from genrec.config.reading import Settings
 from genrec.data import ReadOptions, Split, load, split
 from genrec.data.download import KNOWN
 from genrec.data.sources import BUILT_IN
 from genrec.training.checkpoint import CHECKPOINT
 from genrec.training.device import choose_device
 from genrec.training.logger import Logbook
-from genrec.training.run_directory import RunError, read_json, versions, write_json
+from genrec.training.run_directory import read_json, versions, write_json
 
 SECTIONS = {
     "teacher": ("teacher",),
     "student": ("teacher", "student"),
-    "start": ("teacher", "student", "align"),
+    "supervised_warmup": ("teacher", "student", "align"),
     "aligned": ("teacher", "student", "align"),
 }
 ALL_DEPEND_ON = ("k", "split", "hold_back")
 
 
 @dataclass(frozen=True, eq=False)
-class Bench:
+class Workspace:
     """What every stage of a run works on.
 
     Attributes:
@@ -38,7 +39,7 @@ class Bench:
         quiet: say nothing, show no progress.
 
     Raises:
-        ValueError: if the split holds back another number of events than the settings say.
+        GenrecError: if the split holds back another number of events than the settings say.
     """
 
     settings: Settings
@@ -49,7 +50,7 @@ class Bench:
     def __post_init__(self) -> None:
         wanted, found = self.settings.hold_back, self.split.hold_back
         if wanted != found:
-            raise ValueError(
+            raise GenrecError(
                 f"hold_back is {wanted} in the settings, but this split holds back {found} event(s)"
                 " of a sequence:"
                 f" make it with split(dataset, hold_back={wanted})"
@@ -60,23 +61,23 @@ class Bench:
         Logbook(None, "", self.quiet).say(message)
 
 
-def prepare(settings: Settings, quiet: bool = False) -> Bench:
+def prepare_workspace(settings: Settings, quiet: bool = False) -> Workspace:
     """Load and split the dataset that the settings name; what was dropped on the way is said."""
     if settings.dataset not in (*BUILT_IN, *KNOWN) and Path(settings.dataset).exists():
         settings = settings.model_copy(update={"dataset": str(Path(settings.dataset).resolve())})
     loaded = load(settings.dataset, ReadOptions(**settings.read.model_dump()))
     parts = split(loaded.dataset, settings.split, settings.hold_back)
-    bench = Bench(settings, parts, choose_device(settings.device), quiet)
+    workspace = Workspace(settings, parts, choose_device(settings.device), quiet)
     for sentence in (*loaded.report.sentences(), *parts.notes):
-        bench.say(sentence)
+        workspace.say(sentence)
     for warning in loaded.report.warnings:
         Logbook(None, "").say(f"warning: {warning}")
     if not len(parts.valid):
-        raise ValueError(
+        raise GenrecError(
             f"{settings.dataset}: no user has the 3 events that a validation case takes, nothing"
             " can be tuned"
         )
-    return bench
+    return workspace
 
 
 def folder_of(run: Path, what: str) -> Path:
@@ -97,45 +98,48 @@ def relative(target: Path, start: Path) -> str:
     return os.path.relpath(target, start)
 
 
-def finish(out: Path, kind: str, bench: Bench, results: Mapping[str, Any]) -> None:
+def finish(out: Path, kind: str, workspace: Workspace, results: Mapping[str, Any]) -> None:
     """Write ``run.json`` and ``items.json``: from now on the folder is a finished run."""
-    catalogue = bench.split.catalogue
+    catalogue = workspace.split.catalogue
     items = {"ids": catalogue.item_ids[1:].tolist(), "titles": catalogue.titles[1:].tolist()}
     write_json(out / "items.json", items)
     description = {
         "kind": kind,
-        "settings": bench.settings.model_dump(),
-        "fingerprint": bench.split.fingerprint,
-        "trained_on": bench.split.trained_on,
+        "settings": workspace.settings.model_dump(),
+        "fingerprint": workspace.split.fingerprint,
+        "train_fingerprint": workspace.split.train_fingerprint,
         "versions": versions(),
         **results,
     }
     write_json(out / "run.json", description)
 
 
-def _plan(kind: str, bench: Bench, **origin: Any) -> dict[str, Any]:
+def _plan(kind: str, workspace: Workspace, **origin: Any) -> dict[str, Any]:
     """What a stage depends on: two runs with the same plan are the same run."""
-    settings = bench.settings.model_dump()
+    settings = workspace.settings.model_dump()
     chosen = {key: settings[key] for key in (*SECTIONS[kind], *ALL_DEPEND_ON, "seed")}
-    parts = {"fingerprint": bench.split.fingerprint, "trained_on": bench.split.trained_on}
+    parts = {
+        "fingerprint": workspace.split.fingerprint,
+        "train_fingerprint": workspace.split.train_fingerprint,
+    }
     return {"kind": kind, **parts, **chosen, **origin}
 
 
-def start(out: Path, kind: str, bench: Bench, **origin: Any) -> None:
+def start(out: Path, kind: str, workspace: Workspace, **origin: Any) -> None:
     """Note what is about to run; a checkpoint of another run is refused.
 
     Raises:
         RunError: naming what differs.
     """
     out.mkdir(parents=True, exist_ok=True)
-    plan = _plan(kind, bench, **origin)
+    plan = _plan(kind, workspace, **origin)
     if (out / CHECKPOINT).exists():
         _require_same_plan(read_json(out / "plan.json"), plan, f"{out} holds a checkpoint of a run")
-        bench.say(f"{kind}: going on from the checkpoint in {out}")
+        workspace.say(f"{kind}: going on from the checkpoint in {out}")
     write_json(out / "plan.json", plan)
 
 
-def is_finished(out: Path, kind: str, bench: Bench, **origin: Any) -> bool:
+def is_finished(out: Path, kind: str, workspace: Workspace, **origin: Any) -> bool:
     """Whether ``out`` already holds this stage, made the same way.
 
     Raises:
@@ -144,9 +148,11 @@ def is_finished(out: Path, kind: str, bench: Bench, **origin: Any) -> bool:
     if not (out / "run.json").exists():
         return False
     _require_same_plan(
-        read_json(out / "plan.json"), _plan(kind, bench, **origin), f"{out} holds a finished run"
+        read_json(out / "plan.json"),
+        _plan(kind, workspace, **origin),
+        f"{out} holds a finished run",
     )
-    bench.say(f"{kind}: {out} is finished, nothing to do")
+    workspace.say(f"{kind}: {out} is finished, nothing to do")
     return True
 
 
@@ -155,7 +161,7 @@ def _require_same_plan(found: Mapping[str, Any], wanted: Mapping[str, Any], wher
 
     Nor did an older version note what was trained on: its plans agree on that where all else does.
     """
-    found = {"trained_on": wanted["trained_on"], **found}
+    found = {"train_fingerprint": wanted["train_fingerprint"], **found}
     known = Settings.model_validate(
         {key: found[key] for key in Settings.model_fields if key in found}
     ).model_dump()
@@ -166,11 +172,11 @@ def _require_same_plan(found: Mapping[str, Any], wanted: Mapping[str, Any], wher
         )
 
 
-def require_run(run: Path, kinds: Sequence[str], bench: Bench) -> dict[str, Any]:
+def require_run(run: Path, kinds: Sequence[str], workspace: Workspace) -> dict[str, Any]:
     """The description of a finished run of one of these kinds that has seen the training events of
     this data only.
 
-    A run says which events it was trained on (``trained_on``). One that an older version made does
+    A run says which events it was trained on (``train_fingerprint``). One that an older version made does
     not: there the dataset, the split and the number of events held back must do.
 
     Raises:
@@ -182,29 +188,29 @@ def require_run(run: Path, kinds: Sequence[str], bench: Bench) -> dict[str, Any]
         raise RunError(
             f"{run} is a {content['kind']} run; a {' or '.join(kinds)} run is needed here"
         )
-    if content["fingerprint"] != bench.split.fingerprint:
-        then, now = content["settings"]["dataset"], bench.settings.dataset
+    if content["fingerprint"] != workspace.split.fingerprint:
+        then, now = content["settings"]["dataset"], workspace.settings.dataset
         changed = (
             "the log, its item file or how they are read has changed since: " if then == now else ""
         )
         raise RunError(
             f"{run} was made on {then} (fingerprint {content['fingerprint']}), but {now} has"
             " fingerprint"
-            f" {bench.split.fingerprint}: {changed}give the dataset it was made on"
+            f" {workspace.split.fingerprint}: {changed}give the dataset it was made on"
         )
-    if content["settings"]["split"] != bench.settings.split:
+    if content["settings"]["split"] != workspace.settings.split:
         raise RunError(
             f"{run} was made on the {content['settings']['split']} split, not"
-            f" {bench.settings.split}"
+            f" {workspace.settings.split}"
         )
-    _require_unseen(run, content, bench)
+    _require_unseen(run, content, workspace)
     return content
 
 
-def _require_unseen(run: Path, content: Mapping[str, Any], bench: Bench) -> None:
+def _require_unseen(run: Path, content: Mapping[str, Any], workspace: Workspace) -> None:
     """Raise RunError where a run was trained on other events than those of the bench, so perhaps on
     held-out ones."""
-    theirs, ours = content["settings"].get("hold_back", 0), bench.settings.hold_back
+    theirs, ours = content["settings"].get("hold_back", 0), workspace.settings.hold_back
     danger = "it may have seen events that this run is paid or evaluated on"
     if theirs != ours:
         raise RunError(
@@ -212,10 +218,13 @@ def _require_unseen(run: Path, content: Mapping[str, Any], bench: Bench) -> None
             " or make teacher and"
             f" student anew with hold_back={ours}"
         )
-    if content.get("trained_on", bench.split.trained_on) != bench.split.trained_on:
+    if (
+        content.get("train_fingerprint", workspace.split.train_fingerprint)
+        != workspace.split.train_fingerprint
+    ):
         raise RunError(
-            f"{run} was trained on other events (trained_on {content['trained_on']}) than this"
+            f"{run} was trained on other events (train_fingerprint {content['train_fingerprint']}) than this"
             " split has for training"
-            f" ({bench.split.trained_on}): {danger}. Split the log as for that run, or make teacher"
+            f" ({workspace.split.train_fingerprint}): {danger}. Split the log as for that run, or make teacher"
             " and student anew"
         )

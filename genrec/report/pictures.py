@@ -71,7 +71,7 @@ def plot(comparison: Comparison, path: Path, x: str | None = None) -> None:
             runs backwards, so that the best corner is always the upper right one.
 
     Raises:
-        ValueError: if no row has that metric; the message lists those there are.
+        GenrecError: if no row has that metric; the message lists those there are.
     """
     x, y = axes_of(comparison, x)
     figure = Figure(

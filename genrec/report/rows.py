@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from genrec.config.errors import GenrecError
 from genrec.metrics.pareto import box, direction, hypervolume
 
 Comparison = Mapping[str, Any]
@@ -22,7 +23,7 @@ def read(run: Path) -> Comparison:
 
     Raises:
         FileNotFoundError: if the folder holds none.
-        ValueError: if it is not one, or has no rows.
+        GenrecError: if it is not one, or has no rows.
     """
     path = run / "comparison.json"
     if not path.is_file():
@@ -32,7 +33,7 @@ def read(run: Path) -> Comparison:
     found: Comparison = json.loads(path.read_text(encoding="utf-8"))
     missing = [key for key in ("rows", "reward", "k") if key not in found]
     if missing or not found["rows"]:
-        raise ValueError(f"{path} has no {', '.join(missing) or 'rows'}: run the comparison again")
+        raise GenrecError(f"{path} has no {', '.join(missing) or 'rows'}: run the comparison again")
     return found
 
 
@@ -58,7 +59,7 @@ def axes_of(comparison: Comparison, x: str | None) -> tuple[str, str]:
     """Names of the metrics on both axes: x, by default the rewarded one, and NDCG@K.
 
     Raises:
-        ValueError: if not every row has them; the message lists those that all have.
+        GenrecError: if not every row has them; the message lists those that all have.
     """
     k, rows = comparison["k"], comparison["rows"]
     chosen = x or f"{comparison['reward']}@{k}"
@@ -69,7 +70,7 @@ def axes_of(comparison: Comparison, x: str | None) -> tuple[str, str]:
                 for metric in rows[0]
                 if metric != "weight" and len(having(rows, metric)) == len(rows)
             ]
-            raise ValueError(
+            raise GenrecError(
                 f"not every row of the comparison has {name!r}; there are {', '.join(full[1:])}"
             )
     return chosen, f"ndcg@{k}"

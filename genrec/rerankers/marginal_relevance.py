@@ -26,7 +26,7 @@ def mmr(pool: Pool, k: int, weight: float, normalise: bool = True) -> NDArray[np
         (B, k) slates.
 
     Raises:
-        ValueError: if the weight is outside [0, 1] or a pool holds fewer than k candidates.
+        GenrecError: if the weight is outside [0, 1] or a pool holds fewer than k candidates.
 
     >>> from genrec.data import Sequences, make_catalogue
     >>> from genrec.metrics import Context

@@ -25,7 +25,7 @@ def popularity_penalised(
         (B, k) slates.
 
     Raises:
-        ValueError: if the weight is outside [0, 1] or a pool holds fewer than k candidates.
+        GenrecError: if the weight is outside [0, 1] or a pool holds fewer than k candidates.
 
     >>> from dataclasses import replace
     >>> from genrec.data import Sequences, make_catalogue

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from genrec.config.errors import GenrecError
 from genrec.data.dataset import Catalogue
 from genrec.data.sequences import Sequences
 from genrec.metrics.context import Context, Floats, Slates
@@ -33,7 +34,7 @@ class Pool:
 
     def __post_init__(self) -> None:
         if self.items.shape != self.relevance.shape or len(self.items) != len(self.context):
-            raise ValueError(
+            raise GenrecError(
                 f"items {self.items.shape}, relevance {self.relevance.shape} and context"
                 f" ({len(self.context)},)"
                 " must describe the same lists"
@@ -54,7 +55,7 @@ class Pool:
         """The same candidates with their calibrated P(item | history) as relevance.
 
         Raises:
-            ValueError: if the context carries no probabilities.
+            GenrecError: if the context carries no probabilities.
         """
         chances = np.where(self.allowed, self.context.probability(self.items), -np.inf)
         return replace(self, relevance=chances)
@@ -81,7 +82,7 @@ def draw_pool(
             them.
 
     Raises:
-        ValueError: where a history leaves fewer than k items, or there are fewer candidates than k.
+        GenrecError: where a history leaves fewer than k items, or there are fewer candidates than k.
     """
     scores = mask_seen(scorer.score(histories), histories)
     require_choice(scores, k)
@@ -131,7 +132,7 @@ def require_candidates(pool: Pool, k: int) -> None:
     available = pool.allowed.sum(axis=1)
     if k < 1 or (len(available) and available.min() < k):
         fewest = available.min(initial=pool.items.shape[1])
-        raise ValueError(
+        raise GenrecError(
             f"lists of {k} items cannot be made of pools with as few as {fewest} candidates"
         )
 
@@ -139,7 +140,7 @@ def require_candidates(pool: Pool, k: int) -> None:
 def require_weight(weight: float) -> None:
     """Raise for a weight outside [0, 1]."""
     if not 0 <= weight <= 1:
-        raise ValueError(f"weight {weight} is not between 0 and 1")
+        raise GenrecError(f"weight {weight} is not between 0 and 1")
 
 
 def relevance_of(pool: Pool, normalise: bool) -> Floats:

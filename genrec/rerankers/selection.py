@@ -15,7 +15,7 @@ ROUNDING = 1e-9  # what lists earn is equal where it differs by no more than thi
 
 
 @runtime_checkable
-class Guided(Protocol):
+class HasSurrogate(Protocol):
     """A reward that says what to follow while a list is unfinished.
 
     A reward that is paid for whole lists (``genrec.rewards.terminal``) is zero until the last
@@ -25,16 +25,16 @@ class Guided(Protocol):
     """
 
     @property
-    def guide(self) -> Reward:
+    def surrogate(self) -> Reward:
         """What greedy selection maximises in its place; the reward is what lists are judged by."""
         ...
 
 
-def followed(reward: Reward) -> Reward:
+def with_surrogates(reward: Reward) -> Reward:
     """The reward with its guide, or the guides of its terms, in place of those that have one."""
     if isinstance(reward, WeightedSum):
-        return WeightedSum(tuple((followed(term), weight) for term, weight in reward.terms))
-    return reward.guide if isinstance(reward, Guided) else reward
+        return WeightedSum(tuple((with_surrogates(term), weight) for term, weight in reward.terms))
+    return reward.surrogate if isinstance(reward, HasSurrogate) else reward
 
 
 def greedy(pool: Pool, k: int, reward: Reward) -> NDArray[np.int64]:
@@ -43,7 +43,7 @@ def greedy(pool: Pool, k: int, reward: Reward) -> NDArray[np.int64]:
     With ``Relevance`` among the terms and calibrated probabilities in the context this maximises,
     step by step, the expected return that reinforcement learning is after, without learning. Equal
     gains go to the candidate that comes first in the pool. A reward that is paid at the end gives
-    no signal before: see ``followed`` and ``greedy_ahead``.
+    no signal before: see ``with_surrogates`` and ``greedy_lookahead``.
 
     Args:
         pool: candidates; their relevance only says which may be chosen, the context carries what
@@ -55,7 +55,7 @@ def greedy(pool: Pool, k: int, reward: Reward) -> NDArray[np.int64]:
         (B, k) slates.
 
     Raises:
-        ValueError: if a pool holds fewer than k candidates, or the reward needs times that are not
+        GenrecError: if a pool holds fewer than k candidates, or the reward needs times that are not
             known.
 
     >>> from genrec.data import Sequences, make_catalogue
@@ -69,7 +69,7 @@ def greedy(pool: Pool, k: int, reward: Reward) -> NDArray[np.int64]:
     require_times(reward, pool.context.of_histories)
 
     def lists(part: Pool) -> NDArray[np.int64]:
-        return one_by_one(
+        return select_sequentially(
             part, k, lambda placed, free: reward.marginal(placed, part.items, part.context)
         )
 
@@ -106,14 +106,14 @@ def greedy_choices(
         best = np.where(best == first, best[:, :1], best)
         best[:, :1] = first
         items.append(items_at(pool, best))
-        below.append(below_first(gains, free, best))
+        below.append(gain_deficits(gains, free, best))
         return gains
 
-    one_by_one(pool, k, worth)
+    select_sequentially(pool, k, worth)
     return np.stack(items, axis=1), np.stack(below, axis=1)
 
 
-def below_first(worth: Floats, free: NDArray[np.bool_], chosen: NDArray[np.int64]) -> Floats:
+def gain_deficits(worth: Floats, free: NDArray[np.bool_], chosen: NDArray[np.int64]) -> Floats:
     """How far candidates are below the first of those chosen, in standard deviations of all that
     are free.
 
@@ -142,7 +142,7 @@ def below_first(worth: Floats, free: NDArray[np.bool_], chosen: NDArray[np.int64
     return below
 
 
-def one_by_one(
+def select_sequentially(
     pool: Pool, k: int, worth: Callable[[NDArray[np.int64], NDArray[np.bool_]], Floats]
 ) -> NDArray[np.int64]:
     """(B, k) lists: at each position the free candidate of the largest worth(placed (B, j), free
@@ -157,7 +157,7 @@ def one_by_one(
     return slates
 
 
-def in_pool_order(pool: Pool, slates: NDArray[np.int64], reward: Reward) -> NDArray[np.int64]:
+def sort_by_relevance(pool: Pool, slates: NDArray[np.int64], reward: Reward) -> NDArray[np.int64]:
     """The lists with their items as the pool orders them, best first, wherever that earns no less.
 
     A goal that does not care about the order of a list leaves the order to accuracy, and greedy
@@ -177,7 +177,7 @@ def in_pool_order(pool: Pool, slates: NDArray[np.int64], reward: Reward) -> NDAr
     >>> context = Context(Sequences.from_lists([[], []]), np.array([0, 0]), make_catalogue(["a", "b", "c"]), k=2)
     >>> pool = Pool(np.array([[1, 2, 3], [3, 2, 1]]), np.array([[3.0, 2.0, 1.0]] * 2), context)
     >>> falling = FunctionReward(lambda slates, context: np.where(np.arange(slates.shape[1]) == 0, slates, 0), "first")
-    >>> in_pool_order(pool, np.array([[2, 1], [2, 3]]), falling).tolist()
+    >>> sort_by_relevance(pool, np.array([[2, 1], [2, 3]]), falling).tolist()
     [[2, 1], [3, 2]]
     """
     place = (slates[:, :, None] == pool.items[:, None]).argmax(axis=2)
@@ -188,7 +188,7 @@ def in_pool_order(pool: Pool, slates: NDArray[np.int64], reward: Reward) -> NDAr
     return np.where(no_less[:, None], ordered, slates)
 
 
-def exchanged(pool: Pool, slates: NDArray[np.int64], place: int, reward: Reward) -> Floats:
+def swap_values(pool: Pool, slates: NDArray[np.int64], place: int, reward: Reward) -> Floats:
     """What lists would earn with each candidate in one place; one that is in the list already
     changes places.
 
@@ -217,12 +217,12 @@ def exchanged(pool: Pool, slates: NDArray[np.int64], place: int, reward: Reward)
     return np.where(pool.allowed, worth, -np.inf)
 
 
-def improved(
+def local_search(
     pool: Pool, slates: NDArray[np.int64], reward: Reward, rounds: int = 50
 ) -> NDArray[np.int64]:
     """The lists after local search: the best exchange of all, again and again, until none helps.
 
-    An exchange is one of ``exchanged``. It takes k evaluations of C lists for each list and round.
+    An exchange is one of ``swap_values``. It takes k evaluations of C lists for each list and round.
 
     Args:
         pool: B pools.
@@ -240,7 +240,7 @@ def improved(
         if not len(busy):
             break
         part, lists = pool.take(busy), slates[busy]
-        places = [exchanged(part, lists, place, reward) for place in range(slates.shape[1])]
+        places = [swap_values(part, lists, place, reward) for place in range(slates.shape[1])]
         column, best = (
             np.stack([f(worth, axis=1) for worth in places], axis=1) for f in (np.argmax, np.max)
         )
@@ -256,7 +256,7 @@ def improved(
     return slates
 
 
-def greedy_ahead(pool: Pool, k: int, reward: Reward) -> NDArray[np.int64]:
+def greedy_lookahead(pool: Pool, k: int, reward: Reward) -> NDArray[np.int64]:
     """Repeatedly the candidate that begins the best whole list, the rest being the best free
     candidates in pool order.
 
@@ -273,7 +273,7 @@ def greedy_ahead(pool: Pool, k: int, reward: Reward) -> NDArray[np.int64]:
         (B, k) slates.
 
     Raises:
-        ValueError: if a pool holds fewer than k candidates, or the reward needs times that are not
+        GenrecError: if a pool holds fewer than k candidates, or the reward needs times that are not
             known.
 
     >>> from genrec.data import Sequences, make_catalogue
@@ -282,13 +282,15 @@ def greedy_ahead(pool: Pool, k: int, reward: Reward) -> NDArray[np.int64]:
     >>> context = Context(Sequences.from_lists([[]]), np.array([0]), make_catalogue(["a", "b", "c"]), k=2)
     >>> pool = Pool(np.array([[1, 2, 3]]), np.array([[3.0, 2.0, 1.0]]), context)
     >>> odd = terminal(lambda slates, context: (slates % 2 == 1).all(axis=1) * 1.0, "odd")
-    >>> greedy_ahead(pool, 2, odd).tolist()
+    >>> greedy_lookahead(pool, 2, odd).tolist()
     [[3, 1]]
     """
     require_times(reward, pool.context.of_histories)
 
     def lists(part: Pool) -> NDArray[np.int64]:
-        return one_by_one(part, k, lambda placed, free: _worth(part, placed, free, k, reward))
+        return select_sequentially(
+            part, k, lambda placed, free: _worth(part, placed, free, k, reward)
+        )
 
     return in_parts(pool, k, lists, items_each=k)
 

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from genrec.config.errors import GenrecError
 from genrec.metrics.context import Context, Floats
 from genrec.rerankers.pool import Pool, in_parts, items_at, relevance_of, require_weight
 
@@ -32,14 +33,14 @@ def sog(pool: Pool, k: int, weight: float, normalise: bool = True) -> NDArray[np
         (B, k) slates.
 
     Raises:
-        ValueError: if the weight is outside [0, 1], a pool holds fewer than k candidates, or the
+        GenrecError: if the weight is outside [0, 1], a pool holds fewer than k candidates, or the
             catalogue has no training users.
 
     >>> from dataclasses import replace
     >>> from genrec.data import Sequences, make_catalogue
     >>> from genrec.metrics import Context
     >>> catalogue = make_catalogue(["a", "b", "c"], features={"a": ["x"], "b": ["x"], "c": ["y"]})
-    >>> catalogue = replace(catalogue, audience=np.array([0, 2, 2, 2]), num_users=4)
+    >>> catalogue = replace(catalogue, user_counts=np.array([0, 2, 2, 2]), num_users=4)
     >>> context = Context(Sequences.from_lists([[1]]), np.array([0]), catalogue, k=1)
     >>> pool = Pool(np.array([[2, 3]]), np.array([[2.0, 1.0]]), context)
     >>> sog(pool, 1, weight=0.1).tolist(), sog(pool, 1, weight=0.9).tolist()
@@ -47,7 +48,7 @@ def sog(pool: Pool, k: int, weight: float, normalise: bool = True) -> NDArray[np
     """
     require_weight(weight)
     if pool.context.catalogue.num_users == 0:
-        raise ValueError(
+        raise GenrecError(
             "the catalogue has no training users: take the catalogue of a Split, not of the Dataset"
         )
     return in_parts(pool, k, lambda part: _sog(part, k, weight, normalise))
@@ -56,7 +57,7 @@ def sog(pool: Pool, k: int, weight: float, normalise: bool = True) -> NDArray[np
 def _sog(pool: Pool, k: int, weight: float, normalise: bool) -> NDArray[np.int64]:
     relevance = (1 - weight) * relevance_of(pool, normalise)
     catalogue, rows = pool.context.catalogue, np.arange(len(pool.items))
-    constant = 1 - catalogue.audience[pool.items] / catalogue.num_users
+    constant = 1 - catalogue.user_counts[pool.items] / catalogue.num_users
     features = catalogue.features[pool.items].astype(np.float32)
     terms = 3 if catalogue.feature_names else 1
     constant = constant + _share(features, ~_profile_features(pool.context))

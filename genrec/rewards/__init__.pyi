@@ -5,7 +5,7 @@ from .audit import audit_reward as audit_reward
 from .audit import sample_lists as sample_lists
 from .check import RewardError as RewardError
 from .check import checked as checked
-from .check import located as located
+from .check import locate_errors as locate_errors
 from .contract import FunctionReward as FunctionReward
 from .contract import Reward as Reward
 from .contract import WeightedSum as WeightedSum

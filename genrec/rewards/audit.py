@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from genrec.config.errors import GenrecError
 from genrec.data.dataset import Catalogue
 from genrec.data.sequences import Sequences
 from genrec.data.splits import Cases
@@ -144,11 +145,11 @@ def sample_lists(
         seed: of the lists.
 
     Raises:
-        ValueError: if no case leaves k items.
+        GenrecError: if no case leaves k items.
     """
     rooms = np.flatnonzero(catalogue.num_items - cases.histories.distinct() >= k)
     if not len(rooms):
-        raise ValueError(
+        raise GenrecError(
             f"no case leaves {k} of {catalogue.num_items} items for a list; ask for shorter lists"
         )
     cases = cases.take(rooms[: max(1, count // 4)])
@@ -210,7 +211,7 @@ def _arrays(context: Context) -> list[NDArray[Any]]:
     shared = [
         catalogue.features,
         catalogue.counts,
-        catalogue.audience,
+        catalogue.user_counts,
         catalogue.popularity,
         catalogue.vectors,
     ]

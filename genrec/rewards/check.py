@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from genrec.config.errors import GenrecError
 from genrec.metrics.context import Context, Floats, Slates
 from genrec.rewards.contract import Reward, WeightedSum
 
@@ -19,7 +20,7 @@ Fault = Literal["answers", "shape", "dtype", "finite"]
 Rows = NDArray[np.int64]
 
 
-class RewardError(ValueError):
+class RewardError(GenrecError):
     """A reward raised, or returned something that is not a gain for every position.
 
     Attributes:
@@ -193,7 +194,7 @@ def checked(reward: Reward) -> Reward:
 
 
 @contextmanager
-def located(place: str) -> Iterator[None]:
+def locate_errors(place: str) -> Iterator[None]:
     """Let a RewardError that passes through say where in a run it arose, such as "update 12"."""
     try:
         yield

@@ -7,6 +7,7 @@ from functools import reduce
 
 import numpy as np
 
+from genrec.config.errors import GenrecError
 from genrec.data.sequences import Sequences
 from genrec.metrics.context import Context, Floats, Slates
 
@@ -73,10 +74,10 @@ def require_times(reward: Reward, histories: Sequences) -> None:
     """Check that it is known when the events of histories happened, if a reward needs that.
 
     Raises:
-        ValueError: naming the reward.
+        GenrecError: naming the reward.
     """
     if "times" in reward.needs and histories.times is None:
-        raise ValueError(
+        raise GenrecError(
             f"reward {reward.name} needs to know when events happened, and this log has no"
             " timestamps: take a log with"
             " a time column, or leave the reward out"

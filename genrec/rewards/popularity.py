@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from genrec.config.errors import GenrecError
 from genrec.data.dataset import Catalogue
 from genrec.metrics.context import Context, Floats, Slates
 from genrec.rewards.contract import Reward
@@ -31,7 +32,7 @@ class Popularity(Reward):
         """Gains (n, j); see the class.
 
         Raises:
-            ValueError: if the catalogue has no training counts.
+            GenrecError: if the catalogue has no training counts.
         """
         return _cost(slates, context.catalogue, context.k)
 
@@ -44,7 +45,7 @@ def _cost(items: Slates, catalogue: Catalogue, k: int) -> Floats:
     shares = catalogue.popularity
     largest = np.partition(shares, max(0, len(shares) - k))[-k:].sum()
     if largest == 0:
-        raise ValueError(
+        raise GenrecError(
             "the catalogue has no training counts: take the catalogue of a Split, not of the"
             " Dataset"
         )

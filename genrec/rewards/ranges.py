@@ -7,6 +7,8 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from genrec.config.errors import GenrecError
+
 Ranges = Mapping[str, tuple[float, float]]
 
 AT_AN_END = 0.1  # of all draws, for each end
@@ -32,7 +34,7 @@ def read_weight(text: str, target: str) -> tuple[float, float]:
         target: the reward, for the message.
 
     Raises:
-        ValueError: for what is neither, or a range that does not rise.
+        GenrecError: for what is neither, or a range that does not rise.
     """
     low, colon, high = text.partition(":")
     try:
@@ -40,13 +42,13 @@ def read_weight(text: str, target: str) -> tuple[float, float]:
     except ValueError:
         ends = (np.nan, np.nan)
     if not np.isfinite(ends).all():
-        raise ValueError(
+        raise GenrecError(
             f"weight {text!r} of reward {target!r} is not a number; write for instance"
             f" {target}=0.5, or a range"
             f" {target}=0:2"
         )
     if colon and ends[0] >= ends[1]:
-        raise ValueError(
+        raise GenrecError(
             f"weight {text!r} of reward {target!r} is a range that does not rise; write LOW:HIGH"
         )
     return ends
@@ -56,7 +58,7 @@ def read_weights(texts: Iterable[str]) -> dict[str, float]:
     """Name -> weight, from texts such as ``diversity=0.7``.
 
     Raises:
-        ValueError: for a text that is not a name and a number.
+        GenrecError: for a text that is not a name and a number.
 
     >>> read_weights(["diversity=0.7"])
     {'diversity': 0.7}
@@ -65,9 +67,11 @@ def read_weights(texts: Iterable[str]) -> dict[str, float]:
     for text in texts:
         name, equals, number = text.partition("=")
         if not equals:
-            raise ValueError(f"weight {text!r}: write NAME=WEIGHT, for instance diversity=0.5")
+            raise GenrecError(f"weight {text!r}: write NAME=WEIGHT, for instance diversity=0.5")
         if ":" in number:
-            raise ValueError(f"weight {text!r}: one number is needed here, for instance {name}=0.5")
+            raise GenrecError(
+                f"weight {text!r}: one number is needed here, for instance {name}=0.5"
+            )
         weights[name.strip()], _ = read_weight(number, name.strip())
     return weights
 
@@ -108,10 +112,10 @@ def middle_weight(low: float, high: float) -> float:
 
 
 def require_ranges(ranges: Ranges) -> None:
-    """Raise ValueError for a range whose ends are not finite or do not rise."""
+    """Raise GenrecError for a range whose ends are not finite or do not rise."""
     for name, (low, high) in ranges.items():
         if not (np.isfinite([low, high]).all() and low < high):
-            raise ValueError(
+            raise GenrecError(
                 f"the weights of {name} range from {low:g} to {high:g}: give two numbers that rise"
             )
 
@@ -160,14 +164,14 @@ def weights_along(ranges: Ranges, share: float) -> dict[str, float]:
 
 
 def require_inside(weights: Mapping[str, float], ranges: Ranges) -> None:
-    """Raise ValueError for a weight without a range of its own, or outside it."""
+    """Raise GenrecError for a weight without a range of its own, or outside it."""
     for name, weight in weights.items():
         if name not in ranges:
             known = ", ".join(f"{each}={low:g}:{high:g}" for each, (low, high) in ranges.items())
             hint = f"there are {known}" if known else "this run has none: its weights are fixed"
-            raise ValueError(f"no weight of {name!r} can be chosen; {hint}")
+            raise GenrecError(f"no weight of {name!r} can be chosen; {hint}")
         low, high = ranges[name]
         if not low <= weight <= high:
-            raise ValueError(
+            raise GenrecError(
                 f"weight {weight:g} of {name} is outside what was trained, {low:g} to {high:g}"
             )

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import overload
 
+from genrec.config.errors import GenrecError
 from genrec.metrics.context import Context, Floats, Slates
 from genrec.rewards.accuracy import Ndcg
 from genrec.rewards.contract import FunctionReward, Reward, WeightedSum
@@ -69,7 +70,7 @@ def reward(
             function reads them.
 
     Raises:
-        ValueError: for an unknown need.
+        GenrecError: for an unknown need.
 
     >>> @reward
     ... def even(slates, context):
@@ -79,7 +80,7 @@ def reward(
     """
     needed = frozenset({needs} if isinstance(needs, str) else needs)
     if not needed <= FACTS:
-        raise ValueError(
+        raise GenrecError(
             f"unknown needs {sorted(needed - FACTS)}; a reward can need {sorted(FACTS)}"
         )
 
@@ -99,7 +100,7 @@ def resolve(target: str) -> Reward:
             ``(slates, context) -> gains``.
 
     Raises:
-        ValueError: if nothing is found there, or what is there is not a reward.
+        GenrecError: if nothing is found there, or what is there is not a reward.
 
     >>> resolve("diversity")
     Diversity()
@@ -114,7 +115,7 @@ def resolve(target: str) -> Reward:
     names = sorted({*BUILT_IN, *(point.name for point in _plugins())})
     close = difflib.get_close_matches(target, names, n=1, cutoff=0.5)
     hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise ValueError(
+    raise GenrecError(
         f"unknown reward {target!r}.{hint} Known: {', '.join(names)}; give a file of your own as"
         " ./file.py:attribute"
         + "".join(f". Left out: {entry.error}" for entry in available() if entry.error)
@@ -128,7 +129,7 @@ def parse(spec: str) -> tuple[Reward, float]:
     tells the ranges.
 
     Raises:
-        ValueError: for an unknown reward, a weight that is not a finite number, or a range that
+        GenrecError: for an unknown reward, a weight that is not a finite number, or a range that
             does not rise.
 
     >>> parse("diversity=0.5"), parse("diversity=0:2")
@@ -157,7 +158,7 @@ def weighted(specs: Iterable[str]) -> WeightedSum:
     """The weighted sum of the rewards of several ``parse`` specs; a range counts with its middle.
 
     Raises:
-        ValueError: if there are none, or two have the same name (their terms could not be told
+        GenrecError: if there are none, or two have the same name (their terms could not be told
             apart).
 
     >>> weighted(["relevance", "diversity=0.5"]).name
@@ -166,9 +167,9 @@ def weighted(specs: Iterable[str]) -> WeightedSum:
     terms = tuple(parse(spec) for spec in specs)
     names = [term.name for term, _ in terms]
     if not terms:
-        raise ValueError("no reward given; write for instance ndcg or diversity=0.5")
+        raise GenrecError("no reward given; write for instance ndcg or diversity=0.5")
     if len(set(names)) < len(names):
-        raise ValueError(f"rewards {names} share a name; give each once, with its whole weight")
+        raise GenrecError(f"rewards {names} share a name; give each once, with its whole weight")
     return WeightedSum(terms)
 
 
@@ -211,7 +212,7 @@ def _from_plugin(point: EntryPoint) -> Reward:
         ):  # what is printed on import is no part of a command's answer
             found = point.load()
     except (Exception, SystemExit) as error:
-        raise ValueError(
+        raise GenrecError(
             f"reward {point.name!r} of {_origin(point)} cannot be loaded: {type(error).__name__}:"
             f" {error}"
         ) from error
@@ -224,7 +225,7 @@ def _from_place(target: str) -> Reward:
     if attribute not in vars(module):
         found = [name for name, value in vars(module).items() if isinstance(value, Reward)]
         known = ", ".join(found) or "its functions"
-        raise ValueError(
+        raise GenrecError(
             f"{place} has no reward {attribute!r}; give one of {known} as {place}:attribute"
         )
     return _as_reward(vars(module)[attribute], attribute, target)
@@ -235,7 +236,7 @@ def _load_module(name: str, target: str) -> ModuleType:
         with redirect_stdout(sys.stderr):
             return importlib.import_module(name)
     except (Exception, SystemExit) as error:
-        raise ValueError(
+        raise GenrecError(
             f"reward {target!r}: cannot import {name!r}: {type(error).__name__}: {error}"
         ) from error
 
@@ -243,7 +244,7 @@ def _load_module(name: str, target: str) -> ModuleType:
 def _load_file(path: Path) -> ModuleType:
     """Run the file as a module of a name of its own, anew each time."""
     if not path.is_file():
-        raise ValueError(f"reward file {path} does not exist (looked in {Path.cwd()})")
+        raise GenrecError(f"reward file {path} does not exist (looked in {Path.cwd()})")
     name = (
         f"genrec_reward_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
     )
@@ -257,7 +258,7 @@ def _load_file(path: Path) -> ModuleType:
             spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise ValueError(
+        raise GenrecError(
             f"reward file {path} cannot be run: {type(error).__name__}: {error}"
         ) from error
     return module
@@ -269,14 +270,14 @@ def _as_reward(found: object, name: str, place: str) -> Reward:
     if isinstance(found, type) and issubclass(found, Reward):
         required = _required_fields(found)
         if required:
-            raise ValueError(
+            raise GenrecError(
                 f"{place}: {found.__name__} needs {', '.join(required)}; give an instance of it"
                 " instead"
             )
         return found()
     if callable(found) and not isinstance(found, type):
         return FunctionReward(found, name)
-    raise ValueError(
+    raise GenrecError(
         f"{place} is a {type(found).__name__}, not a Reward, a Reward class or a function"
     )
 

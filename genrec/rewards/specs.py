@@ -4,6 +4,7 @@ anywhere."""
 from collections.abc import Sequence
 from pathlib import Path
 
+from genrec.config.errors import GenrecError
 from genrec.rewards.ranges import read_weight, split_spec
 from genrec.rewards.registry import parse
 
@@ -23,10 +24,10 @@ def complete_specs(specs: Sequence[str], accuracy: str = "none", weight: float =
         weight: of a reward that is named without one; an accuracy reward then has 1.
 
     Raises:
-        ValueError: if that leaves no reward at all, or one of them cannot be found.
+        GenrecError: if that leaves no reward at all, or one of them cannot be found.
     """
     if accuracy == "none" and not specs:
-        raise ValueError("no reward is left: name one, for instance --reward diversity=0.5")
+        raise GenrecError("no reward is left: name one, for instance --reward diversity=0.5")
     full = [_complete(spec, weight) for spec in specs]
     if accuracy == "none" or any(term.name in ACCURACY for term, _ in map(parse, full)):
         return full
@@ -48,7 +49,7 @@ def span_specs(runs: Sequence[Sequence[str]]) -> list[str]:
     range of them all.
 
     Raises:
-        ValueError: if the runs have other rewards than each other.
+        GenrecError: if the runs have other rewards than each other.
 
     >>> span_specs([["relevance=1", "diversity=0.1"], ["relevance=1", "diversity=0.5"]])
     ['relevance=1', 'diversity=0.1:0.5']
@@ -58,7 +59,7 @@ def span_specs(runs: Sequence[Sequence[str]]) -> list[str]:
     for specs in split:
         if [target for target, _ in specs] != targets:
             others = ", ".join(target for target, _ in specs)
-            raise ValueError(
+            raise GenrecError(
                 f"a run for {', '.join(targets)} and one for {others} are no points of one curve"
             )
     spans = []

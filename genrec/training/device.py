@@ -2,12 +2,14 @@
 
 import torch
 
+from genrec.config.errors import GenrecError
+
 
 def choose_device(name: str = "auto") -> torch.device:
     """The device by name, or the best one there is: cuda, then mps, then cpu.
 
     Raises:
-        ValueError: if the named device is not available here.
+        GenrecError: if the named device is not available here.
     """
     available = ["cpu"]
     if torch.backends.mps.is_available():
@@ -17,7 +19,7 @@ def choose_device(name: str = "auto") -> torch.device:
     if name == "auto":
         return torch.device(available[0])
     if name.split(":")[0] not in available:
-        raise ValueError(
+        raise GenrecError(
             f"device {name!r} is not available here; choose auto or one of {', '.join(available)}"
         )
     return torch.device(name)

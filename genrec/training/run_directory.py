@@ -7,9 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-
-class RunError(ValueError):
-    """A run folder cannot be used as asked; the message says why and what to do."""
+from genrec.config.errors import RunError
 
 
 def versions() -> dict[str, str]:

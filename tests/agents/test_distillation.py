@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from genrec.agents.distillation import Lessons, lesson_loss, make_lessons, targets
+from genrec.agents.distillation import (
+    Demonstrations,
+    demonstration_loss,
+    make_demonstrations,
+    targets,
+)
 from genrec.agents.gptrec.model import GPTRec
 from genrec.data import Sequences
 
@@ -96,28 +101,30 @@ HISTORIES = [[2, 3], [7], [], [1, 2, 3, 4, 5]]
 
 
 def test_lessons_are_the_best_unseen_items_in_the_order_of_the_histories():
-    lessons = make_lessons(Teacher(), Sequences.from_lists(HISTORIES), pool=3, batch_size=2)
-    assert lessons.items.tolist() == [[4, 5, 1], [8, 6, 5], [1, 2, 3], [6, 7, 8]]
+    demonstrations = make_demonstrations(
+        Teacher(), Sequences.from_lists(HISTORIES), pool=3, batch_size=2
+    )
+    assert demonstrations.items.tolist() == [[4, 5, 1], [8, 6, 5], [1, 2, 3], [6, 7, 8]]
     expected = [[-0.7, -1.7, -2.3], [-0.7, -1.3, -2.3], [-0.7, -1.7, -2.7], [-0.7, -1.7, -2.7]]
-    np.testing.assert_allclose(lessons.scores, expected, atol=1e-6)
-    assert lessons.scores.dtype == np.float32
-    assert [row.tolist() for row in lessons.histories] == HISTORIES
+    np.testing.assert_allclose(demonstrations.scores, expected, atol=1e-6)
+    assert demonstrations.scores.dtype == np.float32
+    assert [row.tolist() for row in demonstrations.histories] == HISTORIES
 
 
 def test_a_pool_larger_than_what_is_left():
     with pytest.raises(
         ValueError, match="a list of 4 items was asked for, but only 3 of 8 items are new"
     ):
-        make_lessons(Teacher(), Sequences.from_lists(HISTORIES), pool=4)
+        make_demonstrations(Teacher(), Sequences.from_lists(HISTORIES), pool=4)
 
 
 def test_save_and_load(tmp_path: Path):
-    lessons = make_lessons(Teacher(), Sequences.from_lists(HISTORIES), pool=3)
-    lessons.save(tmp_path / "lessons.safetensors")
-    loaded = Lessons.load(tmp_path / "lessons.safetensors")
+    demonstrations = make_demonstrations(Teacher(), Sequences.from_lists(HISTORIES), pool=3)
+    demonstrations.save(tmp_path / "lessons.safetensors")
+    loaded = Demonstrations.load(tmp_path / "lessons.safetensors")
     assert [row.tolist() for row in loaded.histories] == HISTORIES
-    np.testing.assert_array_equal(loaded.items, lessons.items)
-    np.testing.assert_array_equal(loaded.scores, lessons.scores)
+    np.testing.assert_array_equal(loaded.items, demonstrations.items)
+    np.testing.assert_array_equal(loaded.scores, demonstrations.scores)
     assert (loaded.items.dtype, loaded.scores.dtype, loaded.histories.items.dtype) == (
         np.int64,
         np.float32,
@@ -126,8 +133,8 @@ def test_save_and_load(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["lessons.safetensors"]
 
 
-def lessons_of(histories: list[list[int]], pool: int = 3) -> Lessons:
-    return make_lessons(Teacher(), Sequences.from_lists(histories), pool)
+def lessons_of(histories: list[list[int]], pool: int = 3) -> Demonstrations:
+    return make_demonstrations(Teacher(), Sequences.from_lists(histories), pool)
 
 
 @pytest.mark.parametrize("hard", [0.0, 0.4, 1.0])
@@ -137,21 +144,21 @@ def test_loss_of_a_policy_that_knows_nothing(hard):
     choices.
     """
     policy = tiny(spread=0.0)
-    lessons = lessons_of([[2, 3], [7]])
-    target = targets(torch.from_numpy(lessons.scores), 2, hard, 1.0)
-    loss = lesson_loss(policy, lessons, np.arange(2), 2, target)
+    demonstrations = lessons_of([[2, 3], [7]])
+    target = targets(torch.from_numpy(demonstrations.scores), 2, hard, 1.0)
+    loss = demonstration_loss(policy, demonstrations, np.arange(2), 2, target)
     assert float(loss.detach()) == pytest.approx(
         (math.log(6) + math.log(5) + math.log(7) + math.log(6)) / 4, abs=1e-5
     )
 
 
 def test_hard_loss_is_the_mean_surprise_at_the_teachers_items():
-    policy, lessons, rows = tiny(), lessons_of(HISTORIES), np.array([3, 0])
-    target = targets(torch.from_numpy(lessons.scores[rows]), 3, 1.0, 1.0)
+    policy, demonstrations, rows = tiny(), lessons_of(HISTORIES), np.array([3, 0])
+    target = targets(torch.from_numpy(demonstrations.scores[rows]), 3, 1.0, 1.0)
     logp = policy.logp(
         Sequences.from_lists([[1, 2, 3, 4, 5], [2, 3]]), torch.tensor([[[6, 7, 8]], [[4, 5, 1]]])
     )
-    loss = lesson_loss(policy, lessons, rows, 3, target)
+    loss = demonstration_loss(policy, demonstrations, rows, 3, target)
     torch.testing.assert_close(loss, -logp.mean())
 
 
@@ -160,47 +167,53 @@ def test_a_lesson_with_choices_of_each_position():
     it."""
     policy, history = tiny(), Sequences.from_lists([[2, 3]])
     choices = np.array([[[4, 5], [6, 1]]])
-    lessons = Lessons(history, choices, np.zeros((1, 2, 2), np.float32))
-    assert lessons.lists(2).tolist() == [[4, 6]]
+    demonstrations = Demonstrations(history, choices, np.zeros((1, 2, 2), np.float32))
+    assert demonstrations.lists(2).tolist() == [[4, 6]]
     target = torch.tensor([[[0.75, 0.25], [0.5, 0.5]]])
     first, second = policy.log_distribution(history, torch.tensor([[[4, 6]]]))[0, 0]
     wanted = -(0.75 * first[4] + 0.25 * first[5] + 0.5 * second[6] + 0.5 * second[1]) / 2
-    torch.testing.assert_close(lesson_loss(policy, lessons, np.array([0]), 2, target), wanted)
+    torch.testing.assert_close(
+        demonstration_loss(policy, demonstrations, np.array([0]), 2, target), wanted
+    )
 
 
 def test_soft_loss_step_by_step():
     """One forward for every list position, and the sum over the pool written out."""
-    policy, lessons = tiny(), lessons_of(HISTORIES)
-    target = targets(torch.from_numpy(lessons.scores), 2, 0.3, 0.8)
+    policy, demonstrations = tiny(), lessons_of(HISTORIES)
+    target = targets(torch.from_numpy(demonstrations.scores), 2, 0.3, 0.8)
     surprises = []
-    for row, (history, items) in enumerate(zip(HISTORIES, lessons.items.tolist(), strict=True)):
+    for row, (history, items) in enumerate(
+        zip(HISTORIES, demonstrations.items.tolist(), strict=True)
+    ):
         for t in range(2):
             for c in range(t, 3):
                 slate = torch.tensor([[[*items[:t], items[c]]]])
                 chance = policy.logp(Sequences.from_lists([history]), slate)[0, 0, t]
                 surprises.append(-float(target[row, t, c]) * float(chance.detach()))
-    loss = lesson_loss(policy, lessons, np.arange(4), 2, target)
+    loss = demonstration_loss(policy, demonstrations, np.arange(4), 2, target)
     assert float(loss.detach()) == pytest.approx(sum(surprises) / 8, abs=1e-5)
 
 
 @pytest.mark.parametrize("hard", [0.0, 1.0])
 def test_gradients_are_finite_although_placed_items_are_impossible(hard):
-    policy, lessons = tiny(), lessons_of(HISTORIES)
-    target = targets(torch.from_numpy(lessons.scores), 3, hard, 1.0)
-    lesson_loss(policy, lessons, np.arange(4), 3, target).backward()
+    policy, demonstrations = tiny(), lessons_of(HISTORIES)
+    target = targets(torch.from_numpy(demonstrations.scores), 3, hard, 1.0)
+    demonstration_loss(policy, demonstrations, np.arange(4), 3, target).backward()
     assert all(weight.grad.isfinite().all() for weight in policy.parameters())
 
 
 def test_the_teachers_distribution_is_the_optimum():
     """Trained on one history, the policy's choice after it becomes the target of the first
     position."""
-    policy, lessons = tiny(spread=1.0), lessons_of([[2, 3]])
-    target = targets(torch.from_numpy(lessons.scores), 2, 0.0, 1.0)
+    policy, demonstrations = tiny(spread=1.0), lessons_of([[2, 3]])
+    target = targets(torch.from_numpy(demonstrations.scores), 2, 0.0, 1.0)
     optimizer = torch.optim.Adam(policy.parameters(), lr=0.02)
     for _ in range(150):
         optimizer.zero_grad()
-        lesson_loss(policy, lessons, np.arange(1), 2, target).backward()
+        demonstration_loss(policy, demonstrations, np.arange(1), 2, target).backward()
         optimizer.step()
-    slate = torch.from_numpy(lessons.items[:, None, :2])
-    learnt = policy.log_distribution(lessons.histories, slate).exp()[0, 0][:, lessons.items[0]]
+    slate = torch.from_numpy(demonstrations.items[:, None, :2])
+    learnt = policy.log_distribution(demonstrations.histories, slate).exp()[0, 0][
+        :, demonstrations.items[0]
+    ]
     torch.testing.assert_close(learnt.detach(), target[0], atol=0.03, rtol=0)

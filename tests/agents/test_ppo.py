@@ -25,7 +25,7 @@ from genrec.agents.ppo import (
     train,
 )
 from genrec.agents.rollout import collect
-from genrec.config import AlignSettings
+from genrec.config.reading import AlignSettings
 from genrec.data import Sequences, make_catalogue
 from genrec.envs import ListGenerationVectorEnv, ListTask
 from genrec.rewards import FunctionReward, RewardError, WeightedSum, checked

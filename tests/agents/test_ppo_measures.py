@@ -14,7 +14,7 @@ from genrec.agents.gptrec.decoding import NextK
 from genrec.agents.gptrec.model import GPTRec
 from genrec.agents.ppo import Actor, distinct_share, loss_and_measures, steered, train
 from genrec.agents.rollout import collect
-from genrec.config import AlignSettings
+from genrec.config.reading import AlignSettings
 from genrec.data import Sequences, make_catalogue
 from genrec.envs import ListGenerationVectorEnv, ListTask
 from genrec.rewards import FunctionReward, WeightedSum
@@ -217,7 +217,7 @@ def test_the_gradient_norm_is_the_policys_before_it_is_clipped(tmp_path):
 
 def test_a_collapsed_policy_shows_in_distinct_lists(tmp_path):
     policy = tiny()
-    policy.sharpen(1e-4)  # its samples are its greedy lists
+    policy.apply_temperature(1e-4)  # its samples are its greedy lists
     train(
         policy,
         environment(share_of_even),

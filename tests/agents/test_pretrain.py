@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from genrec.agents import distillation
-from genrec.agents.distillation import Lessons, make_lessons, pretrain
+from genrec.agents.distillation import Demonstrations, make_demonstrations, pretrain
 from genrec.agents.gptrec.decoding import NextK
 from genrec.agents.gptrec.model import GPTRec
 from genrec.baselines import Markov, Popularity
-from genrec.config import StudentSettings
+from genrec.config.reading import StudentSettings
 from genrec.data.splits import Split, leave_one_out, random_cases
 from genrec.data.synthetic import chain
 from genrec.recommender import Scorer, TopK
@@ -26,14 +26,16 @@ V, K, T = 16, 3, 4
 
 
 @lru_cache
-def lessons_of(kind: type[Markov] | type[Popularity]) -> tuple[Scorer, Split, Lessons, Lessons]:
+def lessons_of(
+    kind: type[Markov] | type[Popularity],
+) -> tuple[Scorer, Split, Demonstrations, Demonstrations]:
     """The teacher, the split, lessons on training prefixes, and lessons on the validation
     histories."""
     split = leave_one_out(chain(num_users=200, num_items=V, length=8, randomness=0.1, seed=0))
     teacher = kind.fit(split)
     cases = random_cases(split.train, 400, np.random.default_rng(0))
     made = [
-        make_lessons(teacher, histories, pool=6)
+        make_demonstrations(teacher, histories, pool=6)
         for histories in (cases.histories, split.valid.histories)
     ]
     return teacher, split, *made
@@ -55,8 +57,10 @@ def taught(
     kind: type[Markov] | type[Popularity] = Markov,
     **changes: object,
 ):
-    _, split, lessons, check = lessons_of(kind)
-    return pretrain(policy, lessons, split, check, settings(**changes), K, 1, folder, quiet=True)
+    _, split, demonstrations, check = lessons_of(kind)
+    return pretrain(
+        policy, demonstrations, split, check, settings(**changes), K, 1, folder, quiet=True
+    )
 
 
 def overlap(policy: GPTRec, kind: type[Markov] | type[Popularity]) -> float:
@@ -198,8 +202,10 @@ def test_the_seed_decides():
 
 
 def test_a_loss_that_is_no_number_says_what_to_do():
-    _, split, lessons, check = lessons_of(Markov)
-    broken = Lessons(lessons.histories, lessons.items, np.full_like(lessons.scores, np.nan))
+    _, split, demonstrations, check = lessons_of(Markov)
+    broken = Demonstrations(
+        demonstrations.histories, demonstrations.items, np.full_like(demonstrations.scores, np.nan)
+    )
     with pytest.raises(
         FloatingPointError, match="the loss is nan in step 1: lower the learning rate"
     ):

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from genrec.agents.gptrec.model import GPTRec
 from genrec.cli import app
-from genrec.config import AlignSettings
+from genrec.config.reading import AlignSettings
 from genrec.pipeline import stages
 from genrec.pipeline.recommend import recommend_titles
 
@@ -22,8 +22,8 @@ TINY = """
 dataset: log.csv
 k: 4
 teacher: {epochs: 1, hidden_size: 8, blocks: 1, max_length: 10}
-student: {hidden_size: 16, blocks: 1, heads: 2, max_length: 10, lessons: 60, pool: 15, epochs: 1}
-align: {warm_start: 20, updates: 2, histories: 4, group_size: 2, evaluate_every: 1}
+student: {hidden_size: 16, blocks: 1, heads: 2, max_length: 10, demonstrations: 60, pool: 15, epochs: 1}
+align: {warmup_lists: 20, updates: 2, histories: 4, group_size: 2, evaluate_every: 1}
 """
 
 

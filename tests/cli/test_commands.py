@@ -19,8 +19,8 @@ COMMAND = [sys.executable, "-c", "from genrec.cli import app; app(prog_name='gen
 TINY = """
 dataset: log.csv
 teacher: {epochs: 2, hidden_size: 8, blocks: 1, max_length: 10}
-student: {hidden_size: 16, blocks: 1, heads: 2, max_length: 10, lessons: 100, pool: 15, epochs: 1}
-align: {warm_start: 60, updates: 2, histories: 4, group_size: 2, evaluate_every: 1}
+student: {hidden_size: 16, blocks: 1, heads: 2, max_length: 10, demonstrations: 100, pool: 15, epochs: 1}
+align: {warmup_lists: 60, updates: 2, histories: 4, group_size: 2, evaluate_every: 1}
 compare: {weights: 2}
 """
 COLUMNS = {
@@ -334,7 +334,7 @@ def test_recommend_for_every_user_of_a_log(runs):
         ),
         (
             "train-teacher -c tiny.yaml -o teacher -s hold_back=1",
-            "differs in trained_on, hold_back: choose another",
+            "differs in train_fingerprint, hold_back: choose another",
         ),
         ("compare student", "student is a student run; a run of `genrec align` is needed here"),
         ("compare aligned -d demo", "made on .*log.csv .*: give the dataset it was made on"),

@@ -9,15 +9,15 @@ import pytest
 from typer.testing import CliRunner
 
 from genrec.cli import app
-from genrec.config import Settings
+from genrec.config.reading import Settings
 from genrec.evaluation.sweep import Sweep, members_of
 
 TINY = """
 dataset: log.csv
 k: 5
 teacher: {recipe: markov}
-student: {hidden_size: 16, blocks: 1, heads: 2, max_length: 10, lessons: 100, pool: 15, epochs: 1}
-align: {warm_start: 0, updates: 1, histories: 4, group_size: 2, evaluate_every: 1, learning_rate: 0.02}
+student: {hidden_size: 16, blocks: 1, heads: 2, max_length: 10, demonstrations: 100, pool: 15, epochs: 1}
+align: {warmup_lists: 0, updates: 1, histories: 4, group_size: 2, evaluate_every: 1, learning_rate: 0.02}
 compare: {weights: 2, policy_weights: 2, candidates: 20, resamples: 20}
 """
 

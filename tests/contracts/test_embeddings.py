@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from genrec.baselines import BPR
-from genrec.config import TeacherSettings
+from genrec.config.reading import TeacherSettings
 from genrec.data import Sequences, leave_one_out, synthetic
 from genrec.metrics.ranking import evaluate
 from genrec.models.codes import factor_codes, feature_codes, svd_codes

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from genrec.config import TeacherSettings
+from genrec.config.reading import TeacherSettings
 from genrec.data import Sequences, Split, leave_one_out, synthetic
 from genrec.metrics.ranking import evaluate
 from genrec.recipes import BASELINES, RECIPES, load_scorer, train_scorer

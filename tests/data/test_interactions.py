@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from genrec.data import DataError, Log, clean
+from genrec.config.errors import DataError
+from genrec.data import Log, clean
 
 
 def log(rows, columns=("user", "item", "time"), **about):

@@ -55,7 +55,7 @@ def test_counts_and_audience_are_of_training_events_only():
     assert len(result.valid) == 0
     assert lists(result.train) == [[1, 1, 2], [1], [4]]
     assert result.catalogue.counts.tolist() == [0, 3, 1, 0, 1, 0, 0]
-    assert result.catalogue.audience.tolist() == [0, 2, 1, 0, 1, 0, 0]
+    assert result.catalogue.user_counts.tolist() == [0, 2, 1, 0, 1, 0, 0]
     assert result.catalogue.num_users == 3
     np.testing.assert_allclose(result.catalogue.popularity, [0, 0.6, 0.2, 0, 0.2, 0, 0])
 
@@ -250,7 +250,7 @@ def test_the_newest_events_are_held_back_by_hand():
     assert lists(result.held_back.histories) == [[1, 2, 3]]
     assert (result.held_back.targets.tolist(), result.held_back.users.tolist()) == ([4], [0])
     assert result.catalogue.counts.tolist() == [0, 2, 2, 2, 1, 2, 0]
-    assert result.catalogue.audience.tolist() == [0, 2, 2, 2, 1, 2, 0]
+    assert result.catalogue.user_counts.tolist() == [0, 2, 2, 2, 1, 2, 0]
     assert result.hold_back == 1
     assert "nothing is held back of 4 training sequence(s) of fewer than 3 events" in result.notes
 
@@ -340,7 +340,9 @@ def test_a_user_trains_on_what_came_before_the_held_back_events_and_on_nothing_e
 def test_what_was_trained_on_is_told_by_every_event_and_whose_it_is():
     result = leave_one_out(dataset([[1, 2, 6], [3, 4]]), num_validation=0)
     packed = struct.pack("<3q", 0, 2, 3) + struct.pack("<3q", 1, 2, 3)
-    assert result.trained_on == hashlib.sha256(packed).hexdigest()[:16]
+    assert result.train_fingerprint == hashlib.sha256(packed).hexdigest()[:16]
     others = ([[1], [2, 3]], [[1, 3], [2]], [[1, 2], [4]], [[1, 2]])
-    digests = {replace(result, train=Sequences.from_lists(rows)).trained_on for rows in others}
-    assert len(digests | {result.trained_on}) == 5
+    digests = {
+        replace(result, train=Sequences.from_lists(rows)).train_fingerprint for rows in others
+    }
+    assert len(digests | {result.train_fingerprint}) == 5

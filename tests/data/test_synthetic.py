@@ -31,9 +31,9 @@ def test_a_chain_without_randomness_follows_one_cycle():
 def test_a_chain_jumps_as_often_as_it_is_random():
     successor = dict(np.unique(transitions(chain(300, 200, 10, 0, seed=5)), axis=0).tolist())
     pairs = transitions(chain(2000, 200, 10, 0.3, seed=5))
-    followed = np.mean([successor[a] == b for a, b in pairs.tolist()])
+    with_surrogates = np.mean([successor[a] == b for a, b in pairs.tolist()])
     # 0.7, a little more by chance jumps to the successor, less where it has been seen
-    assert followed == pytest.approx(0.7, abs=0.02)
+    assert with_surrogates == pytest.approx(0.7, abs=0.02)
 
 
 def test_noise_has_no_structure():
@@ -128,10 +128,10 @@ def test_demo_rewards_sequence_models_with_lists_of_one_kind(films):
 
 
 def test_predictability_is_a_knob():
-    followed = [
+    with_surrogates = [
         len(np.unique(transitions(demo(400, 200, p, seed=0)), axis=0)) for p in (0.1, 0.5, 1.0)
     ]
-    assert followed[0] > followed[1] > followed[2]
+    assert with_surrogates[0] > with_surrogates[1] > with_surrogates[2]
 
 
 def test_demo_refuses_what_it_cannot_make():

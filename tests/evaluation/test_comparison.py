@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from genrec.config import Settings
+from genrec.config.reading import Settings
 from genrec.data import Cases
 from genrec.data.splits import leave_one_out
 from genrec.data.synthetic import demo
@@ -19,7 +19,7 @@ from genrec.evaluation.comparison import compare
 from genrec.evaluation.methods import Entrant
 from genrec.metrics.ranking import evaluate, measure
 from genrec.pipeline import loading, stages
-from genrec.pipeline.workspace import Bench
+from genrec.pipeline.workspace import Workspace
 from genrec.rerankers import Pool, Reranked, greedy, mmr
 from genrec.rewards import Diversity, weighted
 
@@ -32,11 +32,17 @@ TINY = {
         "blocks": 1,
         "heads": 2,
         "max_length": 8,
-        "lessons": 200,
+        "demonstrations": 200,
         "pool": 12,
         "epochs": 2,
     },
-    "align": {"warm_start": 0, "updates": 2, "histories": 4, "group_size": 2, "evaluate_every": 2},
+    "align": {
+        "warmup_lists": 0,
+        "updates": 2,
+        "histories": 4,
+        "group_size": 2,
+        "evaluate_every": 2,
+    },
     "compare": {"weights": 3, "candidates": 60, "resamples": 100},
 }
 PEEK = """
@@ -50,27 +56,27 @@ def peek(slates, context):
 
 
 @pytest.fixture(scope="module")
-def bench() -> Bench:
+def workspace() -> Workspace:
     split = leave_one_out(demo(num_users=120, num_items=80, seed=1))
-    return Bench(Settings.model_validate(TINY), split, torch.device("cpu"), quiet=True)
+    return Workspace(Settings.model_validate(TINY), split, torch.device("cpu"), quiet=True)
 
 
 @pytest.fixture(scope="module")
-def folder(bench, tmp_path_factory) -> Path:
+def folder(workspace, tmp_path_factory) -> Path:
     """A teacher and a student, and two runs: one for popularity and diversity, one for a reward
     that reads targets."""
     root = tmp_path_factory.mktemp("comparison")
     (root / "peek.py").write_text(PEEK)
-    teacher = stages.train_teacher(bench, root / "teacher")
-    student = stages.train_student(bench, teacher, root / "student")
-    stages.align(bench, ["popularity=0.2", "diversity=0.3"], teacher, student, root / "both")
-    stages.align(bench, [f"{root / 'peek.py'}:peek=5"], teacher, student, root / "peek")
+    teacher = stages.train_teacher(workspace, root / "teacher")
+    student = stages.train_student(workspace, teacher, root / "student")
+    stages.align(workspace, ["popularity=0.2", "diversity=0.3"], teacher, student, root / "both")
+    stages.align(workspace, [f"{root / 'peek.py'}:peek=5"], teacher, student, root / "peek")
     return root
 
 
 @pytest.fixture(scope="module")
-def content(bench, folder) -> dict:
-    return compare(bench, folder / "both")
+def content(workspace, folder) -> dict:
+    return compare(workspace, folder / "both")
 
 
 def row(content: dict, method: str, weight: float | None = None) -> dict:
@@ -80,11 +86,13 @@ def row(content: dict, method: str, weight: float | None = None) -> dict:
     return found
 
 
-def entrants_of(bench: Bench, run: Path, monkeypatch, users: int | None = None) -> list[Entrant]:
+def entrants_of(
+    workspace: Workspace, run: Path, monkeypatch, users: int | None = None
+) -> list[Entrant]:
     kept: list[Entrant] = []
     with monkeypatch.context() as patch:
         patch.setattr(comparison, "_keep_users", lambda path, entrants, k: kept.extend(entrants))
-        compare(bench, run, users)
+        compare(workspace, run, users)
     return kept
 
 
@@ -167,8 +175,8 @@ def by_probability(pool: Pool, k: int) -> np.ndarray:
     return mmr(Pool(pool.items, chances, pool.context), k, 0.5)
 
 
-def test_calibrated_rows_take_probabilities_and_raw_ones_take_scores(bench, folder, content):
-    teacher = loading.calibrated(folder / "teacher", bench)
+def test_calibrated_rows_take_probabilities_and_raw_ones_take_scores(workspace, folder, content):
+    teacher = loading.calibrated(folder / "teacher", workspace)
     choices = {
         ("mmr-calibrated", 0.5): by_probability,
         ("mmr-raw", 0.25): lambda pool, k: mmr(pool, k, 0.25, normalise=False),
@@ -176,9 +184,9 @@ def test_calibrated_rows_take_probabilities_and_raw_ones_take_scores(bench, fold
     }
     measured = set()
     for (method, weight), rerank in choices.items():
-        lists = Reranked(teacher, rerank, bench.split.catalogue, 60, teacher.probabilities)
+        lists = Reranked(teacher, rerank, workspace.split.catalogue, 60, teacher.probabilities)
         found = evaluate(
-            lists, bench.split.test, bench.split.catalogue, K, {"diversity": Diversity()}
+            lists, workspace.split.test, workspace.split.catalogue, K, {"diversity": Diversity()}
         ).means
         for name in ("ndcg@5", "diversity@5", "coverage@5"):
             assert row(content, method, weight)[name] == pytest.approx(found[name], abs=1e-6)
@@ -190,9 +198,11 @@ def test_a_markov_teacher_is_the_markov_row(content):
     assert {**row(content, "markov"), "method": ""} == {**row(content, "teacher"), "method": ""}
 
 
-def test_the_teachers_row_counted_one_by_one(bench, folder, content):
-    test = bench.split.test
-    slates = loading.open_recommender(folder / "teacher", bench.device).recommend(test.histories, K)
+def test_the_teachers_row_counted_one_by_one(workspace, folder, content):
+    test = workspace.split.test
+    slates = loading.open_recommender(folder / "teacher", workspace.device).recommend(
+        test.histories, K
+    )
     ranks = [
         slate.index(target) if target in slate else None
         for slate, target in zip(slates.tolist(), test.targets.tolist(), strict=True)
@@ -204,14 +214,14 @@ def test_the_teachers_row_counted_one_by_one(bench, folder, content):
     assert found["recall@1"] == pytest.approx(np.mean([r == 0 for r in ranks]))
     assert found["recall@5"] == pytest.approx(np.mean([r is not None for r in ranks]))
     assert found["coverage@5"] == len({item for slate in slates.tolist() for item in slate}) / 80
-    counts = bench.split.catalogue.counts
+    counts = workspace.split.catalogue.counts
     assert found["popularity@5"] == pytest.approx(counts[slates].mean() / counts.sum())
 
 
-def test_the_objective_is_ndcg_plus_the_weighted_goals(bench, content):
+def test_the_objective_is_ndcg_plus_the_weighted_goals(workspace, content):
     """The popularity reward is minus the sum of shares over that of the most popular list: five
     times the column."""
-    largest = np.sort(bench.split.catalogue.popularity)[-K:].sum()
+    largest = np.sort(workspace.split.catalogue.popularity)[-K:].sum()
     for each in content["rows"]:
         cost = each["popularity@5"] * K / largest
         assert each["objective"] == pytest.approx(
@@ -237,18 +247,18 @@ def test_sorted_lists_of_greedy_hold_the_same_items(content):
     assert ordered["mrr@5"] != pytest.approx(plain["mrr@5"], abs=1e-6)  # in another order
 
 
-def test_greedy_at_one_half_maximises_the_reward_of_the_run(bench, folder, content):
+def test_greedy_at_one_half_maximises_the_reward_of_the_run(workspace, folder, content):
     """And at 1 the goals alone: both against greedy on that sum of rewards, whose lists are looked
     at one by one."""
     for share, specs in (
         (0.5, ["relevance", "popularity=0.2", "diversity=0.3"]),
         (1, ["popularity=2", "diversity=3"]),
     ):
-        teacher = loading.calibrated(folder / "teacher", bench)
+        teacher = loading.calibrated(folder / "teacher", workspace)
         rerank = partial(greedy, reward=weighted(specs))
-        lists = Reranked(teacher, rerank, bench.split.catalogue, 60, teacher.probabilities)
+        lists = Reranked(teacher, rerank, workspace.split.catalogue, 60, teacher.probabilities)
         found = evaluate(
-            lists, bench.split.test, bench.split.catalogue, K, {"diversity": Diversity()}
+            lists, workspace.split.test, workspace.split.catalogue, K, {"diversity": Diversity()}
         ).means
         for name in ("ndcg@5", "diversity@5", "popularity@5", "coverage@5"):
             assert row(content, "greedy", share)[name] == pytest.approx(found[name], abs=1e-6)
@@ -266,9 +276,11 @@ def test_the_file_says_the_same_and_per_user_values_average_to_the_rows(folder, 
 
 
 @pytest.mark.parametrize("run", ["both", "peek"])
-def test_lists_are_of_new_items_and_do_not_depend_on_the_targets(bench, folder, run, monkeypatch):
+def test_lists_are_of_new_items_and_do_not_depend_on_the_targets(
+    workspace, folder, run, monkeypatch
+):
     """Also not where the reward reads targets: a re-ranker that saw them would put them first."""
-    test, split = bench.split.test, bench.split
+    test, split = workspace.split.test, workspace.split
     moved = Cases(test.histories, np.roll(test.targets, 1), test.users)
     measured: list[np.ndarray] = []
 
@@ -277,9 +289,9 @@ def test_lists_are_of_new_items_and_do_not_depend_on_the_targets(bench, folder, 
         return measure(slates, context, rewards)
 
     monkeypatch.setattr(methods, "measure", watched)
-    found = entrants_of(bench, folder / run, monkeypatch)
+    found = entrants_of(workspace, folder / run, monkeypatch)
     lists, measured = measured, []
-    entrants_of(replace(bench, split=replace(split, test=moved)), folder / run, monkeypatch)
+    entrants_of(replace(workspace, split=replace(split, test=moved)), folder / run, monkeypatch)
     assert len(lists) == len(found)  # one batch
     for entrant, slates, other in zip(found, lists, measured, strict=True):
         np.testing.assert_array_equal(slates, other, err_msg=entrant.method)
@@ -289,8 +301,8 @@ def test_lists_are_of_new_items_and_do_not_depend_on_the_targets(bench, folder, 
             assert not set(slate) & {0, *history.tolist()}, entrant.method
 
 
-def test_a_reward_that_reads_targets_is_measured_with_them(bench, folder):
-    content = compare(bench, folder / "peek")
+def test_a_reward_that_reads_targets_is_measured_with_them(workspace, folder):
+    content = compare(workspace, folder / "peek")
     teacher = row(content, "teacher")
     assert teacher["peek@5"] == pytest.approx(teacher["recall@5"])
     assert teacher["objective"] == pytest.approx(teacher["ndcg@5"] + 5 * teacher["recall@5"])
@@ -298,31 +310,31 @@ def test_a_reward_that_reads_targets_is_measured_with_them(bench, folder):
         assert row(content, "greedy", share)["peek@5"] == pytest.approx(teacher["peek@5"])
 
 
-def test_batches_change_nothing(bench, folder, content, monkeypatch):
+def test_batches_change_nothing(workspace, folder, content, monkeypatch):
     monkeypatch.setattr(comparison, "HISTORIES_AT_ONCE", 50)
-    again = compare(bench, folder / "both")
+    again = compare(workspace, folder / "both")
     for one, other in zip(content["rows"], again["rows"], strict=True):
         assert one == pytest.approx(other, abs=1e-6)
 
 
-def test_some_users_only(bench, folder, monkeypatch):
-    found = entrants_of(bench, folder / "both", monkeypatch, users=30)
-    again = entrants_of(bench, folder / "both", monkeypatch, users=30)
+def test_some_users_only(workspace, folder, monkeypatch):
+    found = entrants_of(workspace, folder / "both", monkeypatch, users=30)
+    again = entrants_of(workspace, folder / "both", monkeypatch, users=30)
     assert {len(each.values("ndcg@5")) for each in found} == {30}
     for one, other in zip(found, again, strict=True):
         np.testing.assert_array_equal(one.values("objective"), other.values("objective"))
 
 
-def test_only_an_aligned_run_is_compared(bench, folder):
+def test_only_an_aligned_run_is_compared(workspace, folder):
     with pytest.raises(
         ValueError, match="student is a student run; a run of `genrec align` is needed here"
     ):
-        compare(bench, folder / "student")
+        compare(workspace, folder / "student")
 
 
-def test_a_run_for_accuracy_alone_is_compared_too(bench, folder):
-    stages.align(bench, [], folder / "teacher", folder / "student", folder / "accurate")
-    content = compare(bench, folder / "accurate")
+def test_a_run_for_accuracy_alone_is_compared_too(workspace, folder):
+    stages.align(workspace, [], folder / "teacher", folder / "student", folder / "accurate")
+    content = compare(workspace, folder / "accurate")
     assert content["reward"] == "ndcg"
     assert {each["method"] for each in content["rows"]} >= {"teacher", "mmr", "aligned"}
     assert not [each for each in content["rows"] if each["method"] == "greedy"]
@@ -359,7 +371,7 @@ def value(slates, context):
 
 class Late(Terminal):
     @property
-    def guide(self):
+    def surrogate(self):
         return telescoped(self.value, self.label)
 
 
@@ -367,17 +379,17 @@ late = Late(value, "late")
 """
 
 
-def test_greedy_is_no_straw_man_for_what_is_paid_at_the_end(bench, folder):
+def test_greedy_is_no_straw_man_for_what_is_paid_at_the_end(workspace, folder):
     """It follows the guide of the reward, and one that looks ahead takes part."""
     (folder / "late.py").write_text(LATE)
     stages.align(
-        bench,
+        workspace,
         [f"{folder / 'late.py'}:late=1"],
         folder / "teacher",
         folder / "student",
         folder / "late",
     )
-    content = compare(bench, folder / "late", users=40)
+    content = compare(workspace, folder / "late", users=40)
     assert row(content, "teacher")["late@5"] < 0.2
     assert row(content, "greedy", 1)["late@5"] == 1
     assert row(content, "greedy-ahead", 0)["ndcg@5"] == pytest.approx(

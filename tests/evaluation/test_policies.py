@@ -8,16 +8,17 @@ import pytest
 import torch
 
 from genrec import report
-from genrec.config import Settings
+from genrec.config.errors import RunError
+from genrec.config.reading import Settings
 from genrec.data.splits import leave_one_out
 from genrec.data.synthetic import demo
 from genrec.evaluation import methods, policies, side_effects
 from genrec.evaluation.comparison import compare, compare_runs
 from genrec.metrics.ranking import evaluate
 from genrec.pipeline import loading, stages
-from genrec.pipeline.workspace import Bench
+from genrec.pipeline.workspace import Workspace
 from genrec.rewards import Diversity
-from genrec.training.run_directory import RunError, read_json
+from genrec.training.run_directory import read_json
 
 K = 4
 TINY = {
@@ -28,12 +29,12 @@ TINY = {
         "blocks": 1,
         "heads": 2,
         "max_length": 8,
-        "lessons": 200,
+        "demonstrations": 200,
         "pool": 12,
         "epochs": 2,
     },
     "align": {
-        "warm_start": 800,
+        "warmup_lists": 800,
         "updates": 2,
         "histories": 4,
         "group_size": 2,
@@ -44,27 +45,31 @@ TINY = {
 
 
 @pytest.fixture(scope="module")
-def bench() -> Bench:
+def workspace() -> Workspace:
     split = leave_one_out(demo(num_users=100, num_items=60, seed=1))
-    return Bench(Settings.model_validate(TINY), split, torch.device("cpu"), quiet=True)
+    return Workspace(Settings.model_validate(TINY), split, torch.device("cpu"), quiet=True)
 
 
 @pytest.fixture(scope="module")
-def folder(bench, tmp_path_factory) -> Path:
+def folder(workspace, tmp_path_factory) -> Path:
     """One conditioned run, and two fixed weights with two seeds each."""
     root = tmp_path_factory.mktemp("policies")
-    teacher = stages.train_teacher(bench, root / "teacher")
-    student = stages.train_student(bench, teacher, root / "student")
-    stages.align(bench, ["diversity=0:2"], teacher, student, root / "range")
-    cheap = bench.settings.align.model_copy(
-        update={"warm_start": 0, "updates": 1, "learning_rate": 0.02}
+    teacher = stages.train_teacher(workspace, root / "teacher")
+    student = stages.train_student(workspace, teacher, root / "student")
+    stages.align(workspace, ["diversity=0:2"], teacher, student, root / "range")
+    cheap = workspace.settings.align.model_copy(
+        update={"warmup_lists": 0, "updates": 1, "learning_rate": 0.02}
     )
     for seed in (0, 1):
-        settings = bench.settings.model_copy(update={"seed": seed, "align": cheap})
+        settings = workspace.settings.model_copy(update={"seed": seed, "align": cheap})
         for weight in (0.1, 0.5):
             out = root / f"{weight}-{seed}"
             stages.align(
-                replace(bench, settings=settings), [f"diversity={weight}"], teacher, student, out
+                replace(workspace, settings=settings),
+                [f"diversity={weight}"],
+                teacher,
+                student,
+                out,
             )
     return root
 
@@ -73,16 +78,16 @@ def aligned_rows(content: dict) -> list[dict]:
     return [row for row in content["rows"] if row["method"] == "aligned"]
 
 
-def test_a_conditioned_run_is_a_curve(bench, folder):
-    content = compare(bench, folder / "range")
+def test_a_conditioned_run_is_a_curve(workspace, folder):
+    content = compare(workspace, folder / "range")
     rows = aligned_rows(content)
     assert [row["weight"] for row in rows] == [0, 0.5, 2]
     for row in rows:
         writer = loading.open_recommender(
-            folder / "range", bench.device, weights={"diversity": row["weight"]}
+            folder / "range", workspace.device, weights={"diversity": row["weight"]}
         )
         found = evaluate(
-            writer, bench.split.test, bench.split.catalogue, K, {"diversity": Diversity()}
+            writer, workspace.split.test, workspace.split.catalogue, K, {"diversity": Diversity()}
         ).means
         for name in ("ndcg@4", "diversity@4", "coverage@4"):
             assert row[name] == pytest.approx(found[name], abs=1e-6)
@@ -108,21 +113,21 @@ def test_a_conditioned_run_is_a_curve(bench, folder):
     student, warm, aligned = content["policies"]
     assert (student["method"], warm["method"], aligned["method"]) == (
         "student",
-        "warm start",
+        "supervised warm-up",
         "aligned",
     )
     told, origin = (
-        loading.open_recommender(folder / run, bench.device, weights=weights)
+        loading.open_recommender(folder / run, workspace.device, weights=weights)
         for run, weights in (("range", {"diversity": 0.5}), ("student", None))
     )
-    histories = bench.split.test.histories
+    histories = workspace.split.test.histories
     kl, _ = side_effects.divergence(
         told.policy, origin.policy, histories, told.recommend(histories, K)
     )
     assert aligned["kl"] == pytest.approx(kl.mean(axis=0).tolist(), abs=1e-5)
 
 
-def test_it_is_reported(bench, folder):
+def test_it_is_reported(workspace, folder):
     content = report.read(folder / "range")
     page = report.page(content)
     assert "The weights of the aligned policy: diversity from 0 to 2" in page
@@ -131,9 +136,9 @@ def test_it_is_reported(bench, folder):
     assert report.table(content, rows_per_method=1).row_count > 5
 
 
-def test_several_runs_are_one_curve_and_seeds_one_point(bench, folder):
+def test_several_runs_are_one_curve_and_seeds_one_point(workspace, folder):
     names = [f"{weight}-{seed}" for weight in (0.5, 0.1) for seed in (0, 1)]
-    content = compare_runs(bench, [folder / name for name in names], folder)
+    content = compare_runs(workspace, [folder / name for name in names], folder)
     rows = aligned_rows(content)
     assert [row["weight"] for row in rows] == [0.1, 0.5]
     assert [(row["weight"], row["seed"]) for row in content["seeds"]] == [
@@ -162,13 +167,15 @@ def test_several_runs_are_one_curve_and_seeds_one_point(bench, folder):
     assert "Seed by seed" in report.page(report.read(folder))
 
 
-def test_a_comparison_that_replaces_a_larger_one_says_what_is_lost(bench, folder, tmp_path, capsys):
+def test_a_comparison_that_replaces_a_larger_one_says_what_is_lost(
+    workspace, folder, tmp_path, capsys
+):
     every = [folder / f"{weight}-{seed}" for weight in (0.1, 0.5) for seed in (0, 1)]
-    compare_runs(bench, every[:1], tmp_path, users=20)
-    compare_runs(bench, every, tmp_path, users=25)  # more of both
+    compare_runs(workspace, every[:1], tmp_path, users=20)
+    compare_runs(workspace, every, tmp_path, users=25)  # more of both
     assert "is replaced" not in capsys.readouterr().err
     compare_runs(
-        bench, every[:2], tmp_path, users=20
+        workspace, every[:2], tmp_path, users=20
     )  # without weight 0.5: its mean and its two seeds
     said = capsys.readouterr().err
     assert (
@@ -198,15 +205,15 @@ def test_seeds_are_averaged_user_by_user_by_hand():
     assert [each.seed for each in mean.members] == [0, 1]
 
 
-def test_what_is_no_curve_is_refused(bench, folder):
+def test_what_is_no_curve_is_refused(workspace, folder):
     with pytest.raises(RunError, match="student run; a run of `genrec align` is needed"):
-        policies.read_runs(bench, [folder / "student"])
+        policies.read_runs(workspace, [folder / "student"])
     out = folder / "novel"
-    settings = bench.settings.model_copy(
-        update={"align": bench.settings.align.model_copy(update={"warm_start": 0})}
+    settings = workspace.settings.model_copy(
+        update={"align": workspace.settings.align.model_copy(update={"warmup_lists": 0})}
     )
     stages.align(
-        replace(bench, settings=settings),
+        replace(workspace, settings=settings),
         ["novelty=0.1"],
         folder / "teacher",
         folder / "student",
@@ -216,10 +223,10 @@ def test_what_is_no_curve_is_refused(bench, folder):
         ValueError,
         match="a run for relevance, diversity and one for relevance, novelty are no points",
     ):
-        policies.read_runs(bench, [folder / "range", out])
+        policies.read_runs(workspace, [folder / "range", out])
 
 
-def test_two_ranges_go_from_all_low_to_all_high(bench, folder):
+def test_two_ranges_go_from_all_low_to_all_high(workspace, folder):
     both = policies.Aligned((), (("diversity=0:2", "novelty=1:3"),))
     assert both.is_curve
     assert (

@@ -62,9 +62,11 @@ def test_minutes_are_those_of_all_parts_of_a_training(tmp_path: Path):
         "".join(f'{{"stage": "teacher", "seconds": {at}}}\n' for at in (10, 50, 90, 5, 30))
     )
     assert _minutes(tmp_path) == pytest.approx(2.0)  # 90 before an interruption, 30 after it
-    (tmp_path / "start").mkdir()
-    (tmp_path / "start" / "metrics.jsonl").write_text('{"seconds": 20}\n{"seconds": 60}\n')
-    assert _minutes(tmp_path) == pytest.approx(3.0)  # an alignment's warm start
+    (tmp_path / "supervised_warmup").mkdir()
+    (tmp_path / "supervised_warmup" / "metrics.jsonl").write_text(
+        '{"seconds": 20}\n{"seconds": 60}\n'
+    )
+    assert _minutes(tmp_path) == pytest.approx(3.0)  # an alignment's supervised warm-up
 
 
 def test_p_values_are_corrected_for_the_number_of_runs():

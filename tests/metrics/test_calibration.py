@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from genrec.data import Cases, Sequences
 from genrec.metrics.calibration import (
     Calibrated,
+    calibration_curve,
     fit_temperature,
-    precision_against_probability,
     probabilities,
     sigmoids,
 )
@@ -135,9 +135,7 @@ def test_reliability_by_hand() -> None:
     def chances(histories: Sequences) -> NDArray[np.float32]:
         return np.tile(np.array([[0, 0.2, 0.3, 0.5]], np.float32), (len(histories), 1))
 
-    found = precision_against_probability(
-        chances, cases([[]] * 4, [3, 3, 2, 1]), max_k=2, batch_size=3
-    )
+    found = calibration_curve(chances, cases([[]] * 4, [3, 3, 2, 1]), max_k=2, batch_size=3)
     assert found.k.tolist() == [1, 2]
     assert found.precision.tolist() == [0.5, 0.375]
     np.testing.assert_allclose(found.probability, [0.5, 0.4], rtol=1e-6)
@@ -145,11 +143,11 @@ def test_reliability_by_hand() -> None:
 
 def test_reliability_stops_at_the_catalogue_and_wants_cases() -> None:
     calibrated = Calibrated(same([1, 2], 2), 1.0)
-    found = precision_against_probability(calibrated.probabilities, cases([[]], [1]))
+    found = calibration_curve(calibrated.probabilities, cases([[]], [1]))
     assert found.k.tolist() == [1, 2]
     assert found.precision.tolist() == [0, 0.5]
     with pytest.raises(ValueError, match="no cases"):
-        precision_against_probability(calibrated.probabilities, cases([], []))
+        calibration_curve(calibrated.probabilities, cases([], []))
 
 
 def test_sigmoids_are_of_each_item_by_itself_and_none_of_what_was_seen() -> None:

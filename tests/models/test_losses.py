@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from genrec.models.losses import bce, bpr, gbce, gbce_beta, softmax, uninformed
+from genrec.models.losses import bce, bpr, gbce, gbce_beta, softmax, uninformed_score
 
 
 def scores(rows: int = 6, columns: int = 9, seed: int = 0) -> torch.Tensor:
@@ -212,7 +212,7 @@ def test_gbce_is_content_with_the_uninformed_score(negatives, t):
     k = negatives or size - 1
     beta = gbce_beta(size, k, t)
     scores = torch.full(
-        (size,), uninformed(size, negatives, beta), requires_grad=True, dtype=torch.float64
+        (size,), uninformed_score(size, negatives, beta), requires_grad=True, dtype=torch.float64
     )
     chance = 1 / (size - 1)  # a negative is one of the other items
     expected = sum(

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from genrec.config import TeacherSettings
+from genrec.config.reading import TeacherSettings
 from genrec.data import Dataset, Sequences, Split, leave_one_out, make_catalogue
 from genrec.models.embeddings import Table
 from genrec.models.objectives import Last, Masked, RecencySampled, Shifted

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from genrec.config import TeacherSettings
+from genrec.config.reading import TeacherSettings
 from genrec.data import Split, leave_one_out, synthetic
 from genrec.data.sequences import Sequences, length_buckets
 from genrec.metrics.ranking import evaluate

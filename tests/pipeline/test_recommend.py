@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from genrec.config import Settings
+from genrec.config.reading import Settings
 from genrec.data import Dataset, Sequences, make_catalogue
 from genrec.data.splits import leave_one_out
 from genrec.data.synthetic import demo
 from genrec.pipeline import stages
 from genrec.pipeline.loading import open_recommender
-from genrec.pipeline.recommend import Shelf, audience, recommend_titles, recommend_users
-from genrec.pipeline.workspace import Bench
+from genrec.pipeline.recommend import ItemIndex, recommend_titles, recommend_users, user_histories
+from genrec.pipeline.workspace import Workspace
 
 CPU = torch.device("cpu")
 
@@ -24,7 +24,7 @@ def teacher(folder: Path, **settings: object) -> Path:
     """A teacher of a log of 60 items, item-0001 to item-0060."""
     chosen = Settings.model_validate({"k": 4, "teacher": settings})
     split = leave_one_out(demo(num_users=100, num_items=60, seed=1))
-    stages.train_teacher(Bench(chosen, split, CPU, quiet=True), folder)
+    stages.train_teacher(Workspace(chosen, split, CPU, quiet=True), folder)
     return folder
 
 
@@ -55,9 +55,9 @@ def test_what_a_run_does_not_know_is_left_out_and_counted(chain):
     log = a_log(
         "item-0003 new item-0009", "new newer", "item-0001", times=[[10, 20, 30], [1, 2], [7]]
     )
-    asked = audience(chain, log)
+    asked = user_histories(chain, log)
     assert asked.users.tolist() == ["a", "c"]
-    index = Shelf.of(chain).index()
+    index = ItemIndex.of(chain).index()
     wanted = [[index["item-0003"], index["item-0009"]], [index["item-0001"]]]
     assert [row.tolist() for row in (asked.histories[0], asked.histories[1])] == wanted
     assert asked.histories.times.tolist() == [10, 30, 7]
@@ -69,13 +69,13 @@ def test_a_log_of_strangers_is_refused(chain):
         ValueError,
         match=r"no user of today.csv has an item that .* knows: ids there are such as item-",
     ):
-        audience(chain, a_log("new newer", "newest"))
+        user_histories(chain, a_log("new newer", "newest"))
 
 
 def test_every_user_gets_the_list_of_the_single_history(chain, monkeypatch):
     histories = ["item-0003 item-0009", "item-0001", "item-0044 item-0001 item-0009"]
     monkeypatch.setattr("genrec.pipeline.recommend.AT_ONCE", 2)  # the last one comes alone
-    lists = dict(recommend_users(chain, audience(chain, a_log(*histories)), 4, CPU))
+    lists = dict(recommend_users(chain, user_histories(chain, a_log(*histories)), 4, CPU))
     assert list(lists) == ["a", "b", "c"]
     for user, history in zip("abc", histories, strict=True):
         assert lists[user] == recommend_titles(chain, history.split(), 4, CPU)
@@ -96,10 +96,10 @@ def test_times_of_a_log_reach_a_scorer_that_reads_them(tmp_path):
         evaluate_every=1,
     )
     log = a_log("item-0003 item-0009 item-0044", times=[[0, 50, 1_000_000]])
-    asked = audience(run, log)
+    asked = user_histories(run, log)
     (found,) = recommend_users(run, asked, 4, CPU)
     slate = open_recommender(run, CPU).recommend(asked.histories, 4)[0]
-    assert found == ("a", Shelf.of(run).titled(slate))
+    assert found == ("a", ItemIndex.of(run).titled(slate))
     with pytest.raises(ValueError, match="time"):
         list(
             recommend_users(

@@ -12,19 +12,20 @@ import pytest
 import torch
 
 from genrec.agents.gptrec.decoding import NextK
-from genrec.config import Settings
+from genrec.config.errors import RunError
+from genrec.config.reading import Settings
 from genrec.data.splits import leave_one_out
 from genrec.data.synthetic import demo
 from genrec.evaluation.comparison import compare
 from genrec.pipeline import loading, stages
 from genrec.pipeline.recommend import recommend_titles
 from genrec.pipeline.stages import complete_specs
-from genrec.pipeline.workspace import Bench
+from genrec.pipeline.workspace import Workspace
 from genrec.rerankers import Reranked, greedy
 from genrec.rewards import RewardError, weighted
 from genrec.training.checkpoint import CHECKPOINT
 from genrec.training.interruption import Interrupted
-from genrec.training.run_directory import RunError, read_json
+from genrec.training.run_directory import read_json
 
 TINY = {
     "k": 4,
@@ -34,33 +35,41 @@ TINY = {
         "blocks": 1,
         "heads": 2,
         "max_length": 8,
-        "lessons": 100,
+        "demonstrations": 100,
         "pool": 12,
         "epochs": 1,
     },
-    "align": {"warm_start": 60, "updates": 4, "histories": 4, "group_size": 2, "evaluate_every": 2},
+    "align": {
+        "warmup_lists": 60,
+        "updates": 4,
+        "histories": 4,
+        "group_size": 2,
+        "evaluate_every": 2,
+    },
 }
 
 
-def bench_of(seed: int = 1, hold_back: int = 0, **changes: dict[str, object]) -> Bench:
+def bench_of(seed: int = 1, hold_back: int = 0, **changes: dict[str, object]) -> Workspace:
     content = {
         key: value | changes.get(key, {}) if isinstance(value, dict) else value
         for key, value in TINY.items()
     }
     settings = Settings.model_validate({**content, "hold_back": hold_back})
     split = leave_one_out(demo(num_users=100, num_items=60, seed=seed), hold_back=hold_back)
-    return Bench(settings, split, torch.device("cpu"), quiet=True)
+    return Workspace(settings, split, torch.device("cpu"), quiet=True)
 
 
 @pytest.fixture(scope="module")
-def bench() -> Bench:
+def workspace() -> Workspace:
     return bench_of()
 
 
 @pytest.fixture(scope="module")
-def folder(bench, tmp_path_factory) -> Path:
+def folder(workspace, tmp_path_factory) -> Path:
     """Whatever is missing was made inside the run."""
-    return stages.align(bench, ["diversity"], None, None, tmp_path_factory.mktemp("runs") / "all")
+    return stages.align(
+        workspace, ["diversity"], None, None, tmp_path_factory.mktemp("runs") / "all"
+    )
 
 
 @pytest.mark.parametrize(
@@ -97,11 +106,11 @@ def test_no_reward_at_all():
         complete_specs([], "none")
 
 
-def test_the_run_describes_itself(bench, folder):
+def test_the_run_describes_itself(workspace, folder):
     content = read_json(folder / "run.json")
     assert content["kind"] == "aligned"
-    assert Settings.model_validate(content["settings"]) == bench.settings
-    assert content["fingerprint"] == bench.split.fingerprint
+    assert Settings.model_validate(content["settings"]) == workspace.settings
+    assert content["fingerprint"] == workspace.split.fingerprint
     assert set(content["versions"]) == {
         "genrec",
         "python",
@@ -141,17 +150,17 @@ def test_metrics_are_logged(folder):
         assert row["reward"] == pytest.approx(row["relevance"] + 0.3 * row["diversity"], abs=1e-6)
 
 
-def test_the_folder_recommends_what_was_validated(bench, folder):
-    valid = bench.split.valid
-    slates = loading.open_recommender(folder, bench.device).recommend(valid.histories, 4)
+def test_the_folder_recommends_what_was_validated(workspace, folder):
+    valid = workspace.split.valid
+    slates = loading.open_recommender(folder, workspace.device).recommend(valid.histories, 4)
     hits = (slates == valid.targets[:, None]).any(axis=1).mean()
     assert read_json(folder / "run.json")["valid"]["recall@4"] == pytest.approx(hits)
 
 
-def test_titles_for_raw_ids(bench, folder):
-    catalogue = bench.split.catalogue
+def test_titles_for_raw_ids(workspace, folder):
+    catalogue = workspace.split.catalogue
     history = [str(catalogue.item_ids[3]), str(catalogue.item_ids[9])]
-    rows = recommend_titles(folder, history, 3, bench.device)
+    rows = recommend_titles(folder, history, 3, workspace.device)
     ids = {
         str(raw): str(title)
         for raw, title in zip(catalogue.item_ids, catalogue.titles, strict=True)
@@ -161,14 +170,14 @@ def test_titles_for_raw_ids(bench, folder):
     with pytest.raises(
         ValueError, match=r"unknown item id\(s\) nope; this catalogue has ids such as item-"
     ):
-        recommend_titles(folder, ["nope"], 3, bench.device)
+        recommend_titles(folder, ["nope"], 3, workspace.device)
 
 
-def test_the_same_again_does_nothing(bench, folder, monkeypatch):
+def test_the_same_again_does_nothing(workspace, folder, monkeypatch):
     said = []
-    monkeypatch.setattr(Bench, "say", lambda self, message: said.append(message))
+    monkeypatch.setattr(Workspace, "say", lambda self, message: said.append(message))
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    stages.align(bench, ["diversity"], None, None, folder)
+    stages.align(workspace, ["diversity"], None, None, folder)
     assert said == [
         f"teacher: {folder / 'teacher'} is finished, nothing to do",
         f"student: {folder / 'student'} is finished, nothing to do",
@@ -207,33 +216,37 @@ def test_other_data_is_refused(folder, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_another_split_is_refused(bench, folder, tmp_path):
-    other = replace(bench, settings=bench.settings.model_copy(update={"split": "global-time"}))
+def test_another_split_is_refused(workspace, folder, tmp_path):
+    other = replace(
+        workspace, settings=workspace.settings.model_copy(update={"split": "global-time"})
+    )
     with pytest.raises(RunError, match="was made on the leave-one-out split, not global-time"):
         stages.train_student(other, folder / "teacher", tmp_path)
 
 
-def test_the_wrong_kind_of_run_is_refused(bench, folder, tmp_path):
+def test_the_wrong_kind_of_run_is_refused(workspace, folder, tmp_path):
     with pytest.raises(RunError, match="student is a student run; a teacher run is needed here"):
-        stages.train_student(bench, folder / "student", tmp_path)
+        stages.train_student(workspace, folder / "student", tmp_path)
     with pytest.raises(RunError, match="a student or aligned run is needed here"):
-        stages.align(bench, ["diversity"], folder / "teacher", folder / "teacher", tmp_path)
+        stages.align(workspace, ["diversity"], folder / "teacher", folder / "teacher", tmp_path)
 
 
-def test_an_aligned_run_can_be_aligned_further(bench, folder, tmp_path):
-    out = stages.align(bench, ["novelty"], None, folder, tmp_path / "more")
+def test_an_aligned_run_can_be_aligned_further(workspace, folder, tmp_path):
+    out = stages.align(workspace, ["novelty"], None, folder, tmp_path / "more")
     content = read_json(out / "run.json")
     assert stages.folder_of(out, "student") == folder
     assert stages.folder_of(out, "teacher") == folder / "teacher"
     assert content["rewards"] == ["relevance=1", "novelty=0.3"]
 
 
-def test_ctrl_c_and_the_same_again_gives_the_same_policy(bench, folder, tmp_path, monkeypatch):
+def test_ctrl_c_and_the_same_again_gives_the_same_policy(workspace, folder, tmp_path, monkeypatch):
     teacher, student = folder / "teacher", folder / "student"
     real, calls = NextK.recommend, []
 
     def recommend(self, histories, k):
-        calls.extend([k] if (tmp_path / "start" / "run.json").exists() else [])  # PPO's validations
+        calls.extend(
+            [k] if (tmp_path / "supervised_warmup" / "run.json").exists() else []
+        )  # PPO's validations
         if len(calls) == 2:
             os.kill(os.getpid(), signal.SIGINT)
         return real(self, histories, k)
@@ -241,20 +254,20 @@ def test_ctrl_c_and_the_same_again_gives_the_same_policy(bench, folder, tmp_path
     with monkeypatch.context() as patch:
         patch.setattr(NextK, "recommend", recommend)
         with pytest.raises(Interrupted, match="stopped before update 3; the same command goes on"):
-            stages.align(bench, ["diversity"], teacher, student, tmp_path)
+            stages.align(workspace, ["diversity"], teacher, student, tmp_path)
     assert not (tmp_path / "run.json").exists()
     with pytest.raises(RunError, match="holds a checkpoint of a run that differs in rewards"):
-        stages.align(bench, ["novelty"], teacher, student, tmp_path)
-    stages.align(bench, ["diversity"], teacher, student, tmp_path)
+        stages.align(workspace, ["novelty"], teacher, student, tmp_path)
+    stages.align(workspace, ["diversity"], teacher, student, tmp_path)
     assert (tmp_path / "model.safetensors").read_bytes() == (
         folder / "model.safetensors"
     ).read_bytes()
     assert not (tmp_path / CHECKPOINT).exists()
 
 
-def test_histories_that_leave_no_room_are_not_asked_for_lists(bench):
+def test_histories_that_leave_no_room_are_not_asked_for_lists(workspace):
     """With k = 50 of 60 items, a user of more than 10 items cannot have a list."""
-    wide = replace(bench, settings=bench.settings.model_copy(update={"k": 50}))
+    wide = replace(workspace, settings=workspace.settings.model_copy(update={"k": 50}))
     task = stages.list_task(
         wide, weighted(["diversity"]), lambda histories: np.zeros(0), max_length=8
     )
@@ -262,47 +275,53 @@ def test_histories_that_leave_no_room_are_not_asked_for_lists(bench):
     assert task.histories.distinct().max() <= 10
 
 
-def test_a_moved_run_still_finds_its_parts(bench, folder, tmp_path):
+def test_a_moved_run_still_finds_its_parts(workspace, folder, tmp_path):
     """Folders name each other by relative paths."""
     moved = tmp_path / "moved"
     folder.rename(moved)
     try:
         assert stages.folder_of(moved, "teacher") == moved / "teacher"
-        assert loading.calibrated(moved / "teacher", bench).temperature > 0
+        assert loading.calibrated(moved / "teacher", workspace).temperature > 0
     finally:
         moved.rename(folder)
     with pytest.raises(RunError, match="is a teacher run and names no student"):
         stages.folder_of(folder / "teacher", "student")
 
 
-def test_a_reward_without_targets_writes_lists_for_whole_training_sequences(bench):
-    train = bench.split.train
+def test_a_reward_without_targets_writes_lists_for_whole_training_sequences(workspace):
+    train = workspace.split.train
     task = stages.list_task(
-        bench, weighted(["diversity"]), lambda histories: np.zeros(0), max_length=8
+        workspace, weighted(["diversity"]), lambda histories: np.zeros(0), max_length=8
     )
     assert task.histories.items.tolist() == train.items.tolist()
     assert not task.targets.any()
 
 
-def test_a_reward_with_targets_writes_lists_for_beginnings_and_the_event_that_followed(bench):
-    task = stages.list_task(bench, weighted(["ndcg"]), lambda histories: np.zeros(0), max_length=8)
-    followed = {
+def test_a_reward_with_targets_writes_lists_for_beginnings_and_the_event_that_followed(workspace):
+    task = stages.list_task(
+        workspace, weighted(["ndcg"]), lambda histories: np.zeros(0), max_length=8
+    )
+    with_surrogates = {
         (tuple(sequence[:stop]), sequence[stop])
-        for sequence in (bench.split.train[n].tolist() for n in range(len(bench.split.train)))
+        for sequence in (
+            workspace.split.train[n].tolist() for n in range(len(workspace.split.train))
+        )
         for stop in range(1, len(sequence))
     }
     pairs = zip(task.histories, task.targets.tolist(), strict=True)
     known = [(tuple(history.tolist()), target) for history, target in pairs if target]
     assert len(known) > 5
-    assert set(known) <= followed
+    assert set(known) <= with_surrogates
 
 
 @pytest.mark.parametrize("rewards", [["diversity"], ["ndcg"], ["relevance=0.5", "ndcg=0.5"]])
 def test_lists_are_written_for_the_events_that_are_held_back(rewards):
     """Whatever the reward reads: the last two of each training sequence, once each, after all that
     came before."""
-    whole, bench = bench_of().split.train, bench_of(hold_back=2)
-    task = stages.list_task(bench, weighted(rewards), lambda histories: np.zeros(0), max_length=8)
+    whole, workspace = bench_of().split.train, bench_of(hold_back=2)
+    task = stages.list_task(
+        workspace, weighted(rewards), lambda histories: np.zeros(0), max_length=8
+    )
     expected = [
         (sequence[:place], sequence[place])
         for sequence in (whole[n].tolist() for n in range(len(whole)))
@@ -314,76 +333,86 @@ def test_lists_are_written_for_the_events_that_are_held_back(rewards):
 
 
 def test_a_whole_run_on_held_back_events_is_paid_by_both_signals(folder, tmp_path, monkeypatch):
-    bench, lessons = bench_of(hold_back=1, align={"accuracy": "mixed"}), []
-    real = stages.greedy_lessons
+    workspace, demonstrations = bench_of(hold_back=1, align={"accuracy": "mixed"}), []
+    real = stages.greedy_demonstrations
 
-    def spied(bench, scorer, histories, rows, reward, ranges):
-        lessons.append(histories)
-        return real(bench, scorer, histories, rows, reward, ranges)
+    def spied(workspace, scorer, histories, rows, reward, ranges):
+        demonstrations.append(histories)
+        return real(workspace, scorer, histories, rows, reward, ranges)
 
-    monkeypatch.setattr(stages, "greedy_lessons", spied)
-    out = stages.align(bench, ["diversity"], None, None, tmp_path / "all")
+    monkeypatch.setattr(stages, "greedy_demonstrations", spied)
+    out = stages.align(workspace, ["diversity"], None, None, tmp_path / "all")
     content = read_json(out / "run.json")
     assert content["rewards"] == ["relevance=0.5", "ndcg=0.5", "diversity=0.3"]
     parts = [
-        read_json(run / "run.json")["trained_on"]
-        for run in (out, out / "teacher", out / "student", out / "start")
+        read_json(run / "run.json")["train_fingerprint"]
+        for run in (out, out / "teacher", out / "student", out / "supervised_warmup")
     ]
-    assert set(parts) == {bench.split.trained_on} != {bench_of().split.trained_on}
-    train = bench.split.train
+    assert set(parts) == {workspace.split.train_fingerprint} != {bench_of().split.train_fingerprint}
+    train = workspace.split.train
     seen = {
         tuple(train[n][:stop].tolist())
         for n in range(len(train))
         for stop in range(1, len(train[n]) + 1)
     }
     assert {
-        tuple(history.tolist()) for history in lessons[0]
-    } <= seen  # the warm start keeps to what is trained on
+        tuple(history.tolist()) for history in demonstrations[0]
+    } <= seen  # the supervised warm-up keeps to what is trained on
     with pytest.raises(
         RunError, match="all was made with hold_back=1, not 0: it may have seen events"
     ):
         stages.align(bench_of(), ["diversity"], folder / "teacher", out, tmp_path / "more")
 
 
-def test_the_warm_start_learns_the_greedy_lists(bench, folder, tmp_path):
+def test_the_warm_start_learns_the_greedy_lists(workspace, folder, tmp_path):
     """More of the greedy re-ranker's items are in its lists than in those of the student it came
     from."""
     teacher, reward = (
-        loading.calibrated(folder / "teacher", bench),
+        loading.calibrated(folder / "teacher", workspace),
         weighted(["relevance", "diversity=5"]),
     )
-    wide = replace(bench, settings=bench_of(align={"warm_start": 2000, "updates": 1}).settings)
-    out = stages.warm_start(wide, reward, folder / "teacher", folder / "student", tmp_path, {})
-    histories = bench.split.valid.histories
+    wide = replace(
+        workspace, settings=bench_of(align={"warmup_lists": 2000, "updates": 1}).settings
+    )
+    out = stages.supervised_warmup(
+        wide, reward, folder / "teacher", folder / "student", tmp_path, {}
+    )
+    histories = workspace.split.valid.histories
     wanted = Reranked(
-        teacher, partial(greedy, reward=reward), bench.split.catalogue, 12, teacher.probabilities
+        teacher,
+        partial(greedy, reward=reward),
+        workspace.split.catalogue,
+        12,
+        teacher.probabilities,
     )
     lists = wanted.recommend(histories, 4)
 
     def overlap(run):
-        written = loading.open_recommender(run, bench.device).recommend(histories, 4)
+        written = loading.open_recommender(run, workspace.device).recommend(histories, 4)
         return (written[:, :, None] == lists[:, None, :]).any(axis=2).mean()
 
     assert overlap(out) > overlap(folder / "student") + 0.05
     assert stages.folder_of(out, "student") == folder / "student"
 
 
-def test_a_reward_that_raises_in_the_warm_start_is_named(bench, folder, tmp_path):
+def test_a_reward_that_raises_in_the_warm_start_is_named(workspace, folder, tmp_path):
     """The greedy re-ranker is the first to ask it; the answer is an error of the reward, not of the
     library."""
     (tmp_path / "mine.py").write_text("def boom(slates, context):\n    return {}[0]\n")
     specs = [f"{tmp_path / 'mine.py'}:boom=1"]
     with pytest.raises(
-        RewardError, match=r"^warm start: reward 'boom' raised KeyError: 0 \(mine.py, line 2\) on "
+        RewardError,
+        match=r"^supervised warm-up: reward 'boom' raised KeyError: 0 \(mine.py, line 2\) on ",
     ):
-        stages.align(bench, specs, folder / "teacher", folder / "student", tmp_path / "out")
+        stages.align(workspace, specs, folder / "teacher", folder / "student", tmp_path / "out")
     (tmp_path / "mine.py").write_text(
         "def boom(slates, context):\n    return slates * float('nan')\n"
     )
     with pytest.raises(
-        RewardError, match=r"^warm start: reward 'boom' is nan for item \d+ at position 1 of list 0"
+        RewardError,
+        match=r"^supervised warm-up: reward 'boom' is nan for item \d+ at position 1 of list 0",
     ):
-        stages.align(bench, specs, folder / "teacher", folder / "student", tmp_path / "other")
+        stages.align(workspace, specs, folder / "teacher", folder / "student", tmp_path / "other")
 
 
 def test_a_run_says_what_its_teacher_and_student_were_made_with(folder, tmp_path, capsys):
@@ -407,7 +436,7 @@ def test_a_run_says_what_its_teacher_and_student_were_made_with(folder, tmp_path
     )
     settings = read_json(out / "run.json")["settings"]
     assert (settings["teacher"]["hidden_size"], settings["student"]["blocks"]) == (8, 1)
-    assert settings["student"]["learning_rate"] == 0.5  # which the warm start reads
+    assert settings["student"]["learning_rate"] == 0.5  # which the supervised warm-up reads
     out = stages.align(wide, ["diversity"], folder / "teacher", None, tmp_path / "own")
     assert (
         capsys.readouterr().err.count("change nothing") == 1
@@ -415,10 +444,10 @@ def test_a_run_says_what_its_teacher_and_student_were_made_with(folder, tmp_path
     assert read_json(out / "student" / "run.json")["settings"]["teacher"]["hidden_size"] == 8
 
 
-def test_a_reward_file_that_has_changed_is_noticed(bench, folder, tmp_path):
+def test_a_reward_file_that_has_changed_is_noticed(workspace, folder, tmp_path):
     mine = tmp_path / "mine.py"
     mine.write_text("def fresh(slates, context):\n    return slates * 0.5\n")
-    quick = replace(bench, settings=bench_of(align={"warm_start": 0, "updates": 1}).settings)
+    quick = replace(workspace, settings=bench_of(align={"warmup_lists": 0, "updates": 1}).settings)
     out = stages.align(
         quick, [f"{mine}:fresh=1"], folder / "teacher", folder / "student", tmp_path / "out"
     )

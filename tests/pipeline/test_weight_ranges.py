@@ -11,16 +11,17 @@ import torch
 
 from genrec.agents.gptrec.decoding import NextK
 from genrec.agents.gptrec.model import GPTRec
-from genrec.config import Settings
+from genrec.config.errors import RunError
+from genrec.config.reading import Settings
 from genrec.data.splits import leave_one_out
 from genrec.data.synthetic import demo
 from genrec.evaluation.runs import measure_run, told_to
 from genrec.metrics.context import Context
 from genrec.pipeline import loading, stages
-from genrec.pipeline.demonstrations import greedy_lessons, practice
+from genrec.pipeline.demonstrations import greedy_demonstrations, warmup_histories
 from genrec.pipeline.recommend import recommend_titles
-from genrec.pipeline.workspace import Bench
-from genrec.rerankers import Reranked, followed, greedy
+from genrec.pipeline.workspace import Workspace
+from genrec.rerankers import Reranked, greedy, with_surrogates
 from genrec.rewards import (
     Diversity,
     Relevance,
@@ -33,12 +34,12 @@ from genrec.rewards import (
     terminal,
     weighted,
 )
-from genrec.training.run_directory import RunError, read_json
+from genrec.training.run_directory import read_json
 
 
 @dataclass(frozen=True)
 class GuidedTerminal(Terminal):
-    guide: Reward = field(kw_only=True)
+    surrogate: Reward = field(kw_only=True)
 
 
 TINY = {
@@ -49,14 +50,14 @@ TINY = {
         "blocks": 1,
         "heads": 2,
         "max_length": 8,
-        "lessons": 300,
+        "demonstrations": 300,
         "pool": 12,
         "epochs": 2,
         "lists_per_step": 8,
         "learning_rate": 0.01,
     },
     "align": {
-        "warm_start": 1800,
+        "warmup_lists": 1800,
         "candidates": 12,
         "updates": 2,
         "histories": 4,
@@ -67,33 +68,33 @@ TINY = {
 
 
 @pytest.fixture(scope="module")
-def bench() -> Bench:
+def workspace() -> Workspace:
     split = leave_one_out(demo(num_users=100, num_items=60, seed=1))
-    return Bench(Settings.model_validate(TINY), split, torch.device("cpu"), quiet=True)
+    return Workspace(Settings.model_validate(TINY), split, torch.device("cpu"), quiet=True)
 
 
 @pytest.fixture(scope="module")
-def folder(bench, tmp_path_factory) -> Path:
+def folder(workspace, tmp_path_factory) -> Path:
     return stages.align(
-        bench, ["diversity=0:4"], None, None, tmp_path_factory.mktemp("ranges") / "run"
+        workspace, ["diversity=0:4"], None, None, tmp_path_factory.mktemp("ranges") / "run"
     )
 
 
-def diversity_of(bench: Bench, slates: np.ndarray) -> float:
-    valid = bench.split.valid
-    context = Context(valid.histories, valid.targets, bench.split.catalogue, 4)
+def diversity_of(workspace: Workspace, slates: np.ndarray) -> float:
+    valid = workspace.split.valid
+    context = Context(valid.histories, valid.targets, workspace.split.catalogue, 4)
     return float(weighted(["diversity"])(slates, context).sum(axis=1).mean())
 
 
-def test_the_objective_is_the_mean_over_the_range(bench, folder):
+def test_the_objective_is_the_mean_over_the_range(workspace, folder):
     content = read_json(folder / "run.json")
     assert content["rewards"] == ["relevance=1", "diversity=0:4"]
     policy, _, _ = GPTRec.from_pretrained(folder)
     assert policy.ranges == {"diversity": (0, 4)}
-    valid = bench.split.valid
-    teacher = loading.calibrated(folder / "teacher", bench)
+    valid = workspace.split.valid
+    teacher = loading.calibrated(folder / "teacher", workspace)
     chances = teacher.probabilities(valid.histories)
-    context = Context(valid.histories, valid.targets, bench.split.catalogue, 4, chances)
+    context = Context(valid.histories, valid.targets, workspace.split.catalogue, 4, chances)
     found = []
     for weight in (0, 0.25, 1, 2.25, 4):
         slates = NextK(policy.at({"diversity": weight})).recommend(valid.histories, 4)
@@ -105,122 +106,136 @@ def test_the_objective_is_the_mean_over_the_range(bench, folder):
     assert content["valid"]["objective"] == pytest.approx(np.mean(found), abs=1e-6)
 
 
-def test_the_warm_start_already_knows_the_weights(bench, folder):
+def test_the_warm_start_already_knows_the_weights(workspace, folder):
     """Lists for the high end are more diverse than those for the low one; the student knows no
     weights."""
-    for run in (folder / "start", folder):
+    for run in (folder / "supervised_warmup", folder):
         low, middle, high = (
-            loading.open_recommender(run, bench.device, weights=weights).recommend(
-                bench.split.valid.histories, 4
+            loading.open_recommender(run, workspace.device, weights=weights).recommend(
+                workspace.split.valid.histories, 4
             )
             for weights in ({"diversity": 0}, None, {"diversity": 4})
         )
-        assert diversity_of(bench, low) + 0.02 < diversity_of(bench, high)
-        told = loading.open_recommender(run, bench.device, weights={"diversity": 1})
-        np.testing.assert_array_equal(told.recommend(bench.split.valid.histories, 4), middle)
+        assert diversity_of(workspace, low) + 0.02 < diversity_of(workspace, high)
+        told = loading.open_recommender(run, workspace.device, weights={"diversity": 1})
+        np.testing.assert_array_equal(told.recommend(workspace.split.valid.histories, 4), middle)
     assert GPTRec.from_pretrained(folder / "student")[0].ranges == {}
 
 
-def test_practice_is_on_whole_sequences_over_and_over(bench):
+def test_practice_is_on_whole_sequences_over_and_over(workspace):
     """What follows a whole sequence was never shown to the teacher."""
-    train = bench.split.train
+    train = workspace.split.train
     whole = [tuple(train[n].tolist()) for n in range(len(train))]
-    histories, rows, passes = practice(bench, 2 * len(train) + 1, {"diversity": (0.0, 1.0)})
+    histories, rows, passes = warmup_histories(
+        workspace, 2 * len(train) + 1, {"diversity": (0.0, 1.0)}
+    )
     assert [tuple(history.tolist()) for history in histories] == whole
     first, second, last = rows[: len(train)], rows[len(train) : -1], rows[-1]
     assert sorted(first) == sorted(second) == list(range(len(train)))
     assert first.tolist() != second.tolist()  # so that a history meets other weights
     assert 0 <= last < len(train)
     assert passes == 1
-    _, rows, passes = practice(bench, 2 * len(train) + 1, {})
+    _, rows, passes = warmup_histories(workspace, 2 * len(train) + 1, {})
     assert sorted(rows) == list(range(len(train)))
     assert passes == 3
-    assert len(practice(bench, 5, {})[1]) == 5
+    assert len(warmup_histories(workspace, 5, {})[1]) == 5
 
 
-def test_lessons_for_a_grid_of_weights(bench, folder):
-    teacher, histories = loading.calibrated(folder / "teacher", bench), bench.split.train
+def test_lessons_for_a_grid_of_weights(workspace, folder):
+    teacher, histories = loading.calibrated(folder / "teacher", workspace), workspace.split.train
     rows = np.arange(len(histories))[::-1].copy()
     reward = weighted(["ndcg", "diversity=0:4"])
-    lessons = greedy_lessons(bench, teacher, histories, rows, reward, {"diversity": (0.0, 4.0)})
-    assert lessons.weights.shape == (len(histories), 1)
-    assert lessons.weights[:34, 0].tolist() == pytest.approx([*(np.arange(33) / 16) ** 2, 0])
+    demonstrations = greedy_demonstrations(
+        workspace, teacher, histories, rows, reward, {"diversity": (0.0, 4.0)}
+    )
+    assert demonstrations.weights.shape == (len(histories), 1)
+    assert demonstrations.weights[:34, 0].tolist() == pytest.approx([*(np.arange(33) / 16) ** 2, 0])
     for row in (0, 5, 32):
-        reward = weighted(["relevance", f"diversity={float(lessons.weights[row, 0])}"])
+        reward = weighted(["relevance", f"diversity={float(demonstrations.weights[row, 0])}"])
         writer = Reranked(
             teacher,
             lambda pool, k, reward=reward: greedy(pool, k, reward),
-            bench.split.catalogue,
+            workspace.split.catalogue,
             12,
             teacher.probabilities,
         )
         assert (
             writer.recommend(histories.take([rows[row]]), 4)[0].tolist()
-            == lessons.lists(4)[row].tolist()
+            == demonstrations.lists(4)[row].tolist()
         )
-    plain = greedy_lessons(
-        bench, teacher, histories, rows, weighted(["relevance", "diversity=0.5"]), {}
+    plain = greedy_demonstrations(
+        workspace, teacher, histories, rows, weighted(["relevance", "diversity=0.5"]), {}
     )
     assert plain.weights is None
 
 
 def test_lessons_of_what_is_paid_at_the_end_are_the_best_lists_known_and_ask_for_nothing_twice(
-    bench, folder
+    workspace, folder
 ):
     """A list is worth its diversity, paid at the end; the guide pays as it grows; neither cares for
     the order."""
     teacher, histories = (
-        loading.calibrated(folder / "teacher", bench),
-        bench.split.train.take(np.arange(40)),
+        loading.calibrated(folder / "teacher", workspace),
+        workspace.split.train.take(np.arange(40)),
     )
     pairs = telescoped(lambda slates, context: Diversity()(slates, context).sum(axis=1), "pairs")
-    late = GuidedTerminal(pairs.value, "late", guide=pairs)
+    late = GuidedTerminal(pairs.value, "late", surrogate=pairs)
     reward = WeightedSum(((Relevance(), 1.0), (late, 0.5)))
-    lessons = greedy_lessons(bench, teacher, histories, np.arange(40), reward, {})
-    plain = greedy_lessons(bench, teacher, histories, np.arange(40), followed(reward), {})
+    demonstrations = greedy_demonstrations(workspace, teacher, histories, np.arange(40), reward, {})
+    plain = greedy_demonstrations(
+        workspace, teacher, histories, np.arange(40), with_surrogates(reward), {}
+    )
     chances = teacher.probabilities(histories)
-    context = Context(histories, np.zeros(40, int), bench.split.catalogue, 4, chances)
-    earned, before = (reward(each.lists(4), context).sum(axis=1) for each in (lessons, plain))
+    context = Context(histories, np.zeros(40, int), workspace.split.catalogue, 4, chances)
+    earned, before = (
+        reward(each.lists(4), context).sum(axis=1) for each in (demonstrations, plain)
+    )
     assert (earned >= before).all()
     assert earned.sum() > before.sum() + 1e-3
     unguided = WeightedSum(((Relevance(), 1.0), (terminal(pairs.value, "late"), 0.5)))
-    searched = greedy_lessons(bench, teacher, histories, np.arange(40), unguided, {}).lists(4)
+    searched = greedy_demonstrations(
+        workspace, teacher, histories, np.arange(40), unguided, {}
+    ).lists(4)
     writer = Reranked(
-        teacher, partial(greedy, reward=unguided), bench.split.catalogue, 12, teacher.probabilities
+        teacher,
+        partial(greedy, reward=unguided),
+        workspace.split.catalogue,
+        12,
+        teacher.probabilities,
     )
     gained = (unguided(searched, context) - unguided(writer.recommend(histories, 4), context)).sum(
         axis=1
     )
     assert (gained >= 0).all()
     assert gained.mean() > 0.02  # greedy sees the goal at the last position only
-    lists = lessons.lists(4)
+    lists = demonstrations.lists(4)
     assert (np.diff(np.take_along_axis(chances, lists, axis=1), axis=1) <= 0).all()
-    assert (lessons.scores[:, :, 0] == 0).all()
-    assert (lessons.scores <= 0).all()
-    for row, place, choice in np.argwhere(lessons.scores[:, :, 1:4] > -np.inf):
-        item, other = lessons.items[row, place, choice + 1], lists[row].tolist()
+    assert (demonstrations.scores[:, :, 0] == 0).all()
+    assert (demonstrations.scores <= 0).all()
+    for row, place, choice in np.argwhere(demonstrations.scores[:, :, 1:4] > -np.inf):
+        item, other = demonstrations.items[row, place, choice + 1], lists[row].tolist()
         assert item not in other[:place]
         if item not in other:
             other[place] = item
             cost = reward(np.array([other]), context.take(np.array([row]))).sum() - earned[row]
             assert cost < 1e-9
-            assert (cost < -1e-9) == (lessons.scores[row, place, choice + 1] < -1e-6)
+            assert (cost < -1e-9) == (demonstrations.scores[row, place, choice + 1] < -1e-6)
 
 
-def test_evaluate_tells_a_policy_for_a_range_its_weight_and_nobody_else(bench, folder):
-    test = bench.split.test
-    for run, weight in ((folder, 0.0), (folder, 4.0), (folder / "start", 4.0)):
+def test_evaluate_tells_a_policy_for_a_range_its_weight_and_nobody_else(workspace, folder):
+    test = workspace.split.test
+    for run, weight in ((folder, 0.0), (folder, 4.0), (folder / "supervised_warmup", 4.0)):
         policy, told = (
             GPTRec.from_pretrained(run)[0],
             told_to(run, {"diversity": weight, "novelty": 1.0}),
         )
-        found = measure_run(bench, run, told=told)
+        found = measure_run(workspace, run, told=told)
         slates = NextK(policy.at({"diversity": weight})).recommend(test.histories, 4)
-        context = Context(test.histories, test.targets, bench.split.catalogue, 4)
+        context = Context(test.histories, test.targets, workspace.split.catalogue, 4)
         assert found.means["diversity@4"] == pytest.approx(
             Diversity()(slates, context).sum(axis=1).mean()
         )
-        assert found.name == f"{'aligned' if run == folder else 'start'} diversity={weight:g}"
+        assert found.name == f"{'aligned' if run == folder else 'supervised_warmup'} diversity={weight:g}"
     assert (
         told_to(folder / "student", {"diversity": 4.0})
         == told_to(folder / "teacher", {"diversity": 4.0})
@@ -232,36 +247,39 @@ def test_evaluate_tells_a_policy_for_a_range_its_weight_and_nobody_else(bench, f
         told_to(folder, {"diversity": 5.0})
 
 
-def test_titles_for_a_weight(bench, folder):
-    ids = bench.split.catalogue.item_ids[[3, 9]].tolist()
-    rows = recommend_titles(folder, ids, 3, bench.device, weights={"diversity": 4})
+def test_titles_for_a_weight(workspace, folder):
+    ids = workspace.split.catalogue.item_ids[[3, 9]].tolist()
+    rows = recommend_titles(folder, ids, 3, workspace.device, weights={"diversity": 4})
     assert len({raw for raw, _ in rows}) == 3
     with pytest.raises(
         ValueError, match="weight 5 of diversity is outside what was trained, 0 to 4"
     ):
-        recommend_titles(folder, ids, 3, bench.device, weights={"diversity": 5})
+        recommend_titles(folder, ids, 3, workspace.device, weights={"diversity": 5})
     for run in ("teacher", "student"):
         with pytest.raises(
             ValueError, match="no weight of 'diversity' can be chosen; this run has none"
         ):
-            recommend_titles(folder / run, ids, 3, bench.device, weights={"diversity": 1})
+            recommend_titles(folder / run, ids, 3, workspace.device, weights={"diversity": 1})
 
 
-def test_it_is_logged_and_finished_once(bench, folder):
+def test_it_is_logged_and_finished_once(workspace, folder):
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if "valid objective" in row] == [0, 1, 2]
     before = (folder / "model.safetensors").stat().st_mtime_ns
-    stages.align(bench, ["diversity=0:4"], None, None, folder)
+    stages.align(workspace, ["diversity=0:4"], None, None, folder)
     assert (folder / "model.safetensors").stat().st_mtime_ns == before
     with pytest.raises(RunError, match="differs in rewards"):
-        stages.align(bench, ["diversity=0:3"], None, None, folder)
+        stages.align(workspace, ["diversity=0:3"], None, None, folder)
 
 
 @pytest.mark.parametrize("agent", ["sb3", "grpo"])
-def test_other_trainers_refuse_a_range(bench, folder, agent, tmp_path):
-    align = bench.settings.align.model_copy(update={"agent": agent})
-    other = Bench(
-        bench.settings.model_copy(update={"align": align}), bench.split, bench.device, quiet=True
+def test_other_trainers_refuse_a_range(workspace, folder, agent, tmp_path):
+    align = workspace.settings.align.model_copy(update={"agent": agent})
+    other = Workspace(
+        workspace.settings.model_copy(update={"align": align}),
+        workspace.split,
+        workspace.device,
+        quiet=True,
     )
     with pytest.raises(
         ValueError, match=f"--agent {agent} trains for fixed weights, but diversity=0:2 is a range"
@@ -272,9 +290,9 @@ def test_other_trainers_refuse_a_range(bench, folder, agent, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_conditioned_policy_is_no_student_for_other_ranges(bench, folder, tmp_path):
+def test_a_conditioned_policy_is_no_student_for_other_ranges(workspace, folder, tmp_path):
     with pytest.raises(ValueError, match=r"conditioned on weights .* already"):
-        stages.align(bench, ["diversity=0.5"], folder / "teacher", folder, tmp_path / "out")
+        stages.align(workspace, ["diversity=0.5"], folder / "teacher", folder, tmp_path / "out")
 
 
 def test_complete_specs_keep_ranges():

@@ -5,30 +5,37 @@ from pathlib import Path
 import pytest
 import torch
 
-from genrec.cli.training import open_bench
-from genrec.config import Settings
+from genrec.cli.training import open_workspace
+from genrec.config.errors import DataError, RunError
+from genrec.config.reading import Settings
 from genrec.data import leave_one_out
-from genrec.data.interactions import DataError
 from genrec.data.synthetic import demo
 from genrec.pipeline import stages
-from genrec.pipeline.workspace import Bench, finish, is_finished, prepare, require_run, start
+from genrec.pipeline.workspace import (
+    Workspace,
+    finish,
+    is_finished,
+    prepare_workspace,
+    require_run,
+    start,
+)
 from genrec.training.checkpoint import CHECKPOINT
-from genrec.training.run_directory import RunError, read_json, write_json
+from genrec.training.run_directory import read_json, write_json
 
 LOG = demo(num_users=60, num_items=60, seed=1)
 
 
-def bench_of(hold_back: int = 0, num_validation: int = 512, **changes: object) -> Bench:
+def bench_of(hold_back: int = 0, num_validation: int = 512, **changes: object) -> Workspace:
     settings = Settings.model_validate({"hold_back": hold_back, **changes})
     parts = leave_one_out(LOG, num_validation, hold_back=hold_back)
-    return Bench(settings, parts, torch.device("cpu"), quiet=True)
+    return Workspace(settings, parts, torch.device("cpu"), quiet=True)
 
 
-def made(kind: str, bench: Bench, folder: Path) -> Path:
+def made(kind: str, workspace: Workspace, folder: Path) -> Path:
     """A run folder as a finished stage leaves it, without weights: it is refused before they are
     read."""
-    start(folder, kind, bench)
-    finish(folder, kind, bench, {"temperature": 1.0})
+    start(folder, kind, workspace)
+    finish(folder, kind, workspace, {"temperature": 1.0})
     return folder
 
 
@@ -43,8 +50,8 @@ def forget(run: Path) -> None:
     trained on."""
     settings = read_json(run / "run.json")["settings"]
     del settings["hold_back"]
-    doctor(run, "run.json", trained_on=None, settings=settings)
-    doctor(run, "plan.json", trained_on=None, hold_back=None)
+    doctor(run, "run.json", train_fingerprint=None, settings=settings)
+    doctor(run, "plan.json", train_fingerprint=None, hold_back=None)
 
 
 @pytest.mark.parametrize(("theirs", "ours"), [(0, 1), (1, 0), (2, 1), (3, 1)])
@@ -69,15 +76,15 @@ def test_a_run_that_other_events_were_held_back_from_is_refused(tmp_path, theirs
     assert not (tmp_path / "aligned").exists()
 
 
-@pytest.mark.parametrize("kind", ["teacher", "student", "start", "aligned"])
+@pytest.mark.parametrize("kind", ["teacher", "student", "supervised_warmup", "aligned"])
 def test_a_run_that_was_trained_on_other_events_under_the_same_settings_is_refused(tmp_path, kind):
     """Here on the second newest events of validation users, which are validation targets in the
     bench."""
     run = made(kind, bench_of(num_validation=0), tmp_path)
     message = (
-        rf"was trained on other events \(trained_on [0-9a-f]{{16}}\) than this split has for"
+        rf"was trained on other events \(train_fingerprint [0-9a-f]{{16}}\) than this split has for"
         rf" training"
-        rf" \({bench_of().split.trained_on}\): it may have seen events that this run is paid or"
+        rf" \({bench_of().split.train_fingerprint}\): it may have seen events that this run is paid or"
         r" evaluated on"
     )
     with pytest.raises(RunError, match=message):
@@ -85,13 +92,15 @@ def test_a_run_that_was_trained_on_other_events_under_the_same_settings_is_refus
 
 
 def test_a_doctored_digest_is_refused(tmp_path):
-    bench = bench_of(1)
-    run = made("teacher", bench, tmp_path)
-    assert read_json(run / "run.json")["trained_on"] == bench.split.trained_on
-    assert require_run(run, ("teacher",), bench)["kind"] == "teacher"
-    doctor(run, "run.json", trained_on="0123456789abcdef")
-    with pytest.raises(RunError, match=r"trained on other events \(trained_on 0123456789abcdef\)"):
-        stages.train_student(bench, run, tmp_path / "student")
+    workspace = bench_of(1)
+    run = made("teacher", workspace, tmp_path)
+    assert read_json(run / "run.json")["train_fingerprint"] == workspace.split.train_fingerprint
+    assert require_run(run, ("teacher",), workspace)["kind"] == "teacher"
+    doctor(run, "run.json", train_fingerprint="0123456789abcdef")
+    with pytest.raises(
+        RunError, match=r"trained on other events \(train_fingerprint 0123456789abcdef\)"
+    ):
+        stages.train_student(workspace, run, tmp_path / "student")
 
 
 def test_an_older_run_counts_as_one_without_held_back_events(tmp_path):
@@ -111,27 +120,29 @@ def test_a_training_does_not_go_on_with_other_events(tmp_path):
     start(tmp_path, "teacher", bench_of())
     (tmp_path / CHECKPOINT).touch()
     start(tmp_path, "teacher", bench_of())
-    with pytest.raises(RunError, match="holds a checkpoint of a run that differs in trained_on:"):
+    with pytest.raises(
+        RunError, match="holds a checkpoint of a run that differs in train_fingerprint:"
+    ):
         start(tmp_path, "teacher", bench_of(num_validation=3))
     with pytest.raises(
-        RunError, match="holds a checkpoint of a run that differs in trained_on, hold_back:"
+        RunError, match="holds a checkpoint of a run that differs in train_fingerprint, hold_back:"
     ):
         start(tmp_path, "teacher", bench_of(1))
 
 
 def test_settings_and_split_agree_on_what_is_held_back():
-    bench = bench_of(2)
+    workspace = bench_of(2)
     with pytest.raises(
         ValueError, match=r"hold_back is 1 in the settings, but this split holds back 2 event\(s\)"
     ):
-        Bench(Settings(hold_back=1), bench.split, bench.device, quiet=True)
+        Workspace(Settings(hold_back=1), workspace.split, workspace.device, quiet=True)
     with pytest.raises(ValueError, match=r"make it with split\(dataset, hold_back=2\)"):
-        Bench(bench.settings, bench_of().split, bench.device, quiet=True)
+        Workspace(workspace.settings, bench_of().split, workspace.device, quiet=True)
 
 
 def test_the_setting_reaches_the_split():
-    bench = prepare(Settings(hold_back=2), quiet=True)
-    assert bench.split.hold_back == 2
+    workspace = prepare_workspace(Settings(hold_back=2), quiet=True)
+    assert workspace.split.hold_back == 2
 
 
 def test_a_log_that_has_gone_elsewhere_is_asked_for(tmp_path):
@@ -142,7 +153,7 @@ def test_a_log_that_has_gone_elsewhere_is_asked_for(tmp_path):
         DataError,
         match=rf"{tmp_path} was made on {log}, which is not there: give --dataset \(there is",
     ):
-        open_bench(None, [], None, None, None, True, origin=tmp_path)
+        open_workspace(None, [], None, None, None, True, origin=tmp_path)
     log.write_text("user,thing\n1,2\n")
     with pytest.raises(DataError, match=r"log\.csv, line 1: no column for the item"):
-        open_bench(None, [], None, None, None, True, origin=tmp_path)
+        open_workspace(None, [], None, None, None, True, origin=tmp_path)

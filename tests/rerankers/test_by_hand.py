@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from genrec.data import Sequences, make_catalogue
 from genrec.metrics.context import Context, Slates
-from genrec.rerankers import Pool, dpp, greedy, greedy_ahead, greedy_choices, mmr
+from genrec.rerankers import Pool, dpp, greedy, greedy_choices, greedy_lookahead, mmr
 from genrec.rewards import Relevance, WeightedSum, terminal
 from genrec.rewards.contract import FunctionReward
 
@@ -81,9 +81,9 @@ def test_looking_ahead_sees_what_is_paid_at_the_end() -> None:
     pool = Pool(np.array([[1, 3, 2, 4]]), np.array([[0.4, 0.3, 0.2, 0.1]]), context)
     only_last = terminal(lambda slates, context: (slates[:, 0] == 4) * 1.0, "starts with d")
     assert greedy(pool, 2, WeightedSum(((Relevance(), 1.0), (only_last, 1.0)))).tolist() == [[1, 2]]
-    assert greedy_ahead(pool, 2, WeightedSum(((Relevance(), 1.0), (only_last, 1.0)))).tolist() == [
-        [4, 1]
-    ]
+    assert greedy_lookahead(
+        pool, 2, WeightedSum(((Relevance(), 1.0), (only_last, 1.0)))
+    ).tolist() == [[4, 1]]
 
 
 def test_looking_ahead_completes_with_the_best_free_candidates() -> None:
@@ -98,7 +98,7 @@ def test_looking_ahead_completes_with_the_best_free_candidates() -> None:
         Sequences.from_lists([[]]), np.array([0]), make_catalogue(list("abcdefghi")), 3
     )
     pool = Pool(np.array([[7, 8, 9, 1]]), np.array([[4.0, 3.0, 2.0, -np.inf]]), context)
-    assert greedy_ahead(pool, 3, terminal(value, "nine second")).tolist() == [[7, 9, 8]]
+    assert greedy_lookahead(pool, 3, terminal(value, "nine second")).tolist() == [[7, 9, 8]]
     assert asked[0][:3] == [[7, 8, 9], [8, 7, 9], [9, 7, 8]]
     assert asked[1][1:3] == [[7, 8, 9], [7, 9, 8]]
     assert asked[2][1] == [7, 9, 8]

@@ -8,7 +8,7 @@ import pytest
 
 from genrec.data import Sequences, make_catalogue
 from genrec.metrics.context import Context
-from genrec.rerankers import Pool, exchanged, greedy, improved, in_pool_order
+from genrec.rerankers import Pool, greedy, local_search, sort_by_relevance, swap_values
 from genrec.rewards import FunctionReward, weighted
 
 V, B, C = 40, 12, 15
@@ -36,7 +36,7 @@ def test_a_sorted_list_is_the_best_order_of_a_goal_that_does_not_care_about_it(
 ) -> None:
     reward, pool = weighted(spec), make_pool()
     slates = greedy(pool, 4, reward)
-    found = in_pool_order(pool, slates, reward)
+    found = sort_by_relevance(pool, slates, reward)
     best = np.max(
         [reward(slates[:, order], pool.context).sum(axis=1) for order in permutations(range(4))],
         axis=0,
@@ -50,7 +50,7 @@ def test_a_list_whose_order_earns_keeps_it() -> None:
     pool = make_pool()
     slates = pool.items[:, :3][:, ::-1]
     rising = FunctionReward(lambda lists, context: (lists == slates) * 1.0, "this order")
-    np.testing.assert_array_equal(in_pool_order(pool, slates, rising), slates)
+    np.testing.assert_array_equal(sort_by_relevance(pool, slates, rising), slates)
 
 
 def one_exchange_away(slate: list[int], candidates: list[int]) -> list[list[int]]:
@@ -71,7 +71,7 @@ def test_local_search_ends_where_no_exchange_helps() -> None:
     barred = np.where(np.arange(C) == 4, -np.inf, pool.relevance)
     pool = replace(pool, relevance=barred)
     slates = greedy(pool, 4, reward)
-    found = improved(pool, slates, reward)
+    found = local_search(pool, slates, reward)
     earned = reward(found, pool.context).sum(axis=1)
     before = reward(slates, pool.context).sum(axis=1)
     assert (earned >= before).all()
@@ -83,7 +83,7 @@ def test_local_search_ends_where_no_exchange_helps() -> None:
         worth = reward(others, pool.context.take(np.full(len(others), row))).sum(axis=1)
         assert worth.max() <= earned[row] + 1e-9
         for place in range(4):
-            there = exchanged(pool, found, place, reward)[row]
+            there = swap_values(pool, found, place, reward)[row]
             assert there[4] == -np.inf
             np.testing.assert_allclose(
                 np.delete(there, 4), worth[place * (C - 1) : (place + 1) * (C - 1)]

@@ -19,13 +19,13 @@ from genrec.rerankers import (
     Reranked,
     dpp,
     draw_pool,
-    followed,
     greedy,
-    greedy_ahead,
-    improved,
+    greedy_lookahead,
+    local_search,
     mmr,
     popularity_penalised,
     sog,
+    with_surrogates,
 )
 from genrec.rerankers import pool as pools
 from genrec.rewards import (
@@ -52,7 +52,7 @@ def catalogue() -> Catalogue:
     return replace(
         make_catalogue(names, features=features),
         counts=np.concatenate([[0], generator.integers(1, 60, V)]),
-        audience=np.concatenate([[0], generator.integers(0, 20, V)]),
+        user_counts=np.concatenate([[0], generator.integers(0, 20, V)]),
         num_users=20,
     )
 
@@ -101,7 +101,7 @@ MIXED = {
     "dpp": partial(dpp, weight=0.4),
     "popularity_penalised": partial(popularity_penalised, weight=0.4),
     "greedy": partial(greedy, reward=weighted(["relevance", "diversity"])),
-    "greedy_ahead": partial(greedy_ahead, reward=weighted(["relevance", "diversity"])),
+    "greedy_lookahead": partial(greedy_lookahead, reward=weighted(["relevance", "diversity"])),
 }
 
 
@@ -140,7 +140,7 @@ def test_lists_are_distinct_candidates_and_differ_from_top_k(function: Function)
 
 
 def searched(pool: Pool, k: int) -> NDArray[np.int64]:
-    return improved(pool, pool.items[:, :k], weighted(["relevance", "diversity"]))
+    return local_search(pool, pool.items[:, :k], weighted(["relevance", "diversity"]))
 
 
 @pytest.mark.parametrize("function", [*MIXED.values(), searched], ids=[*MIXED, "improved"])
@@ -230,7 +230,7 @@ def slow_sog(pool: Pool, row: int, weight: float) -> list[int]:
         rest = [i for i in relevance if i not in chosen]
         scores = [
             (1 - weight) * (relevance[i] - low) / (high - low)
-            + weight * (share(i, covered) + share(i, user) + 1 - catalogue.audience[i] / 20) / 3
+            + weight * (share(i, covered) + share(i, user) + 1 - catalogue.user_counts[i] / 20) / 3
             for i in rest
         ]
         chosen.append(rest[int(np.argmax(scores))])
@@ -272,7 +272,7 @@ def test_dpp_takes_the_largest_determinant_at_every_step(weight: float) -> None:
 
 
 def test_sog_without_features_has_unpopularity_only() -> None:
-    bare = replace(make_catalogue(list("abc")), audience=np.array([0, 9, 1, 5]), num_users=10)
+    bare = replace(make_catalogue(list("abc")), user_counts=np.array([0, 9, 1, 5]), num_users=10)
     pool = Pool(
         np.array([[1, 2, 3]]),
         np.array([[3.0, 2.0, 1.0]]),
@@ -360,7 +360,7 @@ def test_looking_ahead_is_never_worse_than_top_k() -> None:
         Diversity(),
         weighted(["relevance", "diversity=0.5"]),
     ):
-        own = reward(greedy_ahead(pool, K, reward), pool.context).sum(axis=1)
+        own = reward(greedy_lookahead(pool, K, reward), pool.context).sum(axis=1)
         assert (own >= reward(pool.items[:, :K], pool.context).sum(axis=1) - 1e-9).all()
 
 
@@ -370,18 +370,18 @@ def test_greedy_follows_the_guide_of_a_reward_that_has_one() -> None:
 
     class Guiding(Terminal):
         @property
-        def guide(self) -> Reward:
+        def surrogate(self) -> Reward:
             return telescoped(self.value, self.label)
 
     late = Guiding(largest, "largest")
-    assert followed(late) == telescoped(largest, "largest")
-    assert followed(Diversity()) == Diversity()
+    assert with_surrogates(late) == telescoped(largest, "largest")
+    assert with_surrogates(Diversity()) == Diversity()
     whole = WeightedSum(((Diversity(), 1.0), (late, 2.0)))
-    assert followed(whole) == WeightedSum(
+    assert with_surrogates(whole) == WeightedSum(
         ((Diversity(), 1.0), (telescoped(largest, "largest"), 2.0))
     )
     pool = make_pool()
-    assert (greedy(pool, K, followed(late))[:, 0] == pool.items.max(axis=1)).all()
+    assert (greedy(pool, K, with_surrogates(late))[:, 0] == pool.items.max(axis=1)).all()
     assert (greedy(pool, K, late)[:, 0] == pool.items[:, 0]).all()
 
 

@@ -20,7 +20,7 @@ from genrec.rewards import (
     WeightedSum,
     available,
     checked,
-    located,
+    locate_errors,
     parse,
     registry,
     resolve,
@@ -311,14 +311,17 @@ def test_checked_finds_the_list_on_which_a_reward_raises() -> None:
 
 
 def test_located_says_where_and_lets_other_errors_be() -> None:
-    with pytest.raises(RewardError, match=r"^update 3: reward 'mine' is nan"), located("update 3"):
+    with (
+        pytest.raises(RewardError, match=r"^update 3: reward 'mine' is nan"),
+        locate_errors("update 3"),
+    ):
         checked(returning(lambda slates, context: slates * np.nan))(np.array([[3, 1]]), context())
-    with pytest.raises(KeyError, match=r"^'x'$"), located("update 3"):
+    with pytest.raises(KeyError, match=r"^'x'$"), locate_errors("update 3"):
         raise KeyError("x")
 
 
 def test_an_error_comes_back_whole_from_another_process() -> None:
-    with pytest.raises(RewardError) as found, located("update 3"):
+    with pytest.raises(RewardError) as found, locate_errors("update 3"):
         raise RewardError("reward 'mine' is nan", "finite", 4)
     again = pickle.loads(pickle.dumps(found.value))
     assert (str(again), again.fault, again.row) == ("update 3: reward 'mine' is nan", "finite", 4)

@@ -9,7 +9,7 @@ from genrec.data import Catalogue, Sequences, make_catalogue
 from genrec.envs import ListGenerationEnv, ListGenerationVectorEnv, ListTask
 from genrec.metrics.context import Context, Floats, Slates
 from genrec.metrics.ranking import measure
-from genrec.rerankers import Pool, greedy, greedy_ahead
+from genrec.rerankers import Pool, greedy, greedy_lookahead
 from genrec.rewards import FunctionReward, WeightedSum, audit_reward, checked, require_times, reward
 
 HOUR = 3600
@@ -89,7 +89,7 @@ def test_in_both_environments(catalogue):
     ("rerank", "lists"),
     [
         (greedy, [[4, 6], [3, 5], [3, 4]]),
-        (greedy_ahead, [[3, 4], [5, 3], [3, 4]]),
+        (greedy_lookahead, [[3, 4], [5, 3], [3, 4]]),
     ],  # the second completes with Top-K
 )
 def test_in_a_reranker(catalogue, rerank, lists):

@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from genrec.config.errors import RunError
 from genrec.training.checkpoint import drop_checkpoint, load_checkpoint, save_checkpoint
 from genrec.training.device import autocast, choose_device, half_precision_pays
 from genrec.training.interruption import interruptible
 from genrec.training.logger import Logbook
-from genrec.training.run_directory import RunError, read_json, versions, write_json
+from genrec.training.run_directory import read_json, versions, write_json
 
 
 def test_a_device_by_name_or_the_best_there_is(monkeypatch: pytest.MonkeyPatch):

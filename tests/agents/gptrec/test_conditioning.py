@@ -11,7 +11,7 @@ from genrec.agents.gptrec.decoding import NextK, beam, sample
 from genrec.agents.gptrec.model import GPTRec
 from genrec.agents.ppo import Actor, judge, train
 from genrec.agents.rollout import Rollout, collect, spread_of
-from genrec.config import AlignSettings
+from genrec.config.reading import AlignSettings
 from genrec.data import Sequences, make_catalogue
 from genrec.envs import ListGenerationVectorEnv, ListTask
 from genrec.rewards import FunctionReward, WeightedSum

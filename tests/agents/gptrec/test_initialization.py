@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from genrec.agents.gptrec.initialization import inherit
+from genrec.agents.gptrec.initialization import initialize_from_teacher
 from genrec.agents.gptrec.model import GPTRec
-from genrec.config import TeacherSettings
+from genrec.config.reading import TeacherSettings
 from genrec.data import Sequences
 from genrec.models.scorer import NeuralScorer
 from genrec.recipes import build
@@ -43,7 +43,7 @@ def scores_after_history(student: GPTRec) -> torch.Tensor:
 @pytest.mark.parametrize("blocks", [2, 3])
 def test_the_student_scores_a_full_history_as_its_teacher_does(blocks: int):
     scorer, student = teacher(), policy(blocks=blocks)
-    assert inherit(student, scorer)
+    assert initialize_from_teacher(student, scorer)
     expected = scorer.score(Sequences.from_lists([HISTORY]))[0, 1:]
     assert expected.std() > 0.1
     assert torch.allclose(scores_after_history(student), expected, atol=1e-4)
@@ -52,13 +52,13 @@ def test_the_student_scores_a_full_history_as_its_teacher_does(blocks: int):
 @pytest.mark.parametrize("changes", [{"hidden_size": 16}, {"heads": 1}, {"blocks": 1}])
 def test_other_shapes_take_the_item_vectors_only(changes: dict[str, int]):
     scorer, student = teacher(), policy(**changes)
-    assert not inherit(student, scorer)
+    assert not initialize_from_teacher(student, scorer)
     table = student.lm.transformer.wte.weight[:10, :8]
     assert torch.equal(table, scorer.embedding.vectors())
 
 
 def test_a_bidirectional_teacher_gives_its_item_vectors_only():
-    assert not inherit(policy(), teacher(recipe="bert4rec"))
+    assert not initialize_from_teacher(policy(), teacher(recipe="bert4rec"))
 
 
 def test_wider_vectors_keep_their_products():
@@ -67,6 +67,6 @@ def test_wider_vectors_keep_their_products():
         9, 3, generator=torch.Generator().manual_seed(0)
     )  # rank 3 fits into 8 dimensions
     student = policy()
-    student.adopt(wide)
+    student.load_item_vectors(wide)
     table = student.lm.transformer.wte.weight[:10]
     assert torch.allclose(table @ table.T, wide @ wide.T, atol=1e-4)

@@ -21,7 +21,7 @@ from genrec.agents.ppo import Actor
 from genrec.agents.sb3.policy import GPTRecPolicy, next_states
 from genrec.agents.sb3.trainer import maskable_ppo, train
 from genrec.agents.sb3.vec_env import ListVecEnv
-from genrec.config import AlignSettings
+from genrec.config.reading import AlignSettings
 from genrec.data import Sequences, make_catalogue
 from genrec.envs import ListGenerationVectorEnv, ListTask
 from genrec.rewards import FunctionReward, RewardError, WeightedSum

@@ -19,7 +19,7 @@ from genrec.agents.keeper import Keeper
 from genrec.agents.rollout import collect
 from genrec.agents.trl.model import ListModel
 from genrec.agents.trl.trainer import Watch, grpo, train
-from genrec.config import AlignSettings
+from genrec.config.reading import AlignSettings
 from genrec.data import Sequences, make_catalogue
 from genrec.envs import ListGenerationVectorEnv, ListTask
 from genrec.rewards import FunctionReward, RewardError, WeightedSum

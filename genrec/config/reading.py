@@ -9,9 +9,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-
-class ConfigError(ValueError):
-    """A setting that cannot be used; the message names the key, the value and the choices."""
+from genrec.config.errors import ConfigError
 
 
 class _Model(BaseModel):
@@ -156,7 +154,7 @@ class StudentSettings(_Model):
     """How many of the newest items of a history are read."""
     dropout: Share = 0.0
     """Of embeddings and residual branches while learning lists."""
-    lessons: Count = 60_000
+    demonstrations: Count = 60_000
     """Histories (random beginnings of training sequences) for which the teacher writes a list."""
     pool: Count = 100
     """Teacher's best items kept for each history, with scores; the first K are its list."""
@@ -185,7 +183,7 @@ class AlignSettings(_Model):
     expected NDCG, the NDCG of the event that came next, half of each, or none."""
     weight: float = 0.3
     """Of a reward that is named without one."""
-    warm_start: Annotated[int, Field(ge=0)] = 20_000
+    warmup_lists: Annotated[int, Field(ge=0)] = 20_000
     """Lists of the greedy re-ranker on the same rewards, for whole training sequences over and
     over, that the student learns before it explores; where lists are paid as a whole, what local
     search makes of them; 0 for none."""

@@ -1,0 +1,5 @@
+"""Settings: frozen models, choices by name, YAML files and overrides; and the errors for users."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
