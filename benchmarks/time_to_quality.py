@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 from genrec.config.reading import TeacherSettings
-from genrec.data import ReadOptions, Split, load
+from genrec.data import ReadConfig, Split, load
 from genrec.data.splits import leave_one_out
 from genrec.models.trainer import fit
 from genrec.recipes import build
@@ -44,7 +44,7 @@ OURS = {
 def the_split(path: Path) -> Split:
     """Everything but the last event trains; the last events are what is measured after every
     epoch."""
-    split = leave_one_out(load(str(path), ReadOptions()).dataset, num_validation=0)
+    split = leave_one_out(load(str(path), ReadConfig()).dataset, num_validation=0)
     return replace(split, valid=split.test)
 
 

@@ -185,13 +185,20 @@ def _load(
     min_item_events: int,
     drop_repeats: bool,
 ) -> "Loaded":
-    from genrec.data.formats import ReadOptions
+    from genrec.data.config import ReadConfig
     from genrec.data.sources import load
 
     return load(
         source,
-        ReadOptions(
-            user, item, time, separator, items, min_user_events, min_item_events, drop_repeats
+        ReadConfig(
+            user=user,
+            item=item,
+            time=time,
+            separator=separator,
+            items=None if items is None else str(items),
+            min_user_events=min_user_events,
+            min_item_events=min_item_events,
+            drop_repeats=drop_repeats,
         ),
     )
 

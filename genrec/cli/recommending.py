@@ -108,14 +108,14 @@ def recommend(
 def _log(run: Path, source: str, changes: list[str], quiet: bool) -> "Dataset":
     """The log, read with the run's columns; users and items with few events stay in."""
     from genrec.config.reading import Settings, read_settings
-    from genrec.data import ReadOptions, load
+    from genrec.data import ReadConfig, load
     from genrec.training.logger import Logbook
     from genrec.training.run_directory import read_json
 
     start = Settings.model_validate(read_json(run / "run.json")["settings"])
     read = read_settings(None, changes, start).read
     columns = read.model_dump(include={"user", "item", "time", "separator", "drop_repeats"})
-    loaded, log = load(source, ReadOptions(**columns)), Logbook(None, "", quiet)
+    loaded, log = load(source, ReadConfig(**columns)), Logbook(None, "", quiet)
     for sentence in loaded.report.sentences():
         log.say(sentence)
     return loaded.dataset

@@ -1,9 +1,8 @@
 from . import synthetic as synthetic
+from .config import ReadConfig as ReadConfig
 from .dataset import Catalogue as Catalogue
 from .dataset import Dataset as Dataset
 from .dataset import make_catalogue as make_catalogue
-from .formats import ReadOptions as ReadOptions
-from .interactions import DataError as DataError
 from .interactions import Log as Log
 from .interactions import Report as Report
 from .interactions import clean as clean

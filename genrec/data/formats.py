@@ -1,12 +1,12 @@
 """Reading logs: SASRec text, MovieLens in its three native forms, and any CSV, TSV or Parquet
 table."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from genrec.config.errors import DataError
+from genrec.data.config import ReadConfig
 from genrec.data.interactions import Log
 from genrec.data.items import find_items, read_items
 from genrec.data.tables import choose_column, column_names, first_line, read_table, read_text
@@ -51,33 +51,7 @@ LOG_SUFFIXES = (".txt", ".csv", ".tsv", ".inter", ".parquet")
 NOT_LOGS = ("items.", "movies.", "links.", "tags.", "genome-", "readme", "license")
 
 
-@dataclass(frozen=True)
-class ReadOptions:
-    """How to read and clean a log.
-
-    Attributes:
-        user: column of the user; None guesses among usual names such as user, user_id, userId.
-        item: column of the item; None guesses among item, item_id, movieId, asin, ...
-        time: column of the time; None guesses among time, timestamp, date, ... and does without
-            where there is none.
-        separator: of a text table; None finds it in the header.
-        items: file with titles and features; None looks beside the log.
-        min_user_events: fewest events a user may have, 0 keeps all.
-        min_item_events: fewest events an item may have, 0 keeps all.
-        drop_repeats: keep only the first event of each user and item.
-    """
-
-    user: str | None = None
-    item: str | None = None
-    time: str | None = None
-    separator: str | None = None
-    items: str | Path | None = None
-    min_user_events: int = 0
-    min_item_events: int = 0
-    drop_repeats: bool = False
-
-
-def read_log(path: Path, options: ReadOptions) -> Log:
+def read_log(path: Path, options: ReadConfig) -> Log:
     """The events of a file, or of the log in a folder.
 
     Recognised by name and content: ``ratings.dat`` and lines with ``::`` (MovieLens 1M), ``u.data``
@@ -141,7 +115,7 @@ def find_log(folder: Path) -> Path:
     raise DataError(f"{folder}: {problem} (there: {names}). Give the path of the file itself")
 
 
-def _read_events(file: Path, options: ReadOptions) -> tuple[pd.DataFrame, str]:
+def _read_events(file: Path, options: ReadConfig) -> tuple[pd.DataFrame, str]:
     """Columns user, item and maybe time; a note on the format."""
     if file.suffix == ".parquet":
         return _read_columns(file, options), "read as Parquet" + _about_time(file, options)
@@ -166,7 +140,7 @@ def _read_events(file: Path, options: ReadOptions) -> tuple[pd.DataFrame, str]:
     )
 
 
-def _about_time(file: Path, options: ReadOptions) -> str:
+def _about_time(file: Path, options: ReadConfig) -> str:
     """What to add about a table without times: its columns, one of which may be the time under
     another name."""
     names, _ = column_names(file, options.separator)
@@ -206,7 +180,7 @@ def _read_double_colons(file: Path) -> pd.DataFrame:
     return frame
 
 
-def _read_columns(file: Path, options: ReadOptions) -> pd.DataFrame:
+def _read_columns(file: Path, options: ReadConfig) -> pd.DataFrame:
     """The user, item and time columns of a table."""
     names, _ = column_names(file, options.separator)
     user = choose_column(file, names, options.user, "user", USER_NAMES)

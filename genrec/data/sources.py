@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from genrec.config.errors import DataError
+from genrec.data.config import ReadConfig
 from genrec.data.dataset import Dataset
 from genrec.data.download import KNOWN, fetch
-from genrec.data.formats import ReadOptions, read_log
+from genrec.data.formats import read_log
 from genrec.data.interactions import Report, clean
 from genrec.data.synthetic import demo
 
@@ -24,7 +25,7 @@ class Loaded:
     report: Report
 
 
-def load(source: str | Path, options: ReadOptions | None = None) -> Loaded:
+def load(source: str | Path, options: ReadConfig | None = None) -> Loaded:
     """The dataset of a source.
 
     Args:
@@ -35,10 +36,10 @@ def load(source: str | Path, options: ReadOptions | None = None) -> Loaded:
     Raises:
         DataError: for an unknown source, and for a file that cannot be read as a log.
     """
-    options = options or ReadOptions()
+    options = options or ReadConfig()
     name = str(source)
     if name in BUILT_IN:
-        if options != ReadOptions():
+        if options != ReadConfig():
             raise DataError(
                 f"{name} is built in and takes no options for reading or filtering; leave them out"
             )

@@ -11,7 +11,7 @@ import torch
 
 from genrec.config.errors import GenrecError, RunError
 from genrec.config.reading import Settings
-from genrec.data import ReadOptions, Split, load, split
+from genrec.data import Split, load, split
 from genrec.data.download import KNOWN
 from genrec.data.sources import BUILT_IN
 from genrec.training.checkpoint import CHECKPOINT
@@ -65,7 +65,7 @@ def prepare_workspace(settings: Settings, quiet: bool = False) -> Workspace:
     """Load and split the dataset that the settings name; what was dropped on the way is said."""
     if settings.dataset not in (*BUILT_IN, *KNOWN) and Path(settings.dataset).exists():
         settings = settings.model_copy(update={"dataset": str(Path(settings.dataset).resolve())})
-    loaded = load(settings.dataset, ReadOptions(**settings.read.model_dump()))
+    loaded = load(settings.dataset, ReadConfig(**settings.read.model_dump()))
     parts = split(loaded.dataset, settings.split, settings.hold_back)
     workspace = Workspace(settings, parts, choose_device(settings.device), quiet)
     for sentence in (*loaded.report.sentences(), *parts.notes):

@@ -5,6 +5,5 @@ from .device import choose_device as choose_device
 from .interruption import Interrupted as Interrupted
 from .interruption import interruptible as interruptible
 from .logger import Logbook as Logbook
-from .run_directory import RunError as RunError
 from .run_directory import read_json as read_json
 from .run_directory import write_json as write_json

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from genrec.data import DataError, ReadOptions, load
+from genrec.data import DataError, ReadConfig, load
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def write(tmp_path):
 
 
 def events(path, **options):
-    dataset = load(path, ReadOptions(**options)).dataset
+    dataset = load(path, ReadConfig(**options)).dataset
     ids = dataset.catalogue.item_ids
     return {str(user): ids[dataset.sequences[n]].tolist() for n, user in enumerate(dataset.users)}
 
@@ -154,7 +154,7 @@ def test_a_time_under_another_name_is_asked_for(write):
     )
     for name in ("ts", "happened"):
         path = write("log.csv", f"user,item,{name}\nu,a,2\nu,b,1\n")
-        found = load(path, ReadOptions(time=None if name == "ts" else name))
+        found = load(path, ReadConfig(time=None if name == "ts" else name))
         assert found.report.order == "time"
         assert not any("--time" in note for note in found.report.notes)
 
@@ -244,7 +244,7 @@ BAD = {
 def test_bad_input_is_one_message_with_place_and_remedy(write, case):
     name, text, options, message = BAD[case]
     with pytest.raises(DataError, match=message) as caught:
-        load(write(name, text), ReadOptions(**options))
+        load(write(name, text), ReadConfig(**options))
     assert len(str(caught.value)) < 500
 
 
@@ -276,7 +276,7 @@ def test_unknown_source_lists_what_there_is():
 
 def test_demo_takes_no_options():
     with pytest.raises(DataError, match="demo is built in and takes no options"):
-        load("demo", ReadOptions(min_user_events=5))
+        load("demo", ReadConfig(min_user_events=5))
 
 
 def test_latest_small(data_dir):
