@@ -12,6 +12,7 @@ import torch
 from genrec.config.errors import GenrecError, RunError
 from genrec.config.reading import Settings
 from genrec.data import Split, load, split
+from genrec.data.config import ReadConfig
 from genrec.data.download import KNOWN
 from genrec.data.sources import BUILT_IN
 from genrec.training.checkpoint import CHECKPOINT

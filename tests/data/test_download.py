@@ -8,7 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from genrec.data import DataError, download, load
+from genrec.config.errors import DataError
+from genrec.data import download, load
 from genrec.data.download import KNOWN, Known, fetch, unpack
 
 RATINGS = b"userId,movieId,rating,timestamp\n" + b"".join(

@@ -1,6 +1,7 @@
 import pytest
 
-from genrec.data import DataError, load, synthetic
+from genrec.config.errors import DataError
+from genrec.data import load, synthetic
 from genrec.data.export import write
 
 

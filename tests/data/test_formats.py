@@ -1,7 +1,8 @@
 import pandas as pd
 import pytest
 
-from genrec.data import DataError, ReadConfig, load
+from genrec.config.errors import DataError
+from genrec.data import ReadConfig, load
 
 
 @pytest.fixture
