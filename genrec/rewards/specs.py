@@ -1,78 +1,141 @@
-"""Specs of rewards made complete: a weight for each, an accuracy reward, files that are found from
-anywhere."""
+"""Reading rewards in every form that they may be given in: text, objects, functions, pairs."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable
+from dataclasses import dataclass
+from numbers import Real
+from typing import TypeGuard, cast
 
+from genrec.config.components import Modules
 from genrec.config.errors import GenrecError
-from genrec.rewards.ranges import read_weight, split_spec
-from genrec.rewards.registry import parse
+from genrec.rewards.contract import Reward, WeightedSum
+from genrec.rewards.ranges import middle_weight, read_weight, require_ranges, split_spec
+from genrec.rewards.registry import GainFunction, as_reward, resolve
 
-ACCURACY = ("relevance", "ndcg")
-MIXED = ("relevance=0.5", "ndcg=0.5")
+Weight = float | tuple[float, float]
+"""One number, or the low and the high end of a range."""
+RewardLike = str | Reward | type[Reward] | GainFunction
+"""A spec such as ``diversity=0.3``, a reward, or a function ``(slates, context) -> gains``."""
+WeightedReward = RewardLike | tuple[RewardLike, Weight]
+"""A reward, or a reward and its weight."""
 
 
-def complete_specs(specs: Sequence[str], accuracy: str = "none", weight: float = 1.0) -> list[str]:
-    """``target=weight`` of the named rewards, with the accuracy reward first unless one is named or
-    it is "none".
+@dataclass(frozen=True)
+class GivenReward:
+    """A reward as it was given.
 
-    The path of a reward file is made absolute, so that a run finds it again from any folder.
+    Attributes:
+        reward: the reward.
+        ends: low and high end of its weight, which are equal for one number; None where no weight
+            was stated.
+        target: the name or place in its spec; None for an object.
+        found: the object that was given; the reward itself where a spec was.
+    """
+
+    reward: Reward
+    ends: tuple[float, float] | None
+    target: str | None
+    found: object
+
+    @property
+    def weight(self) -> float:
+        """The weight, 1 where none was stated; the middle one of a range (``middle_weight``)."""
+        return middle_weight(*(self.ends or (1.0, 1.0)))
+
+
+def read_reward(given: WeightedReward, modules: Modules) -> GivenReward:
+    """A reward in any of its forms.
 
     Args:
-        specs: such as ``["diversity=0.5"]`` or ``["diversity=0:2"]``.
-        accuracy: "relevance", "ndcg", "mixed", which is half of each, or "none".
-        weight: of a reward that is named without one; an accuracy reward then has 1.
+        given: ``target``, ``target=weight``, ``target=low:high``, a reward, a function, or a pair
+            of a target or object and its weight.
+        modules: files that were executed before; see ``genrec.config.components.load_object``.
 
     Raises:
-        GenrecError: if that leaves no reward at all, or one of them cannot be found.
+        GenrecError: for an unknown reward, a weight that is not a finite number, or a range that
+            does not rise.
     """
-    if accuracy == "none" and not specs:
-        raise GenrecError("no reward is left: name one, for instance --reward diversity=0.5")
-    full = [_complete(spec, weight) for spec in specs]
-    if accuracy == "none" or any(term.name in ACCURACY for term, _ in map(parse, full)):
-        return full
-    return [*(MIXED if accuracy == "mixed" else [f"{accuracy}=1"]), *full]
+    if isinstance(given, str):
+        target, text = split_spec(given)
+        ends = None if target == given else read_weight(text, target)
+        reward = resolve(target, modules)
+        return GivenReward(reward, ends, target, reward)
+    if not _is_pair(given):
+        return GivenReward(as_reward(given), None, None, given)
+    found, weight = given
+    target_of_pair = found if isinstance(found, str) else None
+    reward = resolve(found, modules) if isinstance(found, str) else as_reward(found)
+    return GivenReward(reward, ends_of(weight, reward.name), target_of_pair, found)
 
 
-def _complete(spec: str, weight: float) -> str:
-    parse(spec)
-    target, text = split_spec(spec)
-    unsaid = 1.0 if target in ACCURACY else weight
-    ends = dict.fromkeys(read_weight(text, target)) if text else (unsaid,)
-    place, _, attribute = target.rpartition(":")
-    target = f"{Path(place).resolve()}:{attribute}" if place.endswith(".py") else target
-    return f"{target}={':'.join(f'{end:.12g}' for end in ends)}"
-
-
-def span_specs(runs: Sequence[Sequence[str]]) -> list[str]:
-    """The complete specs of several runs as one: a weight that differs, or is a range, becomes the
-    range of them all.
+def ends_of(weight: Weight, name: str) -> tuple[float, float]:
+    """Low and high end of a weight.
 
     Raises:
-        GenrecError: if the runs have other rewards than each other.
-
-    >>> span_specs([["relevance=1", "diversity=0.1"], ["relevance=1", "diversity=0.5"]])
-    ['relevance=1', 'diversity=0.1:0.5']
+        GenrecError: if it is not a finite number, or a range that does not rise.
     """
-    split = [[split_spec(spec) for spec in specs] for specs in runs]
-    targets = [target for target, _ in split[0]]
-    for specs in split:
-        if [target for target, _ in specs] != targets:
-            others = ", ".join(target for target, _ in specs)
-            raise GenrecError(
-                f"a run for {', '.join(targets)} and one for {others} are no points of one curve"
-            )
-    spans = []
-    for place, target in enumerate(targets):
-        ends = [end for specs in split for end in read_weight(specs[place][1], target)]
-        spans.append(
-            f"{target}={':'.join(f'{end:.12g}' for end in sorted({min(ends), max(ends)}))}"
-        )
-    return spans
+    if not isinstance(weight, tuple):
+        return read_weight(str(float(weight)), name)
+    low, high = (float(end) for end in weight)
+    require_ranges({name: (low, high)})
+    return low, high
 
 
-def reward_files(specs: Sequence[str]) -> list[str]:
-    """The files among specs, such as ``/folder/my_reward.py`` of
-    ``/folder/my_reward.py:fresh=0.3``."""
-    places = [split_spec(spec)[0].rpartition(":")[0] for spec in specs]
-    return [place for place in places if place.endswith(".py")]
+def listed(rewards: WeightedReward | Iterable[WeightedReward]) -> list[WeightedReward]:
+    """One reward, or several, as a list; the terms of a weighted sum as pairs."""
+    if isinstance(rewards, WeightedSum):
+        return list(rewards.terms)
+    if isinstance(rewards, str) or callable(rewards) or _is_pair(rewards):
+        return [rewards]
+    return list(cast(Iterable[WeightedReward], rewards))
+
+
+def weighted(rewards: Iterable[WeightedReward]) -> WeightedSum:
+    """The weighted sum of several rewards; a range counts with its middle weight.
+
+    Args:
+        rewards: specs, rewards, functions and pairs of these with a weight, in any mixture; a
+            weight that is not stated is 1.
+
+    Raises:
+        GenrecError: if there are none, one cannot be found, or two have the same name (their terms
+            could not be told apart).
+
+    >>> def even(slates, context):
+    ...     return (slates % 2 == 0) / context.k
+    >>> weighted(["relevance", "diversity=0.5", even]).name
+    'relevance+0.5*diversity+even'
+    """
+    modules: Modules = {}
+    given = [read_reward(each, modules) for each in rewards]
+    if not given:
+        raise GenrecError("no reward given; write for instance ndcg or diversity=0.5")
+    require_different_names([each.reward.name for each in given])
+    return WeightedSum(tuple((each.reward, each.weight) for each in given))
+
+
+def as_weighted_sum(rewards: WeightedReward | Iterable[WeightedReward]) -> WeightedSum:
+    """One reward, or several, as the weighted sum that environments and stages take.
+
+    Args:
+        rewards: what ``weighted`` takes, or one such reward; a weighted sum is returned as it is.
+
+    Raises:
+        GenrecError: as ``weighted``.
+
+    >>> as_weighted_sum("diversity=0.5").terms
+    ((Diversity(), 0.5),)
+    """
+    return rewards if isinstance(rewards, WeightedSum) else weighted(listed(rewards))
+
+
+def require_different_names(names: list[str]) -> None:
+    """Raise GenrecError where two rewards have the same name."""
+    if len(set(names)) < len(names):
+        raise GenrecError(f"rewards {names} share a name; give each once, with its whole weight")
+
+
+def _is_pair(given: object) -> TypeGuard[tuple[RewardLike, Weight]]:
+    if not isinstance(given, tuple) or len(given) != 2:
+        return False
+    ends = given[1] if isinstance(given[1], tuple) else (given[1],) * 2
+    return len(ends) == 2 and all(isinstance(end, Real) for end in ends)

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from genrec.cli import app
-from genrec.rewards import registry
+from genrec.config import components
 
 REWARDS = '''
 import numpy as np
@@ -40,7 +40,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         EntryPoint("fresh", "my_reward:fresh", "g"),
     ]
     monkeypatch.delitem(sys.modules, "my_reward", raising=False)
-    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+    monkeypatch.setattr(components, "entry_points", lambda group: points)
     return tmp_path
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from genrec.config import components
 from genrec.data import Sequences, make_catalogue
 from genrec.metrics.context import Context
 from genrec.rewards import (
@@ -22,7 +23,6 @@ from genrec.rewards import (
     checked,
     locate_errors,
     parse,
-    registry,
     resolve,
     reward,
     weighted,
@@ -98,7 +98,7 @@ def plugged(plugin: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     points = [EntryPoint(name, target, "genrec.rewards") for name, target in targets]
     monkeypatch.setattr(
-        registry, "entry_points", lambda group: [p for p in points if p.group == group]
+        components, "entry_points", lambda group: [p for p in points if p.group == group]
     )
 
 
