@@ -48,7 +48,12 @@ class AssociationRules:
 
     @classmethod
     def fit(
-        cls, split: Split, measure: Measure = "confidence", min_users: int = 2, rules: int = 500
+        cls,
+        split: Split,
+        *,
+        measure: Measure = "confidence",
+        min_users: int = 2,
+        rules: int = 500,
     ) -> "AssociationRules":
         """The rules with at least ``min_users`` training users behind them, the ``rules`` strongest
         of each item.
@@ -57,7 +62,13 @@ class AssociationRules:
             GenrecError: for a measure that does not exist, or limits below 1.
         """
         catalogue = split.catalogue
-        table = mine(split.train, catalogue.num_items, measure, min_users, rules)
+        table = mine(
+            split.train,
+            catalogue.num_items,
+            measure=measure,
+            min_users=min_users,
+            rules=rules,
+        )
         return cls(table, catalogue.counts, measure)
 
     @property
@@ -93,7 +104,7 @@ class AssociationRules:
 
 
 def mine(
-    train: Sequences, num_items: int, measure: Measure, min_users: int, rules: int
+    train: Sequences, num_items: int, *, measure: Measure, min_users: int, rules: int
 ) -> sparse.csr_matrix:
     """The strength of the rules between pairs of items.
 
@@ -110,7 +121,8 @@ def mine(
     Raises:
         GenrecError: for a measure that does not exist, or limits below 1.
 
-    >>> mine(Sequences.from_lists([[1, 2], [1], [1], [2, 1]]), 2, "confidence", 1, 9).toarray().tolist()
+    >>> train = Sequences.from_lists([[1, 2], [1], [1], [2, 1]])
+    >>> mine(train, 2, measure="confidence", min_users=1, rules=9).toarray().tolist()
     [[0.0, 0.0, 0.0], [0.0, 0.0, 0.5], [0.0, 1.0, 0.0]]
     """
     if measure not in get_args(Measure):

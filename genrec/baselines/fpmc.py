@@ -54,7 +54,8 @@ class FPMC:
     def fit(
         cls,
         split: Split,
-        hidden_size: int = 64,
+        *,
+        factors: int = 64,
         epochs: int = 6,
         learning_rate: float = 0.005,
         num_negatives: int = 256,
@@ -65,7 +66,7 @@ class FPMC:
 
         Args:
             split: sequences to learn from.
-            hidden_size: D.
+            factors: D.
             epochs: passes over the sequences.
             learning_rate: of Adam; falls linearly to 0.
             num_negatives: N.
@@ -74,7 +75,7 @@ class FPMC:
         size, train = split.catalogue.num_items + 1, split.train.take(split.train.lengths >= 2)
         generator, numbers = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
         tables = [
-            (0.1 * torch.randn(size, hidden_size, generator=generator)).requires_grad_()
+            (0.1 * torch.randn(size, factors, generator=generator)).requires_grad_()
             for _ in range(4)
         ]
         biases = torch.zeros(size, requires_grad=True)
@@ -167,7 +168,8 @@ def next_item_loss(
         negatives: (N,) item indices.
 
     >>> tables = tuple(torch.zeros(4, 2) for _ in range(4))
-    >>> loss = next_item_loss(tables, torch.zeros(4), torch.tensor([[1, 2, 0]]), torch.tensor([1, 2, 3]))
+    >>> sequences, negatives = torch.tensor([[1, 2, 0]]), torch.tensor([1, 2, 3])
+    >>> loss = next_item_loss(tables, torch.zeros(4), sequences, negatives)
     >>> round(float(loss), 4)  # the next item, 2, among 1 and 3 with equal scores: log 3
     1.0986
     """

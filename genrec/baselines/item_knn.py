@@ -51,18 +51,28 @@ class ItemKNN:
 
     @classmethod
     def fit(
-        cls, split: Split, neighbours: int = 100, shrinkage: float = 0.0, tune: bool = True
+        cls,
+        split: Split,
+        *,
+        neighbours: int = 100,
+        shrinkage: float = 0.0,
+        decay: float | None = None,
     ) -> "ItemKNN":
-        """Similarities of the training users; the decay is chosen on the validation cases unless
-        told not to.
+        """Similarities of the items of the training users.
+
+        Args:
+            split: training sequences, and validation cases to tune on.
+            neighbours: N, similar items kept per item.
+            shrinkage: λ, in users.
+            decay: β; None tunes it on the validation cases.
 
         Raises:
-            GenrecError: for an impossible parameter, or without validation cases to tune on.
+            GenrecError: for an impossible value, or without validation cases to tune on.
         """
         catalogue = split.catalogue
         table = item_similarities(split.train, catalogue.num_items, neighbours, shrinkage)
         scorer = cls(table, catalogue.counts)
-        return tuned(scorer, split) if tune else scorer
+        return tuned(scorer, split) if decay is None else replace(scorer, decay=decay)
 
     @property
     def num_items(self) -> int:
@@ -111,7 +121,8 @@ def item_similarities(
     Raises:
         GenrecError: if N is below 1 or λ negative.
 
-    >>> item_similarities(Sequences.from_lists([[1, 2], [1], [1], [1]]), 2, 1, 0.0).toarray().tolist()
+    >>> train = Sequences.from_lists([[1, 2], [1], [1], [1]])
+    >>> item_similarities(train, 2, neighbours=1, shrinkage=0.0).toarray().tolist()
     [[0.0, 0.0, 0.0], [0.0, 0.0, 0.5], [0.0, 0.5, 0.0]]
     """
     if neighbours < 1:

@@ -55,17 +55,35 @@ class Markov:
             raise GenrecError(f"Markov smoothing is {self.smoothing}; it must be positive")
 
     @classmethod
-    def fit(cls, split: Split, order: int | None = None, tune: bool = True) -> "Markov":
-        """Count the training sequences; choose decay and smoothing on the validation cases unless
-        told not to.
+    def fit(
+        cls,
+        split: Split,
+        *,
+        order: int | None = None,
+        decay: float | None = None,
+        smoothing: float | None = None,
+    ) -> "Markov":
+        """Count the transitions of the training sequences.
 
-        The order is 30 by default, and less on a log of more than a million events, so that there
-        are at most ``MOST_COUNTS`` counts.
+        Args:
+            split: training sequences, and validation cases to tune on.
+            order: k; by default 30, and less on a log of more than a million events, so that there
+                are at most ``MOST_COUNTS`` counts.
+            decay: β; None tunes it on the validation cases.
+            smoothing: s; None tunes it on the validation cases.
+
+        Raises:
+            GenrecError: for an impossible value, or without validation cases to tune on.
         """
         num_items = split.catalogue.num_items
         order = order or max(1, min(30, MOST_COUNTS // max(1, len(split.train.items))))
-        chain = cls(count_transitions(split.train, num_items, order), split.catalogue.counts)
-        return tuned(chain, split.valid) if tune else chain
+        counts = split.catalogue.counts
+        chain = cls(count_transitions(split.train, num_items, order), counts)
+        decays = DECAYS if decay is None else (decay,)
+        smoothings = SMOOTHINGS if smoothing is None else (smoothing,)
+        if len(decays) == len(smoothings) == 1:
+            return replace(chain, decay=decays[0], smoothing=smoothings[0])
+        return tuned(chain, split.valid, decays, smoothings)
 
     @property
     def num_items(self) -> int:

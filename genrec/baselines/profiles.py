@@ -88,7 +88,8 @@ def largest(table: sparse.csr_matrix, count: int) -> sparse.csr_matrix:
     """The table, of positive entries, with the ``count`` largest of each row; of equal ones the
     smaller columns stay.
 
-    >>> largest(sparse.csr_matrix([[3.0, 1.0, 2.0, 2.0], [0.0, 0.0, 5.0, 0.0]]), count=2).toarray().tolist()
+    >>> table = sparse.csr_matrix([[3.0, 1.0, 2.0, 2.0], [0.0, 0.0, 5.0, 0.0]])
+    >>> largest(table, count=2).toarray().tolist()
     [[3.0, 0.0, 2.0, 0.0], [0.0, 0.0, 5.0, 0.0]]
     """
     lengths = np.diff(table.indptr)

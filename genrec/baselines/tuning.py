@@ -25,7 +25,8 @@ def best(candidates: Iterable[S], cases: Cases) -> S:
     """
     if not len(cases):
         raise GenrecError(
-            "no validation case to tune the baseline on; split with some, or fit with tune=False"
+            "no validation case to tune the baseline on: split with some, or set the value"
+            " (decay and smoothing, or neighbours)"
         )
     return max(candidates, key=lambda candidate: ndcg(candidate, cases))
 

@@ -52,15 +52,21 @@ class UserKNN:
             )
 
     @classmethod
-    def fit(cls, split: Split, neighbours: int = 100, tune: bool = True) -> "UserKNN":
-        """Keep the training users; N is chosen on the validation cases unless told not to.
+    def fit(cls, split: Split, *, neighbours: int | None = None) -> "UserKNN":
+        """Keep the items of the training users.
+
+        Args:
+            split: training sequences, and validation cases to tune on.
+            neighbours: N; None tunes it on the validation cases.
 
         Raises:
-            GenrecError: for an impossible parameter, or without validation cases to tune on.
+            GenrecError: for an impossible value, or without validation cases to tune on.
         """
         users = profiles(split.train, split.catalogue.num_items)
-        scorer = cls(users, split.catalogue.counts, neighbours)
-        return tuned(scorer, split) if tune else scorer
+        counts = split.catalogue.counts
+        if neighbours is None:
+            return tuned(cls(users, counts), split)
+        return cls(users, counts, neighbours)
 
     @property
     def num_items(self) -> int:
@@ -104,7 +110,8 @@ class UserKNN:
 def unit_rows(table: sparse.csr_matrix) -> sparse.csr_matrix:
     """Binary rows scaled to length 1.
 
-    >>> unit_rows(sparse.csr_matrix([[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]])).toarray().tolist()
+    >>> table = sparse.csr_matrix([[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]])
+    >>> unit_rows(table).toarray().tolist()
     [[0.5, 0.5, 0.5, 0.5], [0.0, 0.0, 0.0, 0.0]]
     """
     lengths = np.diff(table.indptr)

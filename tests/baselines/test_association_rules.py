@@ -65,16 +65,16 @@ def test_scores_by_hand():
 
 
 def test_fit_keeps_the_measure(groups):
-    assert AssociationRules.fit(groups, "lift").measure == "lift"
+    assert AssociationRules.fit(groups, measure="lift").measure == "lift"
 
 
 def test_impossible_parameters():
     with pytest.raises(
         ValueError, match="'leverage' of a rule; choose one of support, confidence, lift"
     ):
-        mine(LOG, 5, "leverage", 1, 1)
+        mine(LOG, 5, measure="leverage", min_users=1, rules=1)
     with pytest.raises(ValueError, match="min_users is 0"):
-        mine(LOG, 5, "lift", 0, 1)
+        mine(LOG, 5, measure="lift", min_users=0, rules=1)
 
 
 @pytest.mark.slow

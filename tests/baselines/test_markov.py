@@ -144,7 +144,7 @@ def test_ndcg_agrees_with_the_evaluation():
     split = leave_one_out(
         chain(num_users=600, num_items=60, length=15, randomness=0.6, seed=1), num_validation=0
     )
-    fitted = Markov.fit(split, order=5, tune=False)
+    fitted = Markov.fit(split, order=5, decay=0.6, smoothing=0.1)
     evaluated = evaluate(TopK(fitted), split.test, split.catalogue).means["ndcg@10"]
     assert ndcg(fitted, split.test) == pytest.approx(evaluated, abs=1e-12)
 
@@ -171,7 +171,7 @@ def test_tuning_keeps_the_counts_and_takes_the_first_of_equals():
 
 def test_tuning_needs_cases():
     none = Cases(Sequences.from_lists([]), np.empty(0, np.int32), np.empty(0, np.int64))
-    with pytest.raises(ValueError, match="tune=False"):
+    with pytest.raises(ValueError, match="set the value"):
         tuned(small(), none)
 
 
@@ -184,7 +184,7 @@ def test_fit_never_looks_at_held_out_events():
         None,
         make_catalogue(["w", "x", "y", "z"]),
     )
-    fitted = Markov.fit(leave_one_out(log, num_validation=0), order=3, tune=False)
+    fitted = Markov.fit(leave_one_out(log, num_validation=0), order=3, decay=0.6, smoothing=0.1)
     assert fitted.transitions[:, [4]].sum() == 0
     assert fitted.transitions[5 * 0 + 2, 3] == 3
     assert fitted.order == 3
@@ -229,7 +229,9 @@ def test_movielens_1m(movielens_1m):
     means = evaluate(TopK(Markov.fit(split)), split.test, split.catalogue).means
     assert means["ndcg@10"] > 0.158
     assert means["recall@1"] > 0.075
-    untuned = evaluate(TopK(Markov.fit(split, tune=False)), split.test, split.catalogue).means
+    untuned = evaluate(
+        TopK(Markov.fit(split, decay=0.6, smoothing=0.1)), split.test, split.catalogue
+    ).means
     assert untuned["ndcg@10"] == pytest.approx(
         0.1638, abs=0.001
     )  # the same chain counted elsewhere

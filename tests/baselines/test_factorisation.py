@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from genrec.baselines import ALS, BPR
-from genrec.baselines.mf import item_sets, mean_and_one, regressed, solved, user_sets
+from genrec.baselines.als import item_sets, solved, user_sets
+from genrec.baselines.bpr import mean_and_one, regressed
 from genrec.data import Sequences, Split
 
 ALPHA, WEIGHT = 3.0, 0.7
@@ -52,10 +53,12 @@ def test_a_solution_has_no_gradient():
 def test_every_sweep_lowers_the_error(groups: Split):
     losses = []
     for sweeps in range(5):
-        als = ALS.fit(groups, hidden_size=4, alpha=ALPHA, regularisation=WEIGHT, sweeps=sweeps)
-        x = solved(item_sets(groups.train, 40), als.factors, ALPHA, WEIGHT)
+        als = ALS.fit(groups, factors=4, alpha=ALPHA, regularisation=WEIGHT, iterations=sweeps)
+        x = solved(item_sets(groups.train, 40), als.item_vectors, ALPHA, WEIGHT)
         losses.append(
-            float(squared_error(torch.from_numpy(x), torch.from_numpy(als.factors), groups.train))
+            float(
+                squared_error(torch.from_numpy(x), torch.from_numpy(als.item_vectors), groups.train)
+            )
         )
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < 0.9 * losses[0]
@@ -72,10 +75,10 @@ def test_als_scores_by_hand():
 
 
 def test_items_without_events_get_no_score_of_als(groups: Split):
-    als = ALS.fit(groups, hidden_size=4)
+    als = ALS.fit(groups, factors=4)
     missing = groups.catalogue.counts == 0
     assert missing.sum() == 1
-    assert not als.factors[missing].any()
+    assert not als.item_vectors[missing].any()
 
 
 def test_bpr_scores_by_hand():

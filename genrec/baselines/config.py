@@ -1,0 +1,115 @@
+"""Settings of the baselines: what each of them may be told beside the log."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from genrec.config.model import Config, Count, NonNegative, Positive
+
+Decay = Annotated[float, Field(gt=0, le=1)]
+
+
+class PopularityConfig(Config):
+    """The most frequent items for everybody."""
+
+    recipe: Literal["popularity"] = "popularity"
+
+
+class MarkovConfig(Config):
+    """Markov chain of order k, in log space."""
+
+    recipe: Literal["markov"] = "markov"
+    order: Count | None = None
+    """How many of the newest items are read; by default 30, and fewer on logs of more than a
+    million events, so that the counts fit into memory."""
+    decay: Decay | None = None
+    """Weight of each item relative to the next newer one; by default tuned on validation users."""
+    smoothing: Positive | None = None
+    """Added to every transition count; by default tuned on validation users."""
+
+
+class ItemKNNConfig(Config):
+    """Item-based nearest neighbours."""
+
+    recipe: Literal["item_knn"] = "item_knn"
+    neighbours: Count = 100
+    """Most similar items kept per item."""
+    shrinkage: NonNegative = 0.0
+    """Shrinks similarities with few common users towards 0, in users."""
+    decay: Decay | None = None
+    """Weight of each history item relative to the next newer one; by default tuned on validation
+    users."""
+
+
+class UserKNNConfig(Config):
+    """User-based nearest neighbours."""
+
+    recipe: Literal["user_knn"] = "user_knn"
+    neighbours: Count | None = None
+    """Most similar training users that vote; by default tuned on validation users."""
+
+
+class AssociationRulesConfig(Config):
+    """Association rules between pairs of items."""
+
+    recipe: Literal["association_rules"] = "association_rules"
+    measure: Literal["support", "confidence", "lift"] = "confidence"
+    """Strength of a rule."""
+    min_users: Count = 2
+    """Fewest training users behind a rule."""
+    rules: Count = 500
+    """Strongest rules kept per item."""
+
+
+class ALSConfig(Config):
+    """Matrix factorisation by alternating least squares."""
+
+    recipe: Literal["als"] = "als"
+    factors: Count = 64
+    """Length of user and item vectors."""
+    alpha: Positive = 1.0
+    """How much more an interaction counts than its absence."""
+    regularisation: Positive = 10.0
+    """Weight of the squared vectors."""
+    iterations: Count = 10
+    """How often users and items are solved for in turn."""
+
+
+class BPRConfig(Config):
+    """Matrix factorisation by Bayesian personalised ranking."""
+
+    recipe: Literal["bpr"] = "bpr"
+    factors: Count = 64
+    """Length of user and item vectors."""
+    epochs: Count = 10
+    """Passes over the training events, one negative each."""
+    learning_rate: Positive = 0.01
+    """Initial learning rate of Adam; decays linearly to 0."""
+    regularisation: NonNegative = 0.001
+    """Weight of the squared vectors in a batch."""
+
+
+class FPMCConfig(Config):
+    """Factorised personalised Markov chain."""
+
+    recipe: Literal["fpmc"] = "fpmc"
+    factors: Count = 64
+    """Length of the vectors."""
+    epochs: Count = 6
+    """Passes over the training sequences."""
+    learning_rate: Positive = 0.005
+    """Initial learning rate of Adam; decays linearly to 0."""
+    num_negatives: Count = 256
+    """Negatives per batch."""
+
+
+BaselineConfig = (
+    PopularityConfig
+    | MarkovConfig
+    | ItemKNNConfig
+    | UserKNNConfig
+    | AssociationRulesConfig
+    | ALSConfig
+    | BPRConfig
+    | FPMCConfig
+)

@@ -1,0 +1,119 @@
+"""Validation errors of settings as messages that name the key, the value and the choices."""
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from genrec.config.choices import Choice, choice_of
+from genrec.config.errors import ConfigError
+from genrec.config.model import Config
+
+T = TypeVar("T")
+OWN_MESSAGE = "value_error"  # of a validator of genrec's, which says everything itself
+
+
+def validated(
+    adapter: TypeAdapter[T],
+    content: Any,
+    *,
+    where: str = "",
+    moved: Mapping[str, str] | None = None,
+) -> T:
+    """The content as a validated config.
+
+    Args:
+        adapter: of the config.
+        content: mappings, names and numbers, for instance from YAML.
+        where: dotted key of the content, for messages.
+        moved: former dotted keys and what they are called now.
+
+    Raises:
+        ConfigError: one line per problem.
+    """
+    try:
+        return adapter.validate_python(content)
+    except ValidationError as error:
+        root = adapter._type
+        lines = [_line(problem, root, where, moved or {}) for problem in error.errors()]
+        raise ConfigError("\n".join(lines)) from None
+
+
+def _line(problem: ErrorDetails, root: Any, where: str, moved: Mapping[str, str]) -> str:
+    location = problem["loc"]
+    keys = [str(key) for key in location if not is_tag(key)]
+    dotted = ".".join([*([where] if where else []), *keys])
+    if problem["type"] == "extra_forbidden":
+        return _unknown(dotted, location, root, moved)
+    if problem["type"] == OWN_MESSAGE:
+        return problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "missing":
+        return f"setting {dotted} is missing: {_meaning(location, root)}"
+    return f"setting {dotted} is {problem['input']!r}: {_lower(problem['msg'])}"
+
+
+def _unknown(
+    dotted: str, location: tuple[int | str, ...], root: Any, moved: Mapping[str, str]
+) -> str:
+    if dotted in moved:
+        return f"setting {dotted} is now called {moved[dotted]}"
+    key = str(location[-1])
+    model, choice = model_at(root, location[:-1])
+    valid = sorted(model.model_fields) if model else []
+    close = get_close_matches(key, valid, n=1)
+    hint = f"; did you mean {close[0]}?" if close else "."
+    line = f"unknown setting {dotted}{hint} Valid here: {', '.join(valid)}"
+    if choice is not None and model is not None:
+        others = [name for name, config in choice.members.items() if key in config.model_fields]
+        here = str(location[-2]).strip("<>")
+        line = f"unknown setting {dotted} of {here}{hint} Valid here: {', '.join(valid)}"
+        if others:
+            line += f". {key} is a setting of {', '.join(others)}"
+    return line
+
+
+def _meaning(location: tuple[int | str, ...], root: Any) -> str:
+    model, _ = model_at(root, location[:-1])
+    field = model.model_fields.get(str(location[-1])) if model else None
+    return (field.description or "give a value") if field else "give a value"
+
+
+def _lower(message: str) -> str:
+    """The message with a small first letter, unless it begins with a quotation."""
+    return message[:1].lower() + message[1:]
+
+
+def is_tag(key: int | str) -> bool:
+    """Whether an element of a location is the mark of a chosen member, and no key."""
+    return isinstance(key, str) and key.startswith("<")
+
+
+def model_at(
+    root: Any, location: tuple[int | str, ...]
+) -> tuple[type[BaseModel] | None, Choice | None]:
+    """The model at a place of the settings, and the choice that it is a member of."""
+    annotation, metadata, model, choice = root, [], None, None
+    for key in (None, *location):
+        if key is not None and is_tag(key):
+            assert choice is not None
+            model = choice.config_of(str(key).strip("<>"))
+            continue
+        if key is not None:
+            if model is None or str(key) not in model.model_fields:
+                return None, None
+            field = model.model_fields[str(key)]
+            annotation, metadata = field.annotation, field.metadata
+        choice = choice_of(annotation, metadata)
+        inner = next(_models(annotation), None)
+        model = None if choice is not None else inner
+    return model, choice
+
+
+def _models(annotation: Any) -> Iterator[type[Config]]:
+    """The configs in an annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, Config):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models(part)

@@ -1,0 +1,362 @@
+"""Settings of neural scorers: one choice per axis of the training step, and the training itself."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from genrec.config.choices import Choice, ExternalComponent
+from genrec.config.model import Config, Count, NonNegative, Positive, Share
+
+BACKBONES = "genrec.backbones"
+OBJECTIVES = "genrec.objectives"
+LOSSES = "genrec.losses"
+
+
+class TransformerConfig(Config):
+    """A transformer over item vectors, causal (SASRec) or bidirectional (BERT4Rec)."""
+
+    name: Literal["transformer"] = "transformer"
+    causal: bool = True
+    """Whether a position sees only itself and earlier ones."""
+    blocks: Count = 2
+    """Number of transformer blocks."""
+    heads: Count = 1
+    """Attention heads; hidden_size must be a multiple."""
+    block: Literal["pre-norm", "sasrec", "ligr"] = "pre-norm"
+    """Kind of block: pre-norm, SASRec's original one, or the gated one of LiGR."""
+
+
+class GRUConfig(Config):
+    """Gated recurrent layers (GRU4Rec)."""
+
+    name: Literal["gru"] = "gru"
+    layers: Count = 2
+    """Number of recurrent layers."""
+
+
+class CaserConfig(Config):
+    """Convolutions over windows of five items (Caser)."""
+
+    name: Literal["caser"] = "caser"
+
+
+class NextItNetConfig(Config):
+    """Residual blocks of dilated causal convolutions (NextItNet)."""
+
+    name: Literal["nextitnet"] = "nextitnet"
+    blocks: Count = 2
+    """How often the dilations 1 and 4 are repeated, one residual block each."""
+
+
+class TiSASRecConfig(Config):
+    """A causal transformer whose attention reads the time between events (TiSASRec)."""
+
+    name: Literal["tisasrec"] = "tisasrec"
+    blocks: Count = 2
+    """Number of transformer blocks."""
+    heads: Count = 1
+    """Attention heads; hidden_size must be a multiple."""
+    max_interval: Count = 256
+    """Longer intervals are clipped to this many of the user's shortest interval."""
+
+
+class ShiftedConfig(Config):
+    """Every position predicts the next item."""
+
+    name: Literal["shifted"] = "shifted"
+
+
+class MaskedConfig(Config):
+    """Masked items are predicted from both sides (Cloze task)."""
+
+    name: Literal["masked"] = "masked"
+    mask_share: Share = 0.2
+    """Share of the items of a sequence that are masked."""
+    last_mask_share: Share = 0.1
+    """Share of the sequences in which only the last item is masked, as when scoring."""
+
+
+class LastConfig(Config):
+    """Only the last position predicts the next item (sequence continuation)."""
+
+    name: Literal["last"] = "last"
+
+
+class RecencyConfig(Config):
+    """The last position predicts a set of sampled items of the sequence, recent ones first
+    (RSS)."""
+
+    name: Literal["recency"] = "recency"
+    share: Share = 0.2
+    """Targets drawn per item of a sequence, at least one per sequence."""
+    decay: Share | None = None
+    """Exponential importance: an item is drawn this many times as often as the one after it; 0.8
+    unless power is set."""
+    power: NonNegative | None = None
+    """Power importance, in place of decay: item i of a sequence is drawn in proportion to i to this
+    power."""
+
+    @model_validator(mode="after")
+    def _one_family(self) -> Self:
+        if self.decay is not None and self.power is not None:
+            raise ValueError("power replaces decay: leave one of them out")
+        return self
+
+
+class CatalogueNegatives(Config):
+    """Targets are compared with every item of the catalogue."""
+
+    name: Literal["catalogue"] = "catalogue"
+
+
+class SampledNegatives(Config):
+    """What all sampled negatives have in common."""
+
+    count: Count
+    """Negatives drawn per target."""
+    shared: Literal[False, "sequence", "batch"] = False
+    """Which targets share a draw: none (false), those of a sequence, or those of the batch, which
+    is fastest."""
+    reject_history: bool = False
+    """Whether items of the user's own sequence are excluded from the negatives."""
+
+    @model_validator(mode="after")
+    def _rejectable(self) -> Self:
+        if self.shared == "batch" and self.reject_history:
+            raise ValueError(
+                "negatives that a whole batch shares cannot exclude each sequence's own items: set"
+                " teacher.negatives.shared=sequence, or teacher.negatives.reject_history=false"
+            )
+        return self
+
+
+class UniformNegatives(SampledNegatives):
+    """Negatives are drawn uniformly."""
+
+    name: Literal["uniform"] = "uniform"
+
+
+class PopularNegatives(SampledNegatives):
+    """Negatives are drawn by popularity."""
+
+    name: Literal["popular"] = "popular"
+    power: NonNegative = 1.0
+    """An item is drawn in proportion to its count of training events to this power."""
+
+
+class InBatchNegatives(SampledNegatives):
+    """Negatives are targets of the same batch."""
+
+    name: Literal["in_batch"] = "in_batch"
+
+
+class BCEConfig(Config):
+    """Binary cross-entropy."""
+
+    name: Literal["bce"] = "bce"
+
+
+class GBCEConfig(Config):
+    """Generalised binary cross-entropy (gSASRec)."""
+
+    name: Literal["gbce"] = "gbce"
+    t: Share = 0.75
+    """Calibration: 0 is BCE, 1 with uniform negatives gives calibrated probabilities."""
+
+
+class BPRLossConfig(Config):
+    """Bayesian personalised ranking."""
+
+    name: Literal["bpr"] = "bpr"
+
+
+class SoftmaxConfig(Config):
+    """Cross-entropy over the compared items."""
+
+    name: Literal["softmax"] = "softmax"
+    logq: bool = False
+    """Whether scores of sampled negatives are corrected by the logarithm of their expected count
+    (logQ correction), so that the sampled softmax estimates that of the whole catalogue."""
+
+
+class LambdaRankConfig(Config):
+    """LambdaRank: pairwise gradients weighted by the change in NDCG."""
+
+    name: Literal["lambdarank"] = "lambdarank"
+
+
+class TableConfig(Config):
+    """One trainable vector per item."""
+
+    name: Literal["table"] = "table"
+
+
+class RecJPQConfig(Config):
+    """Item vectors concatenated from shared sub-item vectors (RecJPQ), for large catalogues."""
+
+    name: Literal["recjpq"] = "recjpq"
+    splits: Count = 8
+    """Sub-items per item; hidden_size must be a multiple."""
+    codes: Literal["svd", "bpr", "features", "random"] = "svd"
+    """Which items share sub-items: those with the same users (svd, bpr), those with the same
+    features, or random ones."""
+    ranking: Literal["pqtopk", "pruned"] = "pqtopk"
+    """How the best items are found: from all sub-item scores (PQTopK), or with dynamic pruning,
+    which pays for few users at a time and a very large catalogue. The lists are the same."""
+
+
+class NoContrast(Config):
+    """No contrastive loss."""
+
+    name: Literal["none"] = "none"
+
+
+class ContrastConfig(Config):
+    """What both contrastive losses have in common."""
+
+    weight: Positive = 0.1
+    """Weight of the contrastive loss."""
+    temperature: Positive = 0.1
+    """Temperature of InfoNCE; smaller values emphasise the most similar negatives."""
+
+
+class CL4SRecConfig(ContrastConfig):
+    """Two augmentations of a sequence (crop, mask, reorder) are a positive pair (CL4SRec)."""
+
+    name: Literal["cl4srec"] = "cl4srec"
+
+
+class DuoRecConfig(ContrastConfig):
+    """Two dropout passes, and histories with the same target, are positive pairs (DuoRec)."""
+
+    name: Literal["duorec"] = "duorec"
+
+
+Backbone = Annotated[
+    TransformerConfig
+    | GRUConfig
+    | CaserConfig
+    | NextItNetConfig
+    | TiSASRecConfig
+    | ExternalComponent,
+    Choice(BACKBONES, default="transformer"),
+]
+Objective = Annotated[
+    ShiftedConfig | MaskedConfig | LastConfig | RecencyConfig | ExternalComponent,
+    Choice(OBJECTIVES),
+]
+Negatives = Annotated[
+    CatalogueNegatives | UniformNegatives | PopularNegatives | InBatchNegatives, Choice()
+]
+Loss = Annotated[
+    BCEConfig | GBCEConfig | BPRLossConfig | SoftmaxConfig | LambdaRankConfig | ExternalComponent,
+    Choice(LOSSES),
+]
+Embedding = Annotated[TableConfig | RecJPQConfig, Choice()]
+Contrast = Annotated[NoContrast | CL4SRecConfig | DuoRecConfig, Choice()]
+
+
+class TrainingConfig(Config):
+    """How a neural scorer is trained."""
+
+    epochs: Count = 40
+    """Passes over the training sequences."""
+    learning_rate: Positive = 1e-3
+    """Initial learning rate of AdamW; decays linearly to 5 % of it."""
+    tokens_per_step: Count = 8192
+    """Padded positions per batch."""
+    windows: Share = 0.5
+    """Share of the sequences longer than max_length that end at a random event instead of the last
+    one, drawn anew in every epoch, so that old events are learnt too."""
+    evaluate_every: Count = 2
+    """Epochs between validations."""
+    patience: Count = 10
+    """Validations without a better NDCG@K before training stops; counted from the first validation
+    that is significantly above popularity."""
+    weight_decay: NonNegative = 0.0
+    """Decoupled weight decay."""
+    bf16: bool = True
+    """Whether matrix products run in bfloat16 where the device is faster with it."""
+
+
+class NeuralConfig(TrainingConfig):
+    """A neural scorer: one choice per axis of the training step, and its training."""
+
+    hidden_size: Count = 64
+    """Width of item vectors and states."""
+    max_length: Annotated[int, Field(ge=2)] = 200
+    """How many of the newest items of a history are read."""
+    dropout: Share = 0.1
+    """Share of activations dropped in training."""
+    embedding: Embedding = TableConfig()
+    """Item embedding: a vector per item, or vectors of shared sub-items."""
+    backbone: Backbone = TransformerConfig()
+    """Network from item vectors to states."""
+    objective: Objective = ShiftedConfig()
+    """Which positions predict which items."""
+    negatives: Negatives = CatalogueNegatives()
+    """Which items a target is compared with."""
+    loss: Loss = SoftmaxConfig()
+    """How a target is compared with its negatives."""
+    contrastive: Contrast = NoContrast()
+    """A second, contrastive loss."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if problems := misfits(self):
+            raise ValueError("\n".join(problems))
+        return self
+
+
+def misfits(config: NeuralConfig) -> list[str]:
+    """Why the choices of a scorer do not fit each other, and what to choose instead."""
+    backbone, objective, loss = config.backbone, config.objective, config.loss
+    sampled = isinstance(config.negatives, SampledNegatives)
+    built_in = not isinstance(backbone, ExternalComponent)
+    bidirectional = isinstance(backbone, TransformerConfig) and not backbone.causal
+    checks = (
+        (
+            isinstance(objective, MaskedConfig) and built_in and not bidirectional,
+            "the masked objective reads both sides of an item, but this backbone sees only what"
+            " came before it: choose teacher.recipe=bert4rec, or teacher.objective=shifted",
+        ),
+        (
+            isinstance(objective, ShiftedConfig) and bidirectional,
+            "with the shifted objective a bidirectional backbone would see the items that it has to"
+            " predict: choose teacher.objective=masked, last or recency, or teacher.recipe=sasrec",
+        ),
+        (
+            isinstance(objective, RecencyConfig) and sampled,
+            f"the recency objective predicts a set of items, and {config.negatives.name} negatives"
+            " are drawn for one item: choose teacher.negatives=catalogue, or"
+            " teacher.objective=last",
+        ),
+        (
+            isinstance(loss, GBCEConfig) and not sampled,
+            "gbce corrects the overconfidence that sampling causes, and the whole catalogue is no"
+            " sample: choose teacher.loss=bce, or teacher.negatives=uniform",
+        ),
+        (
+            isinstance(loss, SoftmaxConfig) and loss.logq and not sampled,
+            "teacher.loss.logq corrects for sampled negatives, and the whole catalogue is no"
+            " sample: leave it out, or choose teacher.negatives=uniform, popular or in_batch",
+        ),
+        (
+            isinstance(config.contrastive, DuoRecConfig) and not config.dropout,
+            "the two views of teacher.contrastive=duorec differ by dropout alone, and"
+            " teacher.dropout is 0: set it to 0.1, or choose cl4srec",
+        ),
+        (
+            isinstance(config.embedding, RecJPQConfig)
+            and config.hidden_size % config.embedding.splits != 0,
+            f"teacher.hidden_size {config.hidden_size} is not a multiple of"
+            " teacher.embedding.splits: change one of them",
+        ),
+        (
+            isinstance(backbone, TransformerConfig | TiSASRecConfig)
+            and config.hidden_size % backbone.heads != 0,
+            f"teacher.hidden_size {config.hidden_size} is not a multiple of"
+            " teacher.backbone.heads: change one of them",
+        ),
+    )
+    return [problem for wrong, problem in checks if wrong]
