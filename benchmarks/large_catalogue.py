@@ -179,11 +179,11 @@ def step_seconds(
         : count + 1
     ]:
         batch = scorer.objective.batch(
-            sequences.take(rows), LENGTH, scorer.embedding.mask_id, numbers
+            sequences.take(rows), max_length=LENGTH, mask_id=scorer.embedding.mask_id, generator=numbers
         )
         started = time.perf_counter()
         with autocast(scorer.device, settings.bf16):
-            recipe.step(batch, generator, states_at_once(recipe, settings.hidden_size))
+            recipe.training_step(batch, generator, states_at_once(recipe, settings.hidden_size))
         torch.nn.utils.clip_grad_norm_(scorer.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -206,7 +206,7 @@ def lists(log: str, sizes: Sizes) -> dict[str, float]:
     assert isinstance(embedding, JointQuantized)
     started = time.perf_counter()
     embedding.assign(
-        torch.from_numpy(svd_codes(split.train, embedding.num_items, sizes.splits, seed=0))
+        torch.from_numpy(svd_codes(split.train, embedding.num_items, splits=sizes.splits, seed=0))
     )
     coded = time.perf_counter()
     best = fit(recipe, split, settings, quiet=True)
@@ -218,13 +218,13 @@ def lists(log: str, sizes: Sizes) -> dict[str, float]:
     return (
         times
         | {"valid_ndcg@10": best["ndcg@10"]}
-        | searched(embedding, recipe.scorer.answers(histories))
+        | searched(embedding, recipe.scorer.final_states(histories))
     )
 
 
 def catalogue(kind: str, sizes: Sizes) -> dict[str, float]:
     """Time the search in a made-up catalogue, with sub-item vectors of N(0, 1)."""
-    embedding = JointQuantized(sizes.items, sizes.hidden_size, sizes.splits)
+    embedding = JointQuantized(sizes.items, sizes.hidden_size, splits=sizes.splits)
     states = torch.randn(sizes.queries, sizes.hidden_size)
     with torch.no_grad():
         embedding.centroids.normal_()

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, get_args
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from genrec.config.errors import GenrecError
 from genrec.config.reading import TeacherSettings
 from genrec.data.splits import Split
 from genrec.models import losses, negatives
-from genrec.models.axes import Axes, changed, choose, require_fit
+from genrec.models.axes import Axes, BackboneName, changed, choose, require_fit
 from genrec.models.caser import Caser
 from genrec.models.codes import factor_codes, feature_codes, svd_codes
 from genrec.models.embeddings import Embedding, Table
@@ -181,7 +181,12 @@ def build_scorer(
         embedding = _embedding(num_items, settings)
         backbone, objective = _backbone(axes, settings), _objective(axes, settings)
         return NeuralScorer(
-            embedding, backbone, objective, settings.max_length, axes.backbone == "tisasrec", base
+            embedding,
+            backbone,
+            objective,
+            max_length=settings.max_length,
+            reads_times=axes.backbone == "tisasrec",
+            score_offset=base,
         )
 
 
@@ -189,25 +194,44 @@ def _embedding(num_items: int, settings: TeacherSettings) -> Embedding:
     if settings.embedding == "table":
         return Table(num_items, settings.hidden_size)
     return JointQuantized(
-        num_items, settings.hidden_size, settings.splits, settings.ranking == "pruned"
+        num_items,
+        settings.hidden_size,
+        splits=settings.splits,
+        pruned=settings.ranking == "pruned",
     )
 
 
 def _backbone(axes: Axes, settings: TeacherSettings) -> nn.Module:
-    s = settings
+    width, dropout = settings.hidden_size, settings.dropout
     match axes.backbone:
         case "gru":
-            return GRU(s.hidden_size, s.blocks, s.dropout)
+            return GRU(hidden_size=width, layers=settings.blocks, dropout=dropout)
         case "caser":
-            return Caser(s.hidden_size, dropout=s.dropout)
+            return Caser(hidden_size=width, dropout=dropout)
         case "nextitnet":
-            return NextItNet(s.hidden_size, s.blocks, dropout=s.dropout)
+            return NextItNet(hidden_size=width, blocks=settings.blocks, dropout=dropout)
         case "tisasrec":
             return TiSASRec(
-                s.hidden_size, s.blocks, s.heads, s.max_length, s.dropout, s.max_interval
+                hidden_size=width,
+                blocks=settings.blocks,
+                heads=settings.heads,
+                max_length=settings.max_length,
+                dropout=dropout,
+                max_interval=settings.max_interval,
             )
-    causal = axes.backbone == "causal"
-    return Transformer(s.hidden_size, s.blocks, s.heads, s.max_length, s.dropout, causal, s.block)
+        case "causal" | "bidirectional":
+            return Transformer(
+                hidden_size=width,
+                blocks=settings.blocks,
+                heads=settings.heads,
+                max_length=settings.max_length,
+                dropout=dropout,
+                causal=axes.backbone == "causal",
+                block=settings.block,
+            )
+    raise GenrecError(
+        f"unknown backbone {axes.backbone!r}; choose one of {', '.join(get_args(BackboneName))}"
+    )
 
 
 def _objective(axes: Axes, settings: TeacherSettings) -> Objective:
@@ -304,7 +328,7 @@ def train_scorer(
     content = {
         "kind": "neural",
         "num_items": size,
-        "base": scorer.base,
+        "base": scorer.score_offset,
         "settings": settings.model_dump(),
     }
     write_json(folder / "scorer.json", content)
@@ -315,11 +339,11 @@ def train_scorer(
 def _codes(split: Split, settings: TeacherSettings, seed: int) -> NDArray[np.uint8]:
     """(V+1, m) codes of the items, from what the settings name."""
     if settings.codes == "features":
-        return feature_codes(split.catalogue.features, settings.splits, seed)
+        return feature_codes(split.catalogue.features, splits=settings.splits, seed=seed)
     if settings.codes == "bpr":
         fitted = BPR.fit(split, hidden_size=settings.splits, epochs=BPR_EPOCHS, seed=seed)
         return factor_codes(fitted.factors[1:], np.random.default_rng(seed))
-    return svd_codes(split.train, split.catalogue.num_items, settings.splits, seed)
+    return svd_codes(split.train, split.catalogue.num_items, splits=settings.splits, seed=seed)
 
 
 BPR_EPOCHS = 20  # for codes, as in [Petrov & Macdonald 2024b]

@@ -1,4 +1,4 @@
-"""The two interfaces of everything that recommends: scorers and recommenders."""
+"""The interfaces of everything that recommends, scorers and recommenders, and sorting by score."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,61 +11,71 @@ from numpy.typing import NDArray
 from genrec.config.errors import GenrecError
 from genrec.data.sequences import Sequences
 
+MAX_SCORES = 2**26  # numbers in a table of scores, 256 MiB in float32
+
 
 class Scorer(Protocol):
-    """Histories in, one score for every item out."""
+    """Maps histories to one score per item."""
 
     @property
     def num_items(self) -> int:
-        """V."""
+        """V, the number of items."""
         ...
 
     def score(self, histories: Sequences) -> torch.Tensor:
-        """(B, V+1) float32 scores; column i is item i, column 0 (PAD) is -inf. Seen items are *not*
-        filtered."""
+        """(B, V+1) float32 scores; column i is item i, column 0 (PAD) is -inf.
+
+        Seen items are *not* filtered.
+        """
         ...
 
 
 @runtime_checkable
 class Ranker(Scorer, Protocol):
-    """A scorer that finds its best items by itself, with or without a score for every item."""
+    """A scorer that finds its best items itself, possibly without a score for every item."""
 
     def best(self, histories: Sequences, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scores and items of the k best unseen items, both (B, k): what sorting ``score`` would
-        give.
+        """Scores and items of the k best unseen items, both (B, k), best first.
 
-        Equal scores keep the order of the items. Every history leaves at least k items.
+        The result is that of sorting ``score``; ties go to the smaller item index. Every history
+        leaves at least k unseen items.
         """
         ...
 
 
 class Recommender(Protocol):
-    """Histories in, lists out."""
+    """Maps histories to lists of items."""
 
     def recommend(self, histories: Sequences, k: int) -> NDArray[np.int64]:
         """(B, k) slates of distinct items that are not in the history, best first.
 
         Raises:
-            GenrecError: where a history leaves fewer than k items.
+            GenrecError: if a history leaves fewer than k items.
         """
         ...
 
 
 @dataclass(frozen=True)
 class TopK:
-    """The recommender that sorts a scorer's scores, or lets a ``Ranker`` do so."""
+    """The recommender that sorts a scorer's scores, or calls ``best`` of a ``Ranker``.
+
+    Attributes:
+        scorer: the scorer.
+        batch_size: histories scored at a time; fewer if their scores are too many for the memory,
+            see ``rows_at_once``.
+    """
 
     scorer: Scorer
-    batch_size: int = 512  # histories at once, fewer where their scores would not fit
+    batch_size: int = 512
 
     def recommend(self, histories: Sequences, k: int) -> NDArray[np.int64]:
-        """The k best-scored unseen items, (B, k); equal scores keep the order of the items."""
+        """(B, k) unseen items with the highest scores; ties go to the smaller item index."""
         return self.candidates(histories, k)[0]
 
     def candidates(
         self, histories: Sequences, k: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The k best unseen items and their scores, both (B, k)."""
+        """The k unseen items with the highest scores, and these scores, both (B, k)."""
         slates, scores = [np.empty((0, k), np.int64)], [np.empty((0, k), np.float32)]
         for batch in batches(histories, min(self.batch_size, rows_at_once(self.scorer.num_items))):
             best, items = _best(self.scorer, batch, k)
@@ -75,6 +85,7 @@ class TopK:
 
 
 def _best(scorer: Scorer, histories: Sequences, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scores and items of the k best unseen items, both (B, k)."""
     if isinstance(scorer, Ranker):
         require_unseen(histories, scorer.num_items, k)
         return scorer.best(histories, k)
@@ -84,8 +95,12 @@ def _best(scorer: Scorer, histories: Sequences, k: int) -> tuple[torch.Tensor, t
 
 
 def top_k(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The k largest of each row, (B, k) values and columns; ties go to the smaller column, on every
-    device."""
+    """The k largest scores of each row and their columns, both (B, k).
+
+    Ties go to the smaller column, on every device.
+    """
+    # ``torch.topk`` is fast but orders ties arbitrarily. One value more than needed shows whether
+    # there are ties that matter, and only these rows are sorted.
     values, columns = torch.topk(scores, min(k + 1, scores.shape[1]), dim=1)
     tied = (values[:, 1:] == values[:, :-1]).any(dim=1)
     values, columns = values[:, :k].clone(), columns[:, :k].clone()
@@ -96,7 +111,15 @@ def top_k(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def mask_seen(scores: torch.Tensor, histories: Sequences) -> torch.Tensor:
-    """Scores with -inf at every item of the whole history and at PAD; in place."""
+    """Set the scores of all items of each history and of PAD to -inf, in place.
+
+    Args:
+        scores: (B, V+1).
+        histories: B whole histories.
+
+    Returns:
+        The scores.
+    """
     rows = torch.from_numpy(histories.rows()).to(scores.device)
     items = torch.from_numpy(histories.items.astype(np.int64)).to(scores.device)
     scores[rows, items] = -torch.inf
@@ -105,39 +128,42 @@ def mask_seen(scores: torch.Tensor, histories: Sequences) -> torch.Tensor:
 
 
 def require_choice(scores: torch.Tensor, k: int) -> None:
-    """Raise where a row has fewer than k items to choose from."""
+    """Check that every row of masked scores (B, V+1) leaves at least k items.
+
+    Raises:
+        GenrecError: naming the first row with the fewest items.
+    """
     allowed = (scores > -torch.inf).sum(dim=1)
     _require(allowed.cpu().numpy(), scores.shape[1] - 1, k)
 
 
 def require_unseen(histories: Sequences, num_items: int, k: int) -> None:
-    """Raise where a history leaves fewer than k items."""
+    """Check that every history leaves at least k of V items.
+
+    Raises:
+        GenrecError: naming the first row with the fewest items.
+    """
     _require(num_items - histories.distinct(), num_items, k)
 
 
 def _require(allowed: NDArray[np.int64], num_items: int, k: int) -> None:
     if len(allowed) and allowed.min() < k:
         raise GenrecError(
-            f"a list of {k} items was asked for, but only {allowed.min()} of {num_items} items are"
-            " new"
-            f" to the user of row {allowed.argmin()}; ask for a shorter list"
+            f"a list of {k} items was requested, but only {allowed.min()} of {num_items} items are"
+            f" new to the user in row {allowed.argmin()}; request a shorter list"
         )
 
 
 def batches(histories: Sequences, size: int) -> Iterator[Sequences]:
-    """The histories in slices of ``size``."""
+    """The histories in batches of ``size``, in their order."""
     for start in range(0, len(histories), size):
         yield histories.take(np.arange(start, min(start + size, len(histories))))
 
 
 def rows_at_once(num_items: int) -> int:
-    """How many histories are scored at once, so that their scores (B, V+1) are no more than 2²⁶
-    numbers, 256 MiB.
+    """How many histories to score at a time, so that their scores (B, V+1) take at most 256 MiB.
 
     >>> rows_at_once(1_000_000)
     67
     """
-    return max(1, SCORES // (num_items + 1))
-
-
-SCORES = 2**26
+    return max(1, MAX_SCORES // (num_items + 1))

@@ -140,7 +140,7 @@ def test_gsasrec_takes_beta_from_the_catalogue_and_the_negatives(
     ],
 )
 def test_scores_start_where_the_loss_is_content(name: str, changes: dict, base: float):
-    assert made(name, **changes).scorer.base == pytest.approx(base, abs=1e-3)
+    assert made(name, **changes).scorer.score_offset == pytest.approx(base, abs=1e-3)
 
 
 def test_a_scorer_keeps_its_base_and_an_older_one_had_none(tmp_path: Path):
@@ -149,11 +149,11 @@ def test_a_scorer_keeps_its_base_and_an_older_one_had_none(tmp_path: Path):
         recipe="gsasrec", hidden_size=8, epochs=1, num_negatives=4, max_length=10
     )
     scorer = train_scorer(parts, settings, 0, CPU, tmp_path, quiet=True)
-    assert load_scorer(tmp_path, CPU).base == scorer.base < 0
+    assert load_scorer(tmp_path, CPU).score_offset == scorer.score_offset < 0
     content = read_json(tmp_path / "scorer.json")
     del content["base"]
     write_json(tmp_path / "scorer.json", content)
-    assert load_scorer(tmp_path, CPU).base == 0
+    assert load_scorer(tmp_path, CPU).score_offset == 0
 
 
 @pytest.mark.parametrize("name", ["sasrec", "gsasrec"])

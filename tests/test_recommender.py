@@ -60,7 +60,7 @@ def test_a_scorer_that_ranks_is_asked_to():
     assert slates.tolist() == [[1, 2], [2, 4], [1, 3]]
     assert scores.tolist() == [[9, 8], [8, 6], [9, 7]]
     with pytest.raises(
-        ValueError, match=r"list of 4 items was asked for, but only 3 of 6 items are new.*row 1"
+        ValueError, match=r"list of 4 items was requested, but only 3 of 6 items are new.*row 1"
     ):
         TopK(ranker).recommend(Sequences.from_lists([[], [1, 2, 3, 3]]), 4)
 
@@ -68,7 +68,7 @@ def test_a_scorer_that_ranks_is_asked_to():
 def test_scores_of_a_large_catalogue_are_asked_for_in_smaller_batches(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr("genrec.recommender.SCORES", 14)  # two rows of six items and PAD
+    monkeypatch.setattr("genrec.recommender.MAX_SCORES", 14)  # two rows of six items and PAD
     scorer = Fixed([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
     assert TopK(scorer).recommend(Sequences.from_lists([[6], [], [6, 5]]), 1).tolist() == [
         [5],
@@ -76,7 +76,7 @@ def test_scores_of_a_large_catalogue_are_asked_for_in_smaller_batches(
         [4],
     ]
     assert scorer.sizes == [2, 1]
-    monkeypatch.setattr("genrec.recommender.SCORES", 3)  # never none
+    monkeypatch.setattr("genrec.recommender.MAX_SCORES", 3)  # never none
     assert TopK(scorer).recommend(Sequences.from_lists([[6], []]), 1).tolist() == [[5], [6]]
 
 
@@ -149,7 +149,7 @@ def test_too_short_a_choice_is_an_error():
     histories = Sequences.from_lists([[1], [1, 2, 2]])
     assert recommender.recommend(histories, 1).tolist() == [[3], [3]]
     with pytest.raises(
-        ValueError, match=r"list of 2 items was asked for, but only 1 of 3 items are new.*row 1"
+        ValueError, match=r"list of 2 items was requested, but only 1 of 3 items are new.*row 1"
     ):
         recommender.recommend(histories, 2)
 

@@ -1,5 +1,4 @@
-"""Neural scorers: embeddings, backbones, objectives, negatives and losses, and the loop that
-trains them."""
+"""Neural scorers: embeddings, backbones, objectives, negatives, losses, and their training."""
 
 import lazy_loader
 

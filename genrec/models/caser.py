@@ -1,4 +1,4 @@
-"""A convolutional backbone over short windows: Caser."""
+"""A backbone of convolutions over short windows: Caser."""
 
 import torch
 from torch import nn
@@ -6,25 +6,25 @@ from torch.nn import functional
 
 
 class Caser(nn.Module):
-    """Horizontal and vertical convolutions over the newest L items of every position [Tang & Wang
-    2018, §3.2].
+    """Horizontal and vertical convolutions over the newest L items of every position.
 
-    The window of a position is the (L, D) matrix of its own and the L−1 vectors before it, zero
-    where there are none. Horizontal filters of every height h = 1..L see whole rows and keep their
-    largest value over the window; vertical filters are weighted sums of its L rows. There is no
-    user vector, so that new users can be scored. A linear layer stands in for the second table of
-    items.
+    [Tang & Wang 2018, §3.2]. The window of a position is the (L, D) matrix of its own vector and
+    the L−1 vectors before it, zero where there are none. Horizontal filters of every height
+    h = 1..L span whole rows and keep their largest value over the window; vertical filters are
+    weighted sums of its L rows. There is no user vector, so that new users can be scored. A linear
+    layer replaces the second table of item vectors.
 
     Args:
         hidden_size: D.
         window: L.
-        horizontal: filters of each height.
-        vertical: vertical filters.
-        dropout: share of dropped features.
+        horizontal: number of horizontal filters per height.
+        vertical: number of vertical filters.
+        dropout: probability of dropping a feature.
     """
 
     def __init__(
         self,
+        *,
         hidden_size: int,
         window: int = 5,
         horizontal: int = 16,
@@ -43,18 +43,19 @@ class Caser(nn.Module):
         self.out = nn.Linear(hidden_size, hidden_size)
 
     def forward(self, vectors: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """States (B, T, D) of vectors (B, T, D); padding on the right is in no earlier window."""
-        padded = functional.pad(
-            vectors.transpose(1, 2) * self.scale, (self.window - 1, 0)
-        )  # (B, D, L-1+T)
+        """States (B, T, D) of vectors (B, T, D); the mask (B, T) is not needed.
+
+        Padding on the right is in no window of an earlier position.
+        """
+        # Zeros before the first item, (B, D, L-1+T), make every window L items long.
+        padded = functional.pad(vectors.transpose(1, 2) * self.scale, (self.window - 1, 0))
         maxima = [
             functional.max_pool1d(
                 functional.relu(convolution(padded)), self.window - height, stride=1
-            )
+            ).transpose(1, 2)
             for height, convolution in enumerate(self.horizontal)
         ]
-        sums = (
-            self.vertical(padded.unfold(2, self.window, 1)).permute(0, 2, 1, 3).flatten(2)
-        )  # (B, T, D * vertical)
-        found = torch.cat([*(maximum.transpose(1, 2) for maximum in maxima), sums], dim=2)
-        return self.out(functional.relu(self.features(self.dropout(found))))  # type: ignore[no-any-return]
+        windows = padded.unfold(2, self.window, 1)  # (B, D, T, L)
+        sums = self.vertical(windows).permute(0, 2, 1, 3).flatten(2)  # (B, T, D * vertical)
+        features = self.dropout(torch.cat([*maxima, sums], dim=2))
+        return self.out(functional.relu(self.features(features)))  # type: ignore[no-any-return]

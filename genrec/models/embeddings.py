@@ -1,4 +1,4 @@
-"""Item embeddings: ids to vectors on the way in, vectors to scores on the way out."""
+"""Item embeddings: they map item ids to input vectors and output states to item scores."""
 
 from typing import Protocol
 
@@ -11,7 +11,7 @@ from genrec.recommender import top_k
 
 
 class Embedding(Protocol):
-    """What a scorer needs of its item embedding, which is a module."""
+    """The interface of an item embedding, which is also a module."""
 
     num_items: int
 
@@ -22,7 +22,7 @@ class Embedding(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         ...
 
     def __call__(self, ids: torch.Tensor) -> torch.Tensor:
@@ -34,12 +34,12 @@ class Embedding(Protocol):
         ...
 
     def score(self, hidden: torch.Tensor, ids: torch.Tensor | None = None) -> torch.Tensor:
-        """Dot products of states with items.
+        """Dot products of states with item vectors.
 
         Args:
-            hidden: (N, D).
+            hidden: (N, D) states.
             ids: None for the whole catalogue, (C,) for the same items in every row, (N, C) for
-                items of each row.
+                different items per row.
 
         Returns:
             (N, V+1) with -inf at PAD, or (N, C).
@@ -49,27 +49,27 @@ class Embedding(Protocol):
     def top_k(
         self, hidden: torch.Tensor, k: int, blocked: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The k best items of each state, those that a stable sort of ``score`` puts first.
+        """The k best items of each state: those that a stable sort of ``score`` puts first.
 
         Args:
-            hidden: (N, D).
-            k: how many.
-            blocked: (N, S) items that may not be recommended, filled up with PAD.
+            hidden: (N, D) states.
+            k: number of items.
+            blocked: (N, S) items that may not be recommended, padded with PAD.
 
         Returns:
             Scores and items, both (N, k), best first.
 
         Raises:
-            GenrecError: where fewer than k items are left.
+            GenrecError: if fewer than k items are left for a state.
         """
         ...
 
 
 class Table(nn.Module):
-    """One trainable vector an item, shared by input and output.
+    """One trainable vector per item, shared by input and output.
 
-    Row 0 is PAD and stays zero; row V+1 is the MASK token, which can be an input and never a
-    recommendation.
+    Row 0 is PAD and stays zero. Row V+1 is the MASK token, which can be an input but is never
+    recommended.
 
     Args:
         num_items: V.
@@ -84,9 +84,9 @@ class Table(nn.Module):
         self.weight = nn.Parameter(torch.empty(num_items + 2, hidden_size).normal_(std=0.02))
         with torch.no_grad():
             self.weight[0] = 0
-        never = torch.zeros(num_items + 1)
-        never[0] = -torch.inf
-        self.register_buffer("excluded", never, persistent=False)
+        excluded = torch.zeros(num_items + 1)
+        excluded[0] = -torch.inf
+        self.register_buffer("excluded", excluded, persistent=False)
 
     @property
     def mask_id(self) -> int:
@@ -95,7 +95,7 @@ class Table(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.weight.device
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
@@ -107,12 +107,12 @@ class Table(nn.Module):
         return self.weight[: self.num_items + 1]
 
     def score(self, hidden: torch.Tensor, ids: torch.Tensor | None = None) -> torch.Tensor:
-        """Dot products of states with items.
+        """Dot products of states with item vectors.
 
         Args:
-            hidden: (N, D).
+            hidden: (N, D) states.
             ids: None for the whole catalogue, (C,) for the same items in every row, (N, C) for
-                items of each row.
+                different items per row.
 
         Returns:
             (N, V+1) with -inf at PAD, or (N, C).
@@ -121,19 +121,18 @@ class Table(nn.Module):
             return hidden @ self.weight[ids].T
         if ids is not None and are_few(ids.shape[1], self.num_items):
             return torch.einsum("nd,ncd->nc", hidden, self.weight[ids])
+        # For many items per row one product with all vectors is faster than gathering C vectors.
         scores = torch.addmm(self.excluded.to(hidden.dtype), hidden, self.vectors().T)
-        return (
-            scores if ids is None else scores.gather(1, ids)
-        )  # one product beats gathering C vectors a row
+        return scores if ids is None else scores.gather(1, ids)
 
     @torch.no_grad()
     def top_k(
         self, hidden: torch.Tensor, k: int, blocked: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The k best items of each state, from a score of every item; see ``Embedding.top_k``.
+        """The k best items of each state, from the scores of all items; see ``Embedding.top_k``.
 
         Raises:
-            GenrecError: where fewer than k items are left.
+            GenrecError: if fewer than k items are left for a state.
         """
         scores = self.score(hidden)
         if blocked is not None:
@@ -143,15 +142,19 @@ class Table(nn.Module):
         return best, items
 
 
-def are_few(items: int, num_items: int) -> bool:
-    """Whether so many items of each row are scored one by one, and not with the whole catalogue in
-    one product."""
-    return items * 16 < num_items
+def are_few(num_candidates: int, num_items: int) -> bool:
+    """Whether scoring so many items per row one by one is cheaper than scoring the catalogue."""
+    return num_candidates * 16 < num_items
 
 
 def require_filled(best: torch.Tensor, k: int, num_items: int) -> None:
-    """Raise where a row of the k best scores (N, k) holds a -inf."""
+    """Check that every row of the best scores (N, k) has k items.
+
+    Raises:
+        GenrecError: if a row is shorter than k or holds -inf.
+    """
     if best.shape[1] < k or (best == -torch.inf).any():
         raise GenrecError(
-            f"a list of {k} items was asked for, but fewer are left of {num_items}; ask for less"
+            f"a list of {k} items was requested, but fewer of the {num_items} items are left;"
+            " request a shorter list"
         )

@@ -1,23 +1,24 @@
-"""LambdaRank: a gradient that swaps items where NDCG would gain, over one positive or a set a
-row."""
+"""LambdaRank: pairwise gradients weighted by the NDCG that swapping two items would gain."""
 
 from typing import Any
 
 import torch
 from torch.autograd.function import once_differentiable
 
-from genrec.models.losses import columns_of
+from genrec.models.losses import positive_columns
 
 
 def lambdarank(
     scores: torch.Tensor,
     positive: torch.Tensor,
+    *,
     cutoff: int = 50,
     truncate: int = 4000,
     sigma: float = 1.0,
 ) -> torch.Tensor:
-    """1 − NDCG@cutoff in value, the lambdas of LambdaRank in gradient [Burges 2010, §4; Petrov &
-    Macdonald 2022b].
+    """1 − NDCG@cutoff, with the lambdas of LambdaRank as its gradient.
+
+    [Burges 2010, §4; Petrov & Macdonald 2022b].
 
     With D(i) = 1/log₂(rank_i + 1) up to the cutoff and 0 below it, each pair of a positive p and a
     negative j has
@@ -29,18 +30,19 @@ def lambdarank(
 
     Args:
         scores: (N, C).
-        positive: (N,) column of the positive, or (N, M) columns padded with 0, distinct in a row.
+        positive: (N,) column of the positive, or (N, M) columns padded with 0, distinct per row.
         cutoff: depth of the NDCG.
-        truncate: how many negatives, those of the highest scores, take part; positives always do.
+        truncate: number of negatives that take part, those with the highest scores; all positives
+            take part.
         sigma: σ, steepness of the sigmoid.
 
     >>> s = torch.tensor([[0.0, 1.0]])  # the positive is second: NDCG = 1/log2(3)
     >>> round(float(lambdarank(s, torch.tensor([0]))), 4)
     0.3691
     """
-    loss: torch.Tensor = _LambdaRank.apply(  # type: ignore[no-untyped-call]
-        scores, positive, cutoff, truncate, sigma
-    )
+    # autograd functions take positional arguments only
+    arguments = (scores, positive, cutoff, truncate, sigma)
+    loss: torch.Tensor = _LambdaRank.apply(*arguments)  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -54,28 +56,26 @@ class _LambdaRank(torch.autograd.Function):
         truncate: int,
         sigma: float,
     ) -> torch.Tensor:
-        columns, real = columns_of(positive)
+        columns, real = positive_columns(positive)
         ctx.dtype, scores = scores.dtype, scores.float()
         discount = _discounts(scores, cutoff)
-        ideal = _ideal(real.sum(dim=1), cutoff)
-        others = scores.scatter(1, columns, -torch.inf).topk(
-            min(truncate, scores.shape[1]), sorted=False
-        )
+        ideal = _ideal_dcg(real.sum(dim=1), cutoff)
+        count = min(truncate, scores.shape[1])
+        negatives = scores.scatter(1, columns, -torch.inf).topk(count, sorted=False)
 
-        pairs = real[:, :, None] & (others.values > -torch.inf)[:, None]
-        gap = (scores.gather(1, columns)[:, :, None] - others.values[:, None]).masked_fill_(
-            ~pairs, 0
-        )
-        swap = (
-            discount.gather(1, columns)[:, :, None] - discount.gather(1, others.indices)[:, None]
-        ).abs_()
+        # (N, M, negatives) pairs, in place where possible: these tables are what the loss costs.
+        pairs = real[:, :, None] & (negatives.values > -torch.inf)[:, None]
+        gap = scores.gather(1, columns)[:, :, None] - negatives.values[:, None]
+        gap.masked_fill_(~pairs, 0)
+        of_positives = discount.gather(1, columns)[:, :, None]
+        swap = (of_positives - discount.gather(1, negatives.indices)[:, None]).abs_()
         lambdas = torch.sigmoid(-sigma * gap).mul_(swap).div_(gap.abs_().add_(0.01)).mul_(pairs)
         lambdas *= sigma / ideal[:, None, None]
 
         total = 2 * lambdas.sum(dim=(1, 2)).clamp(min=1e-12)
         lambdas *= (torch.log2(1 + total) / total)[:, None, None]
         gradient = torch.zeros_like(scores).scatter_add_(1, columns, -lambdas.sum(dim=2))
-        ctx.save_for_backward(gradient.scatter_add_(1, others.indices, lambdas.sum(dim=1)))
+        ctx.save_for_backward(gradient.scatter_add_(1, negatives.indices, lambdas.sum(dim=1)))
         return (1 - (discount.gather(1, columns) * real).sum(dim=1) / ideal).mean()
 
     @staticmethod
@@ -88,11 +88,11 @@ class _LambdaRank(torch.autograd.Function):
 def _discounts(scores: torch.Tensor, cutoff: int) -> torch.Tensor:
     """(N, C) 1/log₂(rank + 1) of each column, 0 below the cutoff."""
     best = scores.topk(min(cutoff, scores.shape[1])).indices
-    of_rank = 1 / torch.log2(torch.arange(best.shape[1], device=scores.device) + 2.0)
-    return torch.zeros_like(scores).scatter_(1, best, of_rank.expand(best.shape))
+    discounts = 1 / torch.log2(torch.arange(best.shape[1], device=scores.device) + 2.0)
+    return torch.zeros_like(scores).scatter_(1, best, discounts.expand(best.shape))
 
 
-def _ideal(relevant: torch.Tensor, cutoff: int) -> torch.Tensor:
-    """(N,) DCG of a ranking that begins with all relevant items."""
-    gains = 1 / torch.log2(torch.arange(cutoff, device=relevant.device) + 2.0)
-    return gains.cumsum(0)[relevant.clamp(1, cutoff) - 1]
+def _ideal_dcg(relevant: torch.Tensor, cutoff: int) -> torch.Tensor:
+    """(N,) DCG of a ranking that begins with all relevant items, of which there are (N,)."""
+    discounts = 1 / torch.log2(torch.arange(cutoff, device=relevant.device) + 2.0)
+    return discounts.cumsum(0)[relevant.clamp(1, cutoff) - 1]

@@ -1,8 +1,7 @@
-"""Losses over scores (N, C) with the column of the positive item: plain functions to a scalar, mean
-over rows.
+"""Losses over scores (N, C) and columns of positives: functions to a scalar, mean over rows.
 
-A row may have a set of positives: then ``positive`` is (N, M), padded with 0. Column 0 of a
-catalogue's scores is PAD.
+A row may have a set of positives; then ``positive`` is (N, M), padded with 0. That is no real
+column: column 0 of a catalogue's scores is PAD.
 """
 
 import math
@@ -16,17 +15,17 @@ from torch.nn import functional
 from genrec.config.errors import GenrecError
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""Scores (N, C) and the positive's column (N,), or columns (N, M) padded with 0 -> scalar. -inf is
-no candidate."""
-SIGMOID_LOSSES = (
-    "bce",
-    "gbce",
-)  # losses under which σ(score) is the probability of one item by itself
+"""Scores (N, C) and the positive's column (N,), or columns (N, M) padded with 0 -> scalar. A score
+of -inf is no candidate."""
+# Losses under which σ(score) is the probability of an item on its own, not relative to others.
+SIGMOID_LOSSES = ("bce", "gbce")
 
 
-def columns_of(positive: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Columns (N, M) of the positives and (N, M) True where there is one; a single positive may sit
-    in column 0."""
+def positive_columns(positive: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Columns (N, M) of the positives, and a mask (N, M) that is False at padding.
+
+    A single positive (N,) may be in column 0.
+    """
     if positive.dim() == 2:
         return positive, positive > 0
     return positive[:, None], torch.ones_like(positive[:, None], dtype=torch.bool)
@@ -35,9 +34,9 @@ def columns_of(positive: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def softmax(scores: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
     """Cross-entropy: −log(exp s⁺ / Σ_j exp s_j). With sampled columns it is the sampled softmax.
 
-    Of a set it is the mean of the members' cross-entropies. A logQ correction is made in the
-    scores, by ``Recipe.compare``. Probabilities are kept in the precision of the scores: of
-    bfloat16 scores the value is right to 2⁻⁹, as their gradient is.
+    For a set it is the mean of the members' cross-entropies. The logQ correction is applied to the
+    scores, by ``Recipe.score_candidates``. Probabilities have the precision of the scores: for
+    bfloat16 scores, value and gradient have a relative error of 2⁻⁹.
 
     Args:
         scores: (N, C).
@@ -48,16 +47,17 @@ def softmax(scores: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
     """
     if positive.dim() == 2:
         each = -torch.log_softmax(scores, dim=1, dtype=torch.float32).gather(1, positive)
-        return (
-            each.masked_fill(positive == 0, 0).sum(dim=1) / (positive > 0).sum(dim=1).clamp(min=1)
-        ).mean()
+        sums = each.masked_fill(positive == 0, 0).sum(dim=1)
+        return (sums / (positive > 0).sum(dim=1).clamp(min=1)).mean()
     loss: torch.Tensor = _Softmax.apply(scores, positive)  # type: ignore[no-untyped-call]
     return loss
 
 
 class _Softmax(torch.autograd.Function):
-    """Cross-entropy whose probabilities, computed once in the scores' own precision, become the
-    gradient in place."""
+    """Cross-entropy whose probabilities become the gradient in place.
+
+    It saves the second and third (N, C) table that autograd would keep for the same loss.
+    """
 
     @staticmethod
     def forward(ctx: Any, scores: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
@@ -74,8 +74,9 @@ class _Softmax(torch.autograd.Function):
 
 
 def bce(scores: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
-    """Binary cross-entropy over the C columns, mean over them: gBCE with β = 1. All members of a
-    set are positive.
+    """Binary cross-entropy, mean over the C columns: gBCE with β = 1.
+
+    All members of a set are positive.
 
     >>> round(float(bce(torch.zeros(1, 2), torch.tensor([0]))), 4)  # (log 2 + log 2) / 2
     0.6931
@@ -87,8 +88,8 @@ def gbce(scores: torch.Tensor, positive: torch.Tensor, beta: float) -> torch.Ten
     """Generalised binary cross-entropy [Petrov & Macdonald 2023, eq. 8].
 
     L = [−log σ(s⁺)^β − Σ_j log(1 − σ(s_j⁻))] / C = [β·softplus(−s⁺) + Σ_j softplus(s_j⁻)] / C,
-    the second form exact without clamps or float64. C counts the columns that are candidates. A set
-    sums over its s⁺.
+    of which the second form is exact without clamps or float64. C is the number of columns that are
+    candidates. For a set, the first term is summed over its members.
 
     Args:
         scores: (N, C).
@@ -100,19 +101,29 @@ def gbce(scores: torch.Tensor, positive: torch.Tensor, beta: float) -> torch.Ten
     0.5199
     """
     scores = scores.float()
-    columns, real = columns_of(positive)
+    columns, real = positive_columns(positive)
     at_positive = scores.gather(1, columns)
-    change = beta * functional.softplus(-at_positive) - functional.softplus(at_positive)
+    # The sum below takes every column as a negative; the difference corrects the positives.
+    difference = beta * functional.softplus(-at_positive) - functional.softplus(at_positive)
     if positive.dim() == 2:
-        change = change.masked_fill(~real, 0)
-    total = functional.softplus(scores).sum(dim=1) + change.sum(dim=1)
+        difference = difference.masked_fill(~real, 0)
+    total = functional.softplus(scores).sum(dim=1) + difference.sum(dim=1)
     candidates = (scores > -torch.inf).sum(dim=1)
     return (total / candidates).mean()
 
 
 def gbce_beta(num_items: int, num_negatives: int, t: float) -> float:
-    """β = α(t(1 − 1/α) + 1/α) = 1 − t(1 − α), with sampling rate α = k/(V − 1) [Petrov & Macdonald
-    2023, eq. 13].
+    """β = α(t(1 − 1/α) + 1/α) = 1 − t(1 − α), with sampling rate α = k/(V − 1).
+
+    [Petrov & Macdonald 2023, eq. 13].
+
+    Args:
+        num_items: V.
+        num_negatives: k.
+        t: calibration, from 0 (β = 1, BCE) to 1 (β = α).
+
+    Raises:
+        GenrecError: if t is not in [0, 1].
 
     >>> round(gbce_beta(3416, 256, 0.75), 3)
     0.306
@@ -123,16 +134,16 @@ def gbce_beta(num_items: int, num_negatives: int, t: float) -> float:
 
 
 def uninformed_score(num_items: int, num_negatives: int | None, beta: float) -> float:
-    """log(β / k): the score that gBCE is content with where an item is as likely as any other.
+    """log(β / k): the score that minimises gBCE where every item is equally likely.
 
-    L is least at s_i = log(β p_i / (k q_i)), with p_i the chance that item i is the target and q_i
-    that it is drawn as a negative; both are 1/V for uniform negatives and a history that says
-    nothing. A training that starts at scores of 0 must first push the whole catalogue down, and
-    with hundreds of negatives it takes many epochs to leave that.
+    L is minimal at s_i = log(β p_i / (k q_i)), with p_i the probability that item i is the target
+    and q_i the probability of drawing it as a negative. Both are 1/V for uniform negatives and an
+    uninformative history. A training that starts at scores of 0 must first lower the scores of the
+    whole catalogue, which takes many epochs with hundreds of negatives.
 
     Args:
         num_items: V.
-        num_negatives: k; None for the whole catalogue, k = V − 1.
+        num_negatives: k; None for the whole catalogue, where k = V − 1.
         beta: power of the positive's probability.
 
     >>> uninformed_score(3416, 1, beta=1.0)
@@ -144,8 +155,9 @@ def uninformed_score(num_items: int, num_negatives: int | None, beta: float) -> 
 
 
 def bpr(scores: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
-    """Bayesian personalised ranking: −log σ(s⁺ − s⁻), mean over the row's pairs [Rendle et al.
-    2009, §4.1].
+    """Bayesian personalised ranking: −log σ(s⁺ − s⁻), mean over the pairs of a row.
+
+    [Rendle et al. 2009, §4.1].
 
     Args:
         scores: (N, C).
@@ -155,10 +167,10 @@ def bpr(scores: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
     >>> round(float(bpr(torch.tensor([[1.0, 0.0, 1.0]]), torch.tensor([0]))), 4)
     0.5032
     """
-    columns, real = columns_of(positive)
+    columns, real = positive_columns(positive)
     scores = scores.float()
     negatives = scores.scatter(1, columns, -torch.inf)
     pairs = real[:, :, None] & (negatives > -torch.inf)[:, None]
-    gap = scores.gather(1, columns)[:, :, None] - negatives[:, None]
-    each = functional.softplus(-gap.masked_fill(~pairs, torch.inf))
+    margins = scores.gather(1, columns)[:, :, None] - negatives[:, None]
+    each = functional.softplus(-margins.masked_fill(~pairs, torch.inf))  # 0 where there is no pair
     return (each.sum(dim=(1, 2)) / pairs.sum(dim=(1, 2)).clamp(min=1)).mean()

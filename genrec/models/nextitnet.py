@@ -1,4 +1,4 @@
-"""A convolutional backbone that sees far back: NextItNet."""
+"""A backbone of dilated convolutions with a long receptive field: NextItNet."""
 
 import torch
 from torch import nn
@@ -10,33 +10,41 @@ class NextItNet(nn.Module):
 
     Args:
         hidden_size: D, the number of channels.
-        blocks: how often the dilations 1 and 4 are gone through, one residual block each.
+        blocks: number of repetitions of the dilations 1 and 4, which have one residual block each.
         kernel: width of a convolution.
-        dropout: share of dropped activations at the input.
+        dropout: probability of dropping an activation at the input.
     """
 
     def __init__(
-        self, hidden_size: int, blocks: int, kernel: int = 3, dropout: float = 0.0
+        self, *, hidden_size: int, blocks: int, kernel: int = 3, dropout: float = 0.0
     ) -> None:
         super().__init__()
         self.scale = hidden_size**0.5
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(
-            Residual(hidden_size, kernel, dilation) for dilation in [1, 4] * blocks
+            ResidualBlock(hidden_size, kernel, dilation) for dilation in [1, 4] * blocks
         )
         self.out = nn.Linear(hidden_size, hidden_size)
 
     def forward(self, vectors: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """States (B, T, D) of vectors (B, T, D); padding on the right reaches no earlier state."""
+        """States (B, T, D) of vectors (B, T, D); the mask (B, T) is not needed.
+
+        Padding on the right comes after every real item and does not reach its state.
+        """
         x = self.dropout(vectors * self.scale)
         for block in self.blocks:
             x = block(x)
         return self.out(x)  # type: ignore[no-any-return]
 
 
-class Residual(nn.Module):
-    """x + two times convolution, layer norm, ReLU; the second convolution has twice the
-    dilation."""
+class ResidualBlock(nn.Module):
+    """x plus two rounds of convolution, layer norm and ReLU, the second with twice the dilation.
+
+    Args:
+        hidden_size: D.
+        kernel: width of a convolution.
+        dilation: dilation of the first convolution.
+    """
 
     def __init__(self, hidden_size: int, kernel: int, dilation: int) -> None:
         super().__init__()
@@ -47,10 +55,11 @@ class Residual(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, T, D) to (B, T, D)."""
-        inner = functional.relu(self.first_norm(_causal(self.first, x)))
-        return x + functional.relu(self.second_norm(_causal(self.second, inner)))
+        inner = functional.relu(self.first_norm(_causal_convolution(self.first, x)))
+        return x + functional.relu(self.second_norm(_causal_convolution(self.second, inner)))
 
 
-def _causal(convolution: nn.Conv1d, x: torch.Tensor) -> torch.Tensor:
+def _causal_convolution(convolution: nn.Conv1d, x: torch.Tensor) -> torch.Tensor:
+    """(B, T, D) to (B, T, D); zeros on the left keep later positions out."""
     past = (convolution.kernel_size[0] - 1) * convolution.dilation[0]
     return convolution(functional.pad(x.transpose(1, 2), (past, 0))).transpose(1, 2)  # type: ignore[no-any-return]

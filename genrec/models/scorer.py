@@ -1,5 +1,4 @@
-"""The neural scorer: an embedding, a backbone and an objective that agree on one way to read a
-history."""
+"""Neural scorers and recipes: what a model is made of, and one step of its training."""
 
 from dataclasses import dataclass
 
@@ -16,17 +15,22 @@ from genrec.models.objectives import Batch, Masked, Objective, newest_times
 
 
 class NeuralScorer(nn.Module):
-    """P(next item | history) up to a constant: embed, run the backbone, score one state against all
-    items.
+    """A scorer whose scores are dot products of one state per history with the item vectors.
+
+    The embedding turns a history into vectors, the backbone turns the vectors into states, and the
+    state of the position that the objective chooses is scored against all items.
 
     Args:
-        embedding: a module, ids to vectors and vectors to scores.
-        backbone: (B, T, D), mask (B, T) -> (B, T, D).
+        embedding: a module that maps ids to vectors and states to scores.
+        backbone: maps vectors (B, T, D) and a mask (B, T) to states (B, T, D).
         objective: how histories become inputs.
-        max_length: T, how much of a history is read.
-        reads_times: whether the backbone also takes (B, T) times. MASK has none, so Cloze cannot be
-            the objective.
-        base: is added to every score, see ``losses.uninformed_score``.
+        max_length: T, the number of newest items of a history that are read.
+        reads_times: whether the backbone also takes times (B, T). A MASK token has no time, so such
+            a backbone cannot be trained with the Cloze objective.
+        score_offset: a constant added to every score, see ``losses.uninformed_score``.
+
+    Raises:
+        GenrecError: for a backbone that reads times with the ``Masked`` objective.
     """
 
     def __init__(
@@ -34,83 +38,96 @@ class NeuralScorer(nn.Module):
         embedding: Embedding,
         backbone: nn.Module,
         objective: Objective,
+        *,
         max_length: int,
         reads_times: bool = False,
-        base: float = 0.0,
+        score_offset: float = 0.0,
     ) -> None:
         super().__init__()
         if reads_times and isinstance(objective, Masked):
             raise GenrecError(
-                "it is not known when a MASK happened: train a backbone that reads times on shifted"
-                " items"
+                "a MASK token has no time: train a backbone that reads times with the shifted"
+                " objective"
             )
         self.embedding = embedding
         self.backbone = backbone
         self.objective = objective
         self.max_length = max_length
         self.reads_times = reads_times
-        self.base = base
+        self.score_offset = score_offset
 
     @property
     def num_items(self) -> int:
-        """V."""
+        """V, the number of items."""
         return self.embedding.num_items
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.embedding.device
 
     def states(
-        self, inputs: torch.Tensor, rows: torch.Tensor, times: torch.Tensor | None = None
+        self, inputs: torch.Tensor, positions: torch.Tensor, times: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """(N, D) states of the flattened ``rows`` of inputs (B, T), which happened at times (B, T).
+        """States of some positions of a batch.
+
+        Args:
+            inputs: (B, T) item indices.
+            positions: (N,) indices into the B·T flattened positions.
+            times: (B, T) int64 seconds at which the inputs happened.
+
+        Returns:
+            (N, D) states.
 
         Raises:
             GenrecError: if the backbone reads times and there are none.
         """
-        seen: tuple[torch.Tensor, ...] = (self.embedding(inputs), inputs > 0)
+        arguments: tuple[torch.Tensor, ...] = (self.embedding(inputs), inputs > 0)
         if self.reads_times:
             if times is None:
                 raise GenrecError(
-                    f"{type(self.backbone).__name__} reads when events happened, and these"
-                    " histories have no times:"
-                    " take a log with timestamps, or a recipe that reads the order alone, such as"
-                    " sasrec_softmax"
+                    f"{type(self.backbone).__name__} reads the times of events, and these histories"
+                    " have no times: use a log with timestamps, or a recipe that reads only the"
+                    " order, such as sasrec_softmax"
                 )
-            seen = (*seen, times)
-        hidden: torch.Tensor = self.backbone(*seen)
-        return hidden.flatten(0, 1)[rows]
+            arguments = (*arguments, times)
+        hidden: torch.Tensor = self.backbone(*arguments)
+        return hidden.flatten(0, 1)[positions]
 
     @torch.no_grad()
     def score(self, histories: Sequences) -> torch.Tensor:
-        """(B, V+1) float32 scores of the item that comes next; PAD is -inf, seen items are not
-        filtered."""
-        return self.embedding.score(self.answers(histories)).float() + self.base
+        """Scores of the next item.
+
+        Returns:
+            (B, V+1) float32; PAD is -inf, seen items are not filtered.
+        """
+        return self.embedding.score(self.final_states(histories)).float() + self.score_offset
 
     @torch.no_grad()
     def best(self, histories: Sequences, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scores and items of the k best unseen items, both (B, k); equal scores keep the order of
-        the items."""
+        """Scores and items of the k best unseen items, both (B, k), best first.
+
+        Ties go to the smaller item index.
+        """
         seen = torch.from_numpy(histories.padded()).to(self.device)
-        scores, items = self.embedding.top_k(self.answers(histories), k, seen)
-        return scores.float() + self.base, items
+        scores, items = self.embedding.top_k(self.final_states(histories), k, seen)
+        return scores.float() + self.score_offset, items
 
     @torch.no_grad()
-    def answers(self, histories: Sequences) -> torch.Tensor:
-        """(B, D) the state of each history that answers for the next item, without dropout."""
+    def final_states(self, histories: Sequences) -> torch.Tensor:
+        """States that score the next item, in evaluation mode and without gradients, (B, D)."""
         training = self.training
         self.eval()
-        states = self.read(histories)
+        states = self.encode_histories(histories)
         self.train(training)
         return states
 
-    def read(self, histories: Sequences) -> torch.Tensor:
-        """(B, D) the state of each history that answers for the next item."""
-        inputs, rows = self.objective.query(histories, self.max_length, self.embedding.mask_id)
+    def encode_histories(self, histories: Sequences) -> torch.Tensor:
+        """States that score the next item, in the current mode and with gradients, (B, D)."""
+        inputs, positions = self.objective.query(histories, self.max_length, self.embedding.mask_id)
         times = newest_times(histories, self.max_length) if self.reads_times else None
         times = None if times is None else times.to(self.device)
-        return self.states(inputs.to(self.device), rows.to(self.device), times)
+        return self.states(inputs.to(self.device), positions.to(self.device), times)
 
 
 @dataclass(frozen=True)
@@ -119,10 +136,10 @@ class Recipe:
 
     Attributes:
         scorer: embedding, backbone and objective.
-        negatives: what targets are compared with.
-        loss: how.
-        log_expected: (V+1,) log(k·q_i) of the sampled negatives, for the logQ correction; None
-            leaves scores alone.
+        negatives: the items that each target is compared with.
+        loss: the loss over the scores of target and negatives.
+        log_expected: (V+1,) log(k·q_i) of the sampled negatives, for the logQ correction; None for
+            no correction.
     """
 
     scorer: NeuralScorer
@@ -130,71 +147,87 @@ class Recipe:
     loss: Loss
     log_expected: torch.Tensor | None = None
 
-    def step(self, batch: Batch, generator: torch.Generator, chunk: int) -> float:
-        """One training step's loss, with gradients accumulated in the weights.
+    def training_step(self, batch: Batch, generator: torch.Generator, chunk: int) -> float:
+        """Loss of a batch, with its gradients added to those of the weights.
 
-        The states of a batch answer in chunks, each scored, judged and differentiated before the
-        next, so that no more than (chunk, C) scores exist at a time; the backbone is differentiated
-        once, at the end.
+        The states are scored and differentiated in chunks, so that at most (chunk, C) scores exist
+        at a time. The gradients with respect to the states are collected, and the backbone is
+        differentiated once, at the end.
 
         Args:
-            batch: what to answer.
-            generator: for the negatives.
-            chunk: rows scored at a time.
+            batch: inputs and targets.
+            generator: random numbers for the negatives.
+            chunk: number of states scored at a time.
 
         Returns:
-            The mean loss over the batch's targets.
+            The mean loss over the targets of the batch.
         """
-        hidden = self.scorer.states(batch.inputs, batch.rows, batch.times)
+        hidden = self.scorer.states(batch.inputs, batch.positions, batch.times)
         ids = self.negatives(batch, generator)
         gradients, total = [], 0.0
         for start in range(0, len(hidden), chunk):
             rows = slice(start, start + chunk)
-            leaf, targets = hidden[rows].detach().requires_grad_(), batch.targets[rows]
-            scores, positive = self.compare(
-                leaf, targets, ids if ids is None or ids.dim() == 1 else ids[rows]
-            )
+            # A detached leaf: its gradient is kept, and the backbone's graph is not walked yet.
+            states, targets = hidden[rows].detach().requires_grad_(), batch.targets[rows]
+            chunk_ids = ids if ids is None or ids.dim() == 1 else ids[rows]
+            scores, positive = self.score_candidates(states, targets, chunk_ids)
             loss = self.loss(scores, positive) * (len(targets) / len(batch.targets))
             torch.autograd.backward(loss)
-            assert leaf.grad is not None
-            gradients.append(leaf.grad)
+            assert states.grad is not None
+            gradients.append(states.grad)
             total += float(loss.detach())
         torch.autograd.backward(hidden, torch.cat(gradients))
         return total
 
-    def compare(
-        self, hidden: torch.Tensor, targets: torch.Tensor, ids: torch.Tensor | None
+    def score_candidates(
+        self, states: torch.Tensor, targets: torch.Tensor, ids: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scores (N, C) of targets and negatives, and the positive's column (N,).
+        """Scores (N, C) of targets and negatives, and the column of the positive.
 
-        A sampled negative that equals the row's target is no candidate: its score is -inf. Sets of
-        targets (N, M) are their own columns of the whole catalogue, padded with 0.
+        A sampled negative that equals the row's target is no candidate: its score is -inf.
 
-        With ``log_expected`` a negative's score becomes s_j − log(k·q_j): over the draws, exp s⁺ +
-        Σ_j exp s_j is then on average the sum over the whole catalogue. The positive is always
-        there, not drawn, and keeps its score, which makes 1 − p⁺ the weight of a target in the
+        With ``log_expected`` a negative's score becomes s_j − log(k·q_j). Over the draws, exp s⁺ +
+        Σ_j exp s_j is then on average the sum over the whole catalogue. The positive is always a
+        candidate, is not drawn and keeps its score, so that 1 − p⁺ is the weight of a target in the
         gradient [Khrylchenko et al. 2025]. Uniform negatives all gain the same log(V/k).
+
+        Args:
+            states: (N, D).
+            targets: (N,) items, or (N, M) sets of items padded with 0.
+            ids: negatives, (N, C-1) per row or (C-1,) for all rows; None for the whole catalogue.
+
+        Returns:
+            Scores, and the positives' columns: (N,) for single targets. The columns of the whole
+            catalogue are its items, so that targets are their own columns.
 
         Raises:
             GenrecError: for sets of targets and sampled negatives.
         """
-        score, base = self.scorer.embedding.score, self.scorer.base
+        offset = self.scorer.score_offset
         if ids is None:
-            scores = score(hidden)
-            return scores.float().add_(base) if base else scores, targets
+            scores = self.scorer.embedding.score(states)
+            return scores.float().add_(offset) if offset else scores, targets
         if targets.dim() == 2:
             raise GenrecError(
-                "sets of targets need negatives.catalogue: there is no set among sampled negatives"
+                "sets of targets need negatives.catalogue: sampled negatives take one target per"
+                " row"
             )
-        if ids.dim() == 1:
-            at_target = (hidden * self.scorer.embedding(targets)).sum(dim=1, keepdim=True)
-            of_ids = score(hidden, ids)
-            scores = torch.cat([at_target.to(of_ids.dtype), of_ids], dim=1)
-        else:
-            scores = score(hidden, torch.cat([targets[:, None], ids], dim=1))
-        scores = scores.float() + base if base else scores
+        scores = self._sampled_scores(states, targets, ids)
+        scores = scores.float() + offset if offset else scores
         if self.log_expected is not None:
-            shift = self.log_expected.to(ids.device)[ids].expand(len(targets), -1)
-            scores = scores.float() - functional.pad(shift, (1, 0))
-        barred = functional.pad(ids == targets[:, None], (1, 0))
-        return scores.masked_fill(barred, -torch.inf), torch.zeros_like(targets)
+            correction = self.log_expected.to(ids.device)[ids].expand(len(targets), -1)
+            scores = scores.float() - functional.pad(correction, (1, 0))
+        equals_target = functional.pad(ids == targets[:, None], (1, 0))
+        return scores.masked_fill(equals_target, -torch.inf), torch.zeros_like(targets)
+
+    def _sampled_scores(
+        self, states: torch.Tensor, targets: torch.Tensor, ids: torch.Tensor
+    ) -> torch.Tensor:
+        """Scores of targets (column 0) and negatives, (N, C)."""
+        embedding = self.scorer.embedding
+        if ids.dim() == 2:
+            return embedding.score(states, torch.cat([targets[:, None], ids], dim=1))
+        # Shared negatives are one matrix product; each row's target is a dot product beside it.
+        of_targets = (states * embedding(targets)).sum(dim=1, keepdim=True)
+        of_ids = embedding.score(states, ids)
+        return torch.cat([of_targets.to(of_ids.dtype), of_ids], dim=1)

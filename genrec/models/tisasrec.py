@@ -1,4 +1,4 @@
-"""TiSASRec: a causal transformer whose attention knows how much time lies between two events."""
+"""TiSASRec: a causal transformer whose attention reads the time between two events."""
 
 import torch
 from torch import nn
@@ -6,40 +6,44 @@ from torch.nn import functional
 
 from genrec.config.errors import GenrecError
 
-NEVER = torch.iinfo(torch.int64).max
+NO_INTERVAL = torch.iinfo(torch.int64).max  # the unit before any two events differ in time
 
 
 class TiSASRec(nn.Module):
-    """Self-attention with absolute positions and relative, personalised time intervals in keys and
-    values.
+    """Self-attention with absolute positions and personalised time intervals [Li et al. 2020, §3].
 
     With r_ij = min(L, ⌊|t_i − t_j| / g_i⌋), the interval between two events in units of the user's
-    smallest one:
+    smallest one,
 
-        e_ij = q_i · (k_j + p^K_j + R^K[r_ij]) / √d,    z_i = Σ_j softmax_j(e_ij) (v_j + p^V_j +
-        R^V[r_ij]),   j ≤ i
+        e_ij = q_i · (k_j + p^K_j + R^K[r_ij]) / √d,
+        z_i = Σ_j softmax_j(e_ij) (v_j + p^V_j + R^V[r_ij]),   j ≤ i,
 
-    [Li et al. 2020, §3], without positions at the input. The tables p and R are shared by all
-    blocks. One thing differs: the unit g_i is the smallest non-zero interval between neighbouring
-    events *up to i*, where the paper takes that of the whole sequence. There, a state says
-    something about events that are still to come; here it does not, and what is learnt at i is what
-    is met when a history ends at i.
+    without positions at the input. The tables p and R are shared by all blocks.
 
-    No (B, T, T, D) is built: q_i · R[r] is worked out once for each of the L + 1 intervals and
-    looked up, and attention weights of equal intervals are summed before they meet R^V. That takes
-    (B, heads, T, L + 1) values.
+    There is one difference to the paper: the unit g_i is the smallest non-zero interval between
+    neighbouring events *up to i*, where the paper takes that of the whole sequence. In the paper a
+    state contains information about later events; here it does not, and training at position i sees
+    the same input as scoring a history that ends at i.
+
+    No tensor (B, T, T, D) is built: q_i · R[r] is computed once for each of the L + 1 intervals and
+    looked up, and attention weights of equal intervals are summed before they are multiplied by
+    R^V. That takes (B, heads, T, L + 1) values.
 
     Args:
         hidden_size: D.
         blocks: number of blocks.
-        heads: attention heads; D must be a multiple.
-        max_length: longest sequence.
-        dropout: share of dropped activations, at the input and on both residual branches.
-        max_interval: L, where intervals are clipped.
+        heads: number of attention heads; D must be a multiple of it.
+        max_length: length of the longest sequence.
+        dropout: probability of dropping an activation, at the input and on both residual branches.
+        max_interval: L, at which intervals are clipped.
+
+    Raises:
+        GenrecError: if D is no multiple of ``heads``, or ``max_interval`` is below 1.
     """
 
     def __init__(
         self,
+        *,
         hidden_size: int,
         blocks: int,
         heads: int,
@@ -52,16 +56,18 @@ class TiSASRec(nn.Module):
             raise GenrecError(f"hidden_size {hidden_size} is not a multiple of heads {heads}")
         if max_interval < 1:
             raise GenrecError(
-                f"max_interval is {max_interval}; it must be at least 1 to tell intervals apart"
+                f"max_interval is {max_interval}; it must be at least 1 to distinguish intervals"
             )
         self.scale = hidden_size**0.5
         self.max_interval = max_interval
-        self.key_position, self.value_position = (_table(max_length, hidden_size) for _ in range(2))
-        self.key_interval, self.value_interval = (
-            _table(max_interval + 1, hidden_size) for _ in range(2)
-        )
+        self.key_position = _table(max_length, hidden_size)
+        self.value_position = _table(max_length, hidden_size)
+        self.key_interval = _table(max_interval + 1, hidden_size)
+        self.value_interval = _table(max_interval + 1, hidden_size)
         self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(TimedBlock(hidden_size, heads, dropout) for _ in range(blocks))
+        self.blocks = nn.ModuleList(
+            TimeIntervalBlock(hidden_size, heads, dropout) for _ in range(blocks)
+        )
         self.norm = nn.LayerNorm(hidden_size)
 
     def forward(
@@ -70,26 +76,31 @@ class TiSASRec(nn.Module):
         """States of every position.
 
         Args:
-            vectors: (B, T, D) item vectors, padded on the right, which a causal model never looks
-                at.
-            mask: (B, T) True at real items; not read.
-            times: (B, T) int64, when they happened, oldest first.
+            vectors: (B, T, D) item vectors, padded on the right.
+            mask: (B, T) True at real items; not needed, since padding comes after every real item.
+            times: (B, T) int64 seconds of the events, oldest first.
 
         Returns:
             (B, T, D).
         """
         length = vectors.shape[1]
-        apart = intervals(times, self.max_interval)
+        intervals = clipped_intervals(times, self.max_interval)
         positions = self.key_position[:length], self.value_position[:length]
         x = self.dropout(vectors * self.scale)
         for block in self.blocks:
-            x = block(x, positions, (self.key_interval, self.value_interval), apart)
+            x = block(x, positions, (self.key_interval, self.value_interval), intervals)
         return self.norm(x)  # type: ignore[no-any-return]
 
 
-class TimedBlock(nn.Module):
-    """x + attention(norm(x)), then x + feed-forward(norm(x)), inner width 4 D, GELU, with tables
-    added to keys and values.
+class TimeIntervalBlock(nn.Module):
+    """A pre-norm block whose attention adds tables to keys and values.
+
+    x + attention(norm(x)), then x + feed-forward(norm(x)), inner width 4 D, GELU.
+
+    Args:
+        hidden_size: D.
+        heads: number of attention heads.
+        dropout: probability of dropping an activation on either residual branch.
     """
 
     def __init__(self, hidden_size: int, heads: int, dropout: float) -> None:
@@ -108,46 +119,60 @@ class TimedBlock(nn.Module):
         x: torch.Tensor,
         positions: tuple[torch.Tensor, torch.Tensor],
         tables: tuple[torch.Tensor, torch.Tensor],
-        apart: torch.Tensor,
+        intervals: torch.Tensor,
     ) -> torch.Tensor:
-        """(B, T, D) to (B, T, D), given p^K and p^V (T, D), R^K and R^V (L+1, D) and intervals (B,
-        T, T)."""
+        """Output of the block.
+
+        Args:
+            x: (B, T, D).
+            positions: p^K and p^V, both (T, D).
+            tables: R^K and R^V, both (L+1, D).
+            intervals: (B, T, T) r_ij.
+
+        Returns:
+            (B, T, D).
+        """
         q, k, v = self.qkv(self.attention_norm(x)).chunk(3, dim=-1)
-        mixed = interval_attention(q, k + positions[0], v + positions[1], tables, apart, self.heads)
-        x = x + self.dropout(self.out(mixed))
+        k, v = k + positions[0], v + positions[1]
+        attended = interval_attention(q, k, v, tables=tables, intervals=intervals, heads=self.heads)
+        x = x + self.dropout(self.out(attended))
         return x + self.dropout(self.down(functional.gelu(self.up(self.forward_norm(x)))))  # type: ignore[no-any-return]
 
 
-def intervals(times: torch.Tensor, max_interval: int) -> torch.Tensor:
-    """(B, T, T) int64 clipped intervals r_ij in units of the smallest one up to i; 0 where j > i.
+def clipped_intervals(times: torch.Tensor, max_interval: int) -> torch.Tensor:
+    """Intervals r_ij between events, in units of the smallest one up to i and clipped at L.
 
     r_ij = min(L, ⌊|t_i − t_j| / g_i⌋), g_i the smallest non-zero |t_j − t_{j−1}| with j ≤ i [Li et
     al. 2020, §3].
 
     Args:
-        times: (B, T) int64, when events happened, oldest first; padding on the right changes
+        times: (B, T) int64 seconds of the events, oldest first; padding on the right changes
             nothing before it.
         max_interval: L.
 
+    Returns:
+        (B, T, T) int64; 0 where j > i.
+
     >>> times = torch.tensor([[100, 100, 130, 150, 290]])
-    >>> intervals(times, max_interval=7)[0].tolist()  # units: none, none, 30, 20, 20 seconds
+    >>> clipped_intervals(times, max_interval=7)[0].tolist()  # units -, -, 30, 20, 20 seconds
     [[0, 0, 0, 0, 0], [0, 0, 0, 0, 0], [1, 1, 0, 0, 0], [2, 2, 1, 0, 0], [7, 7, 7, 7, 0]]
     """
     gap = functional.pad((times[:, 1:] - times[:, :-1]).abs(), (1, 0))
-    unit = gap.masked_fill(gap == 0, NEVER).cummin(dim=1).values
-    apart = (times[:, :, None] - times[:, None, :]).abs().tril_()
-    return apart.div_(unit[:, :, None], rounding_mode="floor").clamp_(max=max_interval)
+    unit = gap.masked_fill(gap == 0, NO_INTERVAL).cummin(dim=1).values
+    elapsed = (times[:, :, None] - times[:, None, :]).abs().tril_()
+    return elapsed.div_(unit[:, :, None], rounding_mode="floor").clamp_(max=max_interval)
 
 
 def interval_attention(
     q: torch.Tensor,
     k: torch.Tensor,
     v: torch.Tensor,
+    *,
     tables: tuple[torch.Tensor, torch.Tensor],
-    apart: torch.Tensor,
+    intervals: torch.Tensor,
     heads: int,
 ) -> torch.Tensor:
-    """Causal attention in ``heads`` pieces with an interval's row added to each key and value.
+    """Causal multi-head attention with an interval's row added to each key and value.
 
     z_i = Σ_{j≤i} softmax_j(q_i · (k_j + R^K[r_ij]) / √(D/heads)) (v_j + R^V[r_ij]) [Li et al. 2020,
     §3].
@@ -157,23 +182,24 @@ def interval_attention(
         k: (B, T, D) keys.
         v: (B, T, D) values.
         tables: R^K and R^V, both (L+1, D).
-        apart: (B, T, T) int64 rows of the tables, r_ij.
-        heads: D is a multiple of it.
+        intervals: (B, T, T) int64 rows of the tables, r_ij.
+        heads: number of heads; D is a multiple of it.
 
     Returns:
         (B, T, D).
     """
     q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))
     key_rows, value_rows = (table.unflatten(-1, (heads, -1)).transpose(0, 1) for table in tables)
-    apart = apart[:, None].expand(-1, heads, -1, -1)
+    intervals = intervals[:, None].expand(-1, heads, -1, -1)
     by_interval = q @ key_rows.transpose(1, 2)  # (B, heads, T, L+1)
-    scores = (q @ k.transpose(2, 3) + by_interval.gather(3, apart)) * q.shape[-1] ** -0.5
+    scores = (q @ k.transpose(2, 3) + by_interval.gather(3, intervals)) * q.shape[-1] ** -0.5
     past = torch.ones(q.shape[2], q.shape[2], dtype=torch.bool, device=q.device).tril()
+    # Sums of many small weights lose too much in bfloat16, so they are kept in float32.
     precise = torch.promote_types(scores.dtype, torch.float32)
     weights = torch.softmax(scores.masked_fill(~past, -torch.inf), dim=-1, dtype=precise)
-    summed = weights.new_zeros(by_interval.shape).scatter_add_(3, apart, weights)
-    mixed: torch.Tensor = weights.to(v.dtype) @ v + summed.to(v.dtype) @ value_rows
-    return mixed.transpose(1, 2).flatten(2)
+    interval_weights = weights.new_zeros(by_interval.shape).scatter_add_(3, intervals, weights)
+    attended: torch.Tensor = weights.to(v.dtype) @ v + interval_weights.to(v.dtype) @ value_rows
+    return attended.transpose(1, 2).flatten(2)
 
 
 def _table(rows: int, hidden_size: int) -> nn.Parameter:

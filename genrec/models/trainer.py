@@ -13,7 +13,7 @@ from genrec.config.errors import DivergenceError
 from genrec.config.reading import TeacherSettings
 from genrec.data.sequences import Sequences, length_buckets
 from genrec.data.splits import Split
-from genrec.models.contrastive import contrast_of
+from genrec.models.contrastive import make_contrastive_loss
 from genrec.models.embeddings import are_few
 from genrec.models.negatives import Sampled
 from genrec.models.objectives import Batch
@@ -57,7 +57,7 @@ def fit(
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)  # dropout
     sequences = split.train.take(split.train.lengths >= 2)
-    contrast = contrast_of(settings, sequences, scorer.embedding.mask_id)
+    contrast = make_contrastive_loss(settings, sequences, scorer.embedding.mask_id)
     optimizer = torch.optim.AdamW(
         scorer.parameters(),
         lr=settings.learning_rate,
@@ -68,8 +68,8 @@ def fit(
 
     def step(rows: NDArray[np.int64], batch: Batch) -> float:
         with autocast(device, settings.bf16):
-            loss = recipe.step(batch.to(device), generator, chunk)
-            loss += contrast.step(scorer, rows, numbers) if contrast else 0.0
+            loss = recipe.training_step(batch.to(device), generator, chunk)
+            loss += contrast.training_step(scorer, rows, numbers) if contrast else 0.0
         if not math.isfinite(loss):
             raise DivergenceError(f"the loss is {loss} in epoch {epoch}: lower the learning rate")
         torch.nn.utils.clip_grad_norm_(scorer.parameters(), 1.0)
@@ -81,7 +81,7 @@ def fit(
         watch, done = Watch(split, k, settings.patience, log), 0
         if folder and (found := load_checkpoint(folder, scorer, optimizer)):
             progress, watch.best = found
-            done, scorer.base = (
+            done, scorer.score_offset = (
                 progress.pop("epoch"),
                 progress.pop("base", 0.0),
             )  # older trainings had none
@@ -111,7 +111,7 @@ def fit(
                 log.record(epoch, values)
                 bar(epoch, f"loss {values['loss']:.3f}  best valid NDCG@{k} {watch.best_ndcg:.4f}")
                 if folder and (validated or stop.requested):
-                    state = watch.progress | {"epoch": epoch, "base": scorer.base}
+                    state = watch.progress | {"epoch": epoch, "base": scorer.score_offset}
                     state |= _generator_states(numbers, generator, device)
                     save_checkpoint(folder, scorer, watch.best, optimizer, state)
                 if stop.requested:
@@ -159,7 +159,10 @@ def _batches(
         yield (
             rows,
             scorer.objective.batch(
-                sequences.take(rows), scorer.max_length, scorer.embedding.mask_id, numbers
+                sequences.take(rows),
+                max_length=scorer.max_length,
+                mask_id=scorer.embedding.mask_id,
+                generator=numbers,
             ),
         )
 

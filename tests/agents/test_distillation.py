@@ -113,7 +113,7 @@ def test_lessons_are_the_best_unseen_items_in_the_order_of_the_histories():
 
 def test_a_pool_larger_than_what_is_left():
     with pytest.raises(
-        ValueError, match="a list of 4 items was asked for, but only 3 of 8 items are new"
+        ValueError, match="a list of 4 items was requested, but only 3 of 8 items are new"
     ):
         make_demonstrations(Teacher(), Sequences.from_lists(HISTORIES), pool=4)
 

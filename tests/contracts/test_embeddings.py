@@ -82,7 +82,9 @@ def test_scores_do_not_depend_on_the_batch(tmp_path: Path) -> None:
 
 def test_codes_come_from_the_training_sequences_or_from_the_seed(tmp_path: Path) -> None:
     svd = train_scorer(SPLIT, settings(epochs=1), 5, CPU, tmp_path / "svd", quiet=True)
-    assert embedding_of(svd).codes.tolist() == svd_codes(SPLIT.train, ITEMS, 8, seed=5).tolist()
+    assert (
+        embedding_of(svd).codes.tolist() == svd_codes(SPLIT.train, ITEMS, splits=8, seed=5).tolist()
+    )
     drawn = settings(epochs=1, codes="random")
     random = train_scorer(SPLIT, drawn, 5, CPU, tmp_path / "random", quiet=True)
     assert torch.equal(
@@ -103,7 +105,7 @@ def test_codes_come_from_item_vectors_or_from_features(tmp_path: Path) -> None:
     featured = train_scorer(
         known, settings(epochs=1, codes="features"), 5, CPU, tmp_path / "features", quiet=True
     )
-    assert embedding_of(featured).codes.tolist() == feature_codes(genres, 8, seed=5).tolist()
+    assert embedding_of(featured).codes.tolist() == feature_codes(genres, splits=8, seed=5).tolist()
     with pytest.raises(ValueError, match="codes=features needs features of items"):
         train_scorer(SPLIT, settings(codes="features"), 5, CPU, tmp_path / "none", quiet=True)
 

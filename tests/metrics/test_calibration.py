@@ -170,7 +170,7 @@ def test_smaller_batches_for_a_large_catalogue_change_nothing(
         return score(self, histories)
 
     monkeypatch.setattr(Table, "score", counted)
-    monkeypatch.setattr("genrec.recommender.SCORES", 2 * 8)  # two rows
+    monkeypatch.setattr("genrec.recommender.MAX_SCORES", 2 * 8)  # two rows
     assert fit_temperature(scorer, data) == whole[0]
     np.testing.assert_array_equal(Calibrated(scorer, 2.0).probabilities(data.histories), whole[1])
     np.testing.assert_array_equal(sigmoids(scorer, data.histories), whole[2])

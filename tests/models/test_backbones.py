@@ -10,16 +10,17 @@ from torch.nn import functional
 
 from genrec.models.caser import Caser
 from genrec.models.gru import GRU
-from genrec.models.nextitnet import NextItNet, Residual
-from genrec.models.transformer import LiGRBlock, SASRecBlock, Transformer
+from genrec.models.nextitnet import NextItNet, ResidualBlock
+from genrec.models.transformer import Transformer
+from genrec.models.transformer_blocks import LiGRBlock, SASRecBlock
 
 T, D = 9, 8
 CHANGE = torch.linspace(-2, 3, D) ** 2  # not a constant, which the layer norms would take out
-transformer = partial(Transformer, D, 2, 2, T, causal=True)
+transformer = partial(Transformer, hidden_size=D, blocks=2, heads=2, max_length=T, causal=True)
 BACKBONES = {
-    "gru": partial(GRU, D, 2),
-    "caser": partial(Caser, D),
-    "nextitnet": partial(NextItNet, D, 1),
+    "gru": partial(GRU, hidden_size=D, layers=2),
+    "caser": partial(Caser, hidden_size=D),
+    "nextitnet": partial(NextItNet, hidden_size=D, blocks=1),
     "sasrec": partial(transformer, block="sasrec"),
     "ligr": partial(transformer, block="ligr"),
 }
@@ -92,7 +93,7 @@ def test_every_weight_learns(name):
 
 def test_gru_by_its_equations():
     torch.manual_seed(0)
-    model, x = GRU(D, 1, dropout=0.0), vectors(1)
+    model, x = GRU(hidden_size=D, layers=1, dropout=0.0), vectors(1)
     w, u, bw, bias_u = (p.detach() for p in model.layers.parameters())
     h = torch.zeros(D)
     for v in x[0] * D**0.5:
@@ -106,7 +107,7 @@ def test_gru_by_its_equations():
 
 def test_caser_window_by_window():
     torch.manual_seed(0)
-    model, x = Caser(D, window=3, horizontal=2, vertical=2), vectors(1)
+    model, x = Caser(hidden_size=D, window=3, horizontal=2, vertical=2), vectors(1)
     rows = torch.cat([torch.zeros(2, D), x[0] * D**0.5])
     expected = []
     for t in range(T):
@@ -128,7 +129,7 @@ def test_caser_window_by_window():
 
 def test_caser_sees_its_window_and_no_more():
     torch.manual_seed(0)
-    model, before = Caser(D, window=3), vectors()
+    model, before = Caser(hidden_size=D, window=3), vectors()
     after = before.clone()
     after[:, 2] += CHANGE
     moved = (model(after, ALL) - model(before, ALL)).abs().amax(dim=(0, 2)) > 1e-6
@@ -137,7 +138,7 @@ def test_caser_sees_its_window_and_no_more():
 
 def test_nextitnet_block_tap_by_tap():
     torch.manual_seed(0)
-    block, x = Residual(D, kernel=3, dilation=2), vectors(1)
+    block, x = ResidualBlock(D, kernel=3, dilation=2), vectors(1)
 
     def convolve(convolution: nn.Conv1d, rows: torch.Tensor, dilation: int) -> torch.Tensor:
         out = convolution.bias.repeat(T, 1)
@@ -152,8 +153,8 @@ def test_nextitnet_block_tap_by_tap():
     torch.testing.assert_close(block(x)[0], expected, atol=1e-5, rtol=1e-5)
 
 
-def test_nextitnet_goes_through_its_dilations():
-    blocks = NextItNet(D, blocks=2).blocks
+def test_nextitnet_repeats_its_dilations():
+    blocks = NextItNet(hidden_size=D, blocks=2).blocks
     assert [(b.first.dilation[0], b.second.dilation[0]) for b in blocks] == [
         (1, 2),
         (4, 8),
@@ -171,9 +172,21 @@ def test_sasrec_block_agrees_with_torch_attention(causal):
     q = functional.layer_norm(x, (D,))
     hidden = torch.ones(T, T, dtype=torch.bool).triu(1) if causal else None
     mixed, _ = functional.multi_head_attention_forward(
-        q.transpose(0, 1), x.transpose(0, 1), x.transpose(0, 1), D, 2, weight, bias, None, None, False, 0.0,
-        torch.eye(D), None, attn_mask=hidden,
-    )  # fmt: skip
+        q.transpose(0, 1),
+        x.transpose(0, 1),
+        x.transpose(0, 1),
+        embed_dim_to_check=D,
+        num_heads=2,
+        in_proj_weight=weight,
+        in_proj_bias=bias,
+        bias_k=None,
+        bias_v=None,
+        add_zero_attn=False,
+        dropout_p=0.0,
+        out_proj_weight=torch.eye(D),
+        out_proj_bias=None,
+        attn_mask=hidden,
+    )
     z = functional.layer_norm(q + mixed.transpose(0, 1), (D,))
     expected = z + block.down(block.up(z).relu())
     torch.testing.assert_close(block(x, None, causal), expected, atol=1e-5, rtol=1e-5)

@@ -78,15 +78,19 @@ def test_fewer_users_than_splits(users):
 
 def test_a_repeated_item_counts_once():
     lists = [list(row) for row in np.random.default_rng(0).integers(1, 301, (50, 20))]
-    once = svd_codes(Sequences.from_lists(lists), 300, 2, seed=0)
-    again = svd_codes(Sequences.from_lists([row + row[:5] for row in lists]), 300, 2, seed=0)
+    once = svd_codes(Sequences.from_lists(lists), 300, splits=2, seed=0)
+    again = svd_codes(Sequences.from_lists([row + row[:5] for row in lists]), 300, splits=2, seed=0)
     assert np.array_equal(once, again)
 
 
 def test_the_seed_decides():
     train = groups(4, 100, 200)
-    assert np.array_equal(svd_codes(train, 400, 3, seed=5), svd_codes(train, 400, 3, seed=5))
-    assert not np.array_equal(svd_codes(train, 400, 3, seed=5), svd_codes(train, 400, 3, seed=6))
+    assert np.array_equal(
+        svd_codes(train, 400, splits=3, seed=5), svd_codes(train, 400, splits=3, seed=5)
+    )
+    assert not np.array_equal(
+        svd_codes(train, 400, splits=3, seed=5), svd_codes(train, 400, splits=3, seed=6)
+    )
 
 
 def test_codes_of_factors_by_hand():
@@ -124,9 +128,10 @@ def test_items_of_the_same_features_get_similar_codes():
 def test_codes_of_features_need_features():
     for features in (np.zeros((11, 0), bool), np.zeros((11, 3), bool)):
         with pytest.raises(
-            ValueError, match=r"this log has none: name a file .*read\.items.*teacher\.codes svd"
+            ValueError,
+            match=r"this log has none: name a file .*read\.items.*teacher\.embedding\.codes svd",
         ):
-            feature_codes(features, 2, seed=0)
+            feature_codes(features, splits=2, seed=0)
 
 
 def test_one_feature_leaves_all_codes_to_the_noise():

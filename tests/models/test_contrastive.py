@@ -9,17 +9,13 @@ from genrec.config.reading import TeacherSettings
 from genrec.data import Sequences, leave_one_out, synthetic
 from genrec.metrics.ranking import evaluate
 from genrec.models.contrastive import (
-    Augmented,
-    Contrast,
-    SameTarget,
-    contrast_of,
-    crop,
+    ContrastiveLoss,
+    encode_by_length,
     info_nce,
-    mask,
-    reorder,
-    states_of,
+    make_contrastive_loss,
 )
 from genrec.models.scorer import NeuralScorer
+from genrec.models.views import Augmented, SameTarget, crop, mask, reorder
 from genrec.recipes import build, train_scorer
 from genrec.recommender import TopK
 
@@ -82,7 +78,10 @@ def test_against_a_reference_state_by_state(labels: list[int] | None, temperatur
     first, second = rng(1).normal(size=(6, 5)), rng(2).normal(size=(6, 5)) * 3
     given = None if labels is None else torch.tensor(labels)
     found = info_nce(
-        torch.from_numpy(first).float(), torch.from_numpy(second).float(), temperature, given
+        torch.from_numpy(first).float(),
+        torch.from_numpy(second).float(),
+        temperature=temperature,
+        labels=given,
     )
     assert float(found) == pytest.approx(
         reference(first, second, temperature, labels or list(range(6))), abs=1e-5
@@ -90,7 +89,7 @@ def test_against_a_reference_state_by_state(labels: list[int] | None, temperatur
 
 
 def test_one_pair_has_nothing_to_be_told_apart_from():
-    assert float(info_nce(torch.ones(1, 3), -torch.ones(1, 3), 0.1)) == 0
+    assert float(info_nce(torch.ones(1, 3), -torch.ones(1, 3), temperature=0.1)) == 0
 
 
 # Augmentations
@@ -101,7 +100,7 @@ LENGTHS = (1, 2, 3, 7, 10, 200)
 def test_a_crop_is_contiguous_and_has_its_share():
     starts = set()
     for seed in range(40):
-        rows = rows_of(crop(ascending(*LENGTHS), 0.6, rng(seed)))
+        rows = rows_of(crop(ascending(*LENGTHS), share=0.6, generator=rng(seed)))
         assert [len(row) for row in rows] == [1, 1, 1, 4, 6, 120]
         assert all(row == list(range(row[0], row[0] + len(row))) for row in rows)
         assert all(row[-1] <= n for row, n in zip(rows, LENGTHS, strict=True))
@@ -112,7 +111,7 @@ def test_a_crop_is_contiguous_and_has_its_share():
 def test_a_mask_hides_its_share_anywhere():
     hidden = np.zeros(10, int)
     for seed in range(200):
-        rows = rows_of(mask(ascending(*LENGTHS), 0.3, MASK, rng(seed)))
+        rows = rows_of(mask(ascending(*LENGTHS), share=0.3, mask_id=MASK, generator=rng(seed)))
         assert [row.count(MASK) for row in rows] == [0, 0, 0, 2, 3, 60]
         assert all(item in (place, MASK) for row in rows for place, item in enumerate(row, start=1))
         hidden += np.array(rows[4]) == MASK
@@ -124,7 +123,7 @@ def test_a_mask_hides_its_share_anywhere():
 def test_a_reorder_permutes_a_window():
     windows = set()
     for seed in range(200):
-        rows = rows_of(reorder(ascending(*LENGTHS), 0.6, rng(seed)))
+        rows = rows_of(reorder(ascending(*LENGTHS), share=0.6, generator=rng(seed)))
         assert [sorted(row) for row in rows] == rows_of(ascending(*LENGTHS))
         for row, window in zip(rows, (0, 1, 1, 4, 6, 120), strict=True):
             moved = [place for place, item in enumerate(row, start=1) if item != place]
@@ -135,7 +134,12 @@ def test_a_reorder_permutes_a_window():
 
 
 @pytest.mark.parametrize(
-    "change", [crop, reorder, lambda s, share, generator: mask(s, share, MASK, generator)]
+    "change",
+    [
+        crop,
+        reorder,
+        lambda s, share, generator: mask(s, share=share, mask_id=MASK, generator=generator),
+    ],
 )
 def test_augmentations_leave_the_log_alone_and_follow_the_generator(change):
     log = ascending(*LENGTHS)
@@ -149,11 +153,11 @@ def test_augmentations_leave_the_log_alone_and_follow_the_generator(change):
 
 def test_times_go_with_items():
     log = Sequences.from_lists([range(1, 11)], times=[range(100, 110)])
-    cropped = crop(log, 0.6, rng())
+    cropped = crop(log, share=0.6, generator=rng())
     assert (cropped.times - cropped.items).tolist() == [99] * 6
     for changed in (
-        mask(log, 0.5, MASK, rng()),
-        reorder(log, 0.6, rng()),
+        mask(log, share=0.5, mask_id=MASK, generator=rng()),
+        reorder(log, share=0.6, generator=rng()),
         Augmented(log, 9, MASK)([0], rng())[0][0],
     ):
         assert (np.diff(changed.times) == 1).all()
@@ -256,11 +260,11 @@ def test_a_training_takes_the_second_loss_in(tmp_path: Path):
         assert not torch.equal(weight[1:37], start[1:37])
 
 
-def contrast(name: str, scorer: NeuralScorer, weight: float = 0.1) -> Contrast:
+def contrast(name: str, scorer: NeuralScorer, weight: float = 0.1) -> ContrastiveLoss:
     chosen = settings(
         "sasrec_softmax", name, contrastive_weight=weight, contrastive_temperature=0.5
     )
-    made = contrast_of(chosen, SPLIT.train, scorer.embedding.mask_id)
+    made = make_contrastive_loss(chosen, SPLIT.train, scorer.embedding.mask_id)
     assert made is not None
     return made
 
@@ -272,7 +276,7 @@ def test_a_step_brings_views_together(name: str):
     optimizer = torch.optim.Adam(scorer.parameters(), lr=3e-3)
     losses = []
     for _ in range(25):
-        losses.append(second.step(scorer, rows, rng()))
+        losses.append(second.training_step(scorer, rows, rng()))
         optimizer.step()
         optimizer.zero_grad()
     assert losses[-1] < 0.8 * losses[0]
@@ -281,13 +285,13 @@ def test_a_step_brings_views_together(name: str):
 def test_a_step_weighs_its_gradients_and_adds_them_to_those_that_are_there():
     scorer = build(36, settings("sasrec_softmax", "cl4srec", dropout=0.0), seed=0).scorer
     values = [
-        contrast("cl4srec", scorer, weight).step(scorer, np.arange(9), rng())
+        contrast("cl4srec", scorer, weight).training_step(scorer, np.arange(9), rng())
         for weight in (0.5, 1.0)
     ]
     both = scorer.embedding.weight.grad.clone()
     assert values[1] == pytest.approx(2 * values[0])
     scorer.zero_grad()
-    contrast("cl4srec", scorer, 3.0).step(scorer, np.arange(9), rng())
+    contrast("cl4srec", scorer, 3.0).training_step(scorer, np.arange(9), rng())
     torch.testing.assert_close(scorer.embedding.weight.grad, 2 * both)
 
 
@@ -295,11 +299,11 @@ def test_duorec_compares_three_readings(monkeypatch: pytest.MonkeyPatch):
     scorer = build(36, settings("sasrec_softmax", "duorec", dropout=0.5), seed=0).scorer.train()
     states = []
     monkeypatch.setattr(
-        "genrec.models.contrastive.states_of",
-        lambda *given: states.append(states_of(*given)) or states[-1],
+        "genrec.models.contrastive.encode_by_length",
+        lambda *given: states.append(encode_by_length(*given)) or states[-1],
     )
     torch.manual_seed(0)
-    value = contrast("duorec", scorer, weight=2.0).step(scorer, np.arange(7), rng())
+    value = contrast("duorec", scorer, weight=2.0).training_step(scorer, np.arange(7), rng())
     _, targets = SameTarget.of(SPLIT.train)(np.arange(7), rng())
     first, again, other = (state.detach().double().numpy() for state in states)
     assert not np.allclose(first, again), "dropout tells them apart"
@@ -314,11 +318,11 @@ def test_a_long_history_among_short_ones_pads_none_of_them(monkeypatch: pytest.M
     histories = Sequences.from_lists(
         [[1, 2], [3], list(range(1, 31)), [4, 5], [6, 7, 8, 9, 1], [2]]
     )
-    expected, read, shapes = scorer.read(histories), scorer.read, []
+    expected, read, shapes = scorer.encode_histories(histories), scorer.encode_histories, []
     monkeypatch.setattr(
-        scorer, "read", lambda view: shapes.append(view.padded().shape) or read(view)
+        scorer, "encode_histories", lambda view: shapes.append(view.padded().shape) or read(view)
     )
-    torch.testing.assert_close(states_of(scorer, histories), expected)
+    torch.testing.assert_close(encode_by_length(scorer, histories), expected)
     assert shapes == [
         (2, 1),
         (2, 2),
@@ -327,13 +331,13 @@ def test_a_long_history_among_short_ones_pads_none_of_them(monkeypatch: pytest.M
 
 
 def test_large_batches_are_told_apart_in_groups(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("genrec.models.contrastive.GROUP", 4)
+    monkeypatch.setattr("genrec.models.contrastive.MAX_PAIRS", 4)
     scorer = build(36, settings("sasrec_softmax", "cl4srec", dropout=0.0), seed=0).scorer
     one, two = (
-        scorer.read(v).detach().double().numpy()
+        scorer.encode_histories(v).detach().double().numpy()
         for v in contrast("cl4srec", scorer).views(np.arange(6), rng())[0]
     )
-    value = contrast("cl4srec", scorer, weight=1.0).step(scorer, np.arange(6), rng())
+    value = contrast("cl4srec", scorer, weight=1.0).training_step(scorer, np.arange(6), rng())
     groups = (
         reference(one[:4], two[:4], 0.5, [0, 1, 2, 3]),
         reference(one[4:], two[4:], 0.5, [0, 1]),
@@ -342,12 +346,12 @@ def test_large_batches_are_told_apart_in_groups(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_none_is_none_and_duorec_needs_dropout():
-    assert contrast_of(settings("sasrec", "none"), LOG, MASK) is None
+    assert make_contrastive_loss(settings("sasrec", "none"), LOG, MASK) is None
     with pytest.raises(
         ValueError,
         match=r"duorec differ by dropout alone, and teacher\.dropout is 0: set it to 0\.1",
     ):
-        contrast_of(settings("sasrec", "duorec", dropout=0.0), LOG, MASK)
+        make_contrastive_loss(settings("sasrec", "duorec", dropout=0.0), LOG, MASK)
     with pytest.raises(
         ValueError,
         match=r"teacher\.contrastive_weight=0\.5 counts only with contrastive cl4srec or duorec",

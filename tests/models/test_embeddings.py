@@ -62,7 +62,8 @@ def test_best_items_by_hand_with_ties_to_the_smaller_item(table):
     assert table.top_k(hidden, 1, blocked=torch.tensor([[2, 0], [1, 3]]))[1].tolist() == [[3], [2]]
     for k, blocked in ((3, torch.tensor([[2, 0], [0, 0]])), (5, None)):
         with pytest.raises(
-            ValueError, match=f"a list of {k} items was asked for, but fewer are left of 3"
+            ValueError,
+            match=f"a list of {k} items was requested, but fewer of the 3 items are left",
         ):
             table.top_k(hidden, k, blocked)
 

@@ -39,14 +39,14 @@ def test_catalogue_is_everything():
 )
 def test_shapes(proposal):
     assert Sampled(proposal, 5)(BATCH, generator()).shape == (4, 5)
-    assert Sampled(proposal, 5, "sequence")(BATCH, generator()).shape == (4, 5)
-    assert Sampled(proposal, 5, "batch")(BATCH, generator()).shape == (5,)
+    assert Sampled(proposal, 5, shared="sequence")(BATCH, generator()).shape == (4, 5)
+    assert Sampled(proposal, 5, shared="batch")(BATCH, generator()).shape == (5,)
 
 
 def test_the_targets_of_a_sequence_share_a_draw_or_none_do():
     apart = Sampled(uniform(1000), 6)(BATCH, generator()).tolist()
     assert len({tuple(row) for row in apart}) == 4
-    first, second, third, fourth = Sampled(uniform(1000), 6, "sequence")(
+    first, second, third, fourth = Sampled(uniform(1000), 6, shared="sequence")(
         BATCH, generator()
     ).tolist()
     assert first == second
@@ -55,8 +55,8 @@ def test_the_targets_of_a_sequence_share_a_draw_or_none_do():
 
 @pytest.mark.parametrize("shared", [False, "sequence"])
 def test_history_is_rejected_by_becoming_the_target(shared):
-    drawn = Sampled(uniform(12), 200, shared)(BATCH, generator())
-    kept = Sampled(uniform(12), 200, shared, reject_history=True)(BATCH, generator())
+    drawn = Sampled(uniform(12), 200, shared=shared)(BATCH, generator())
+    kept = Sampled(uniform(12), 200, shared=shared, reject_history=True)(BATCH, generator())
     for own, target, before, after in zip(
         OWN, BATCH.targets.tolist(), drawn.tolist(), kept.tolist(), strict=True
     ):
@@ -67,13 +67,13 @@ def test_history_is_rejected_by_becoming_the_target(shared):
 def test_a_batch_that_shares_cannot_reject_each_history():
     with pytest.raises(
         ValueError,
-        match=r"set teacher\.shared_negatives=sequence, or teacher\.reject_history=false",
+        match=r"set teacher\.negatives\.shared=sequence, or teacher\.negatives\.reject_history=false",
     ):
-        Sampled(uniform(5), 2, "batch", reject_history=True)
+        Sampled(uniform(5), 2, shared="batch", reject_history=True)
 
 
 def test_every_item_and_nothing_else_is_drawn_equally_often():
-    for sampled in (Sampled(uniform(5), 2500), Sampled(uniform(5), 10_000, "batch")):
+    for sampled in (Sampled(uniform(5), 2500), Sampled(uniform(5), 10_000, shared="batch")):
         counts = torch.bincount(sampled(BATCH, generator()).flatten(), minlength=7)
         assert counts[[0, 6]].tolist() == [0, 0]  # neither PAD nor MASK
         assert (
@@ -86,7 +86,7 @@ def test_every_item_and_nothing_else_is_drawn_equally_often():
 )
 @pytest.mark.parametrize("shared", [False, "sequence", "batch"])
 def test_the_generator_decides(proposal, shared):
-    draw, batch = Sampled(proposal, 8, shared), batch_of(list(range(1, 200)))
+    draw, batch = Sampled(proposal, 8, shared=shared), batch_of(list(range(1, 200)))
     assert torch.equal(draw(batch, generator(1)), draw(batch, generator(1)))
     assert not torch.equal(draw(batch, generator(1)), draw(batch, generator(2)))
     going_on = generator(1)
@@ -112,7 +112,7 @@ def test_popular_without_counts_says_so():
 
 
 def test_in_batch_draws_the_targets_of_the_batch():
-    ids = Sampled(in_batch(COUNTS), 9000, "batch")(batch_of([5, 5, 2]), generator())
+    ids = Sampled(in_batch(COUNTS), 9000, shared="batch")(batch_of([5, 5, 2]), generator())
     assert set(ids.tolist()) == {2, 5}
     assert abs(int((ids == 5).sum()) - 6000) < 180  # four standard deviations
 

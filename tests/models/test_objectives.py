@@ -18,26 +18,32 @@ def answers(batch: Batch) -> dict[tuple[int, int], int]:
     width = batch.inputs.shape[1]
     return {
         (r // width, r % width): t
-        for r, t in zip(batch.rows.tolist(), batch.targets.tolist(), strict=True)
+        for r, t in zip(batch.positions.tolist(), batch.targets.tolist(), strict=True)
     }
 
 
 def test_shifted_batch_by_hand():
-    batch = Shifted().batch(Sequences.from_lists(LISTS), 3, MASK, draw())
+    batch = Shifted().batch(
+        Sequences.from_lists(LISTS), max_length=3, mask_id=MASK, generator=draw()
+    )
     assert batch.inputs.tolist() == [[1, 2, 3], [5, 0, 0], [7, 8, 0]]
-    assert batch.rows.tolist() == [0, 1, 2, 3, 6, 7]
+    assert batch.positions.tolist() == [0, 1, 2, 3, 6, 7]
     assert batch.targets.tolist() == [2, 3, 4, 6, 8, 9]
 
 
 def test_shifted_batch_takes_the_newest_window():
-    batch = Shifted().batch(Sequences.from_lists(LISTS), 2, MASK, draw())
+    batch = Shifted().batch(
+        Sequences.from_lists(LISTS), max_length=2, mask_id=MASK, generator=draw()
+    )
     assert batch.inputs.tolist() == [[2, 3], [5, 0], [7, 8]]
     assert answers(batch) == {(0, 0): 3, (0, 1): 4, (1, 0): 6, (2, 0): 8, (2, 1): 9}
 
 
 def test_shifted_never_shows_a_position_its_own_target_or_asks_for_padding():
     rows = [list(range(1, n + 1)) for n in (2, 5, 3, 9, 2)]
-    batch = Shifted().batch(Sequences.from_lists(rows), 6, MASK, draw())
+    batch = Shifted().batch(
+        Sequences.from_lists(rows), max_length=6, mask_id=MASK, generator=draw()
+    )
     assert (batch.targets > 0).all()
     for (row, column), target in answers(batch).items():
         assert batch.inputs[row, column] == target - 1  # these sequences count upwards
@@ -51,7 +57,9 @@ def test_shifted_query_by_hand():
 
 
 def test_masked_batch_with_everything_masked():
-    batch = Masked(share=1.0, last_share=0.0).batch(Sequences.from_lists(LISTS), 3, MASK, draw())
+    batch = Masked(share=1.0, last_share=0.0).batch(
+        Sequences.from_lists(LISTS), max_length=3, mask_id=MASK, generator=draw()
+    )
     assert batch.inputs.tolist() == [[MASK] * 3, [MASK, MASK, 0], [MASK] * 3]
     assert answers(batch) == {
         **{(0, 0): 2, (0, 1): 3, (0, 2): 4},
@@ -64,7 +72,9 @@ def test_masked_batch_with_everything_masked():
     "objective", [Masked(share=0.0, last_share=0.0), Masked(share=0.9, last_share=1.0)]
 )
 def test_masked_batch_with_the_last_item_only(objective):
-    batch = objective.batch(Sequences.from_lists(LISTS), 3, MASK, draw())
+    batch = objective.batch(
+        Sequences.from_lists(LISTS), max_length=3, mask_id=MASK, generator=draw()
+    )
     assert batch.inputs.tolist() == [[2, 3, MASK], [5, MASK, 0], [7, 8, MASK]]
     assert answers(batch) == {(0, 2): 4, (1, 1): 6, (2, 2): 9}
 
@@ -73,18 +83,22 @@ def test_only_masked_positions_answer_and_the_rest_is_visible():
     sequences = Sequences.from_lists([draw(n).permutation(50)[:n] + 1 for n in (2, 7, 12, 3)])
     whole = sequences.last(10).padded()
     for seed in range(5):
-        batch = Masked(share=0.4).batch(sequences, 10, MASK, draw(seed))
+        batch = Masked(share=0.4).batch(
+            sequences, max_length=10, mask_id=MASK, generator=draw(seed)
+        )
         hidden = batch.inputs == MASK
         assert hidden.any(dim=1).all()
-        assert batch.rows.tolist() == hidden.flatten().nonzero().squeeze(1).tolist()
+        assert batch.positions.tolist() == hidden.flatten().nonzero().squeeze(1).tolist()
         restored = batch.inputs.clone()
-        restored.view(-1)[batch.rows] = batch.targets
+        restored.view(-1)[batch.positions] = batch.targets
         np.testing.assert_array_equal(restored, whole)
 
 
 def test_share_of_masked_items_and_of_last_only_sequences():
     sequences = Sequences.from_lists([np.arange(1, 41)] * 500)
-    batch = Masked(share=0.2, last_share=0.1).batch(sequences, 40, MASK, draw())
+    batch = Masked(share=0.2, last_share=0.1).batch(
+        sequences, max_length=40, mask_id=MASK, generator=draw()
+    )
     counts = (batch.inputs == MASK).sum(dim=1)
     only_last = (counts == 1) & (batch.inputs[:, -1] == MASK)
     assert 0.06 < float(only_last.float().mean()) < 0.14  # 0.1 +- three standard deviations
@@ -100,19 +114,22 @@ def test_masked_query_appends_the_mask():
 
 def test_last_batch_by_hand():
     batch = Last().batch(
-        Sequences.from_lists([[1, 2, 3, 4], [9], [5, 6], [7, 8, 9]]), 2, MASK, draw()
+        Sequences.from_lists([[1, 2, 3, 4], [9], [5, 6], [7, 8, 9]]),
+        max_length=2,
+        mask_id=MASK,
+        generator=draw(),
     )
     assert batch.inputs.tolist() == [[2, 3], [5, 0], [7, 8]]
-    assert batch.rows.tolist() == [1, 2, 5]
+    assert batch.positions.tolist() == [1, 2, 5]
     assert batch.targets.tolist() == [4, 6, 9]
 
 
 def test_recency_sampled_with_no_past_draws_the_last_item_only():
     batch = RecencySampled(share=0.6, decay=0.0).batch(
-        Sequences.from_lists([*LISTS, [1]]), 2, MASK, draw()
+        Sequences.from_lists([*LISTS, [1]]), max_length=2, mask_id=MASK, generator=draw()
     )
     assert batch.inputs.tolist() == [[2, 3], [5, 0], [7, 8]]
-    assert batch.rows.tolist() == [1, 2, 5]
+    assert batch.positions.tolist() == [1, 2, 5]
     assert batch.targets.tolist() == [[4], [6], [9]]
 
 
@@ -122,7 +139,9 @@ def test_recency_sampled_with_no_past_draws_the_last_item_only():
 def test_what_was_drawn_leaves_the_input_and_nothing_else_does(objective):
     rng = draw(7)
     rows = [rng.permutation(60)[:n] + 1 for n in (2, 3, 9, 30, 6)]
-    batch = objective.batch(Sequences.from_lists(rows), 30, MASK, draw(1))
+    batch = objective.batch(
+        Sequences.from_lists(rows), max_length=30, mask_id=MASK, generator=draw(1)
+    )
     for row, inputs, targets in zip(
         rows, batch.inputs.tolist(), batch.targets.tolist(), strict=True
     ):
@@ -132,12 +151,14 @@ def test_what_was_drawn_leaves_the_input_and_nothing_else_does(objective):
         assert [i for i in inputs if i] == [i for i in row if i not in found]
     width = batch.inputs.shape[1]
     lengths = (batch.inputs > 0).sum(dim=1)
-    assert batch.rows.tolist() == [n * width + int(length) - 1 for n, length in enumerate(lengths)]
+    assert batch.positions.tolist() == [
+        n * width + int(length) - 1 for n, length in enumerate(lengths)
+    ]
 
 
 def test_a_repeated_item_is_one_target_and_one_item_stays():
     batch = RecencySampled(share=1.0, decay=1.0).batch(
-        Sequences.from_lists([[4, 4, 4, 4], [4, 5]]), 3, MASK, draw()
+        Sequences.from_lists([[4, 4, 4, 4], [4, 5]]), max_length=3, mask_id=MASK, generator=draw()
     )
     assert batch.targets.tolist()[0] == [4]
     assert (batch.inputs > 0).any(dim=1).all()
@@ -145,7 +166,9 @@ def test_a_repeated_item_is_one_target_and_one_item_stays():
 
 
 def test_the_newest_items_that_stay_are_the_input():
-    batch = RecencySampled(decay=0.0).batch(Sequences.from_lists([range(1, 10)]), 3, MASK, draw())
+    batch = RecencySampled(decay=0.0).batch(
+        Sequences.from_lists([range(1, 10)]), max_length=3, mask_id=MASK, generator=draw()
+    )
     assert batch.inputs.tolist() == [[6, 7, 8]]
 
 
@@ -202,4 +225,6 @@ def test_nothing_but_empty_histories_can_be_asked(objective):
 
 def test_batch_moves_to_a_device():
     batch = Batch(*(torch.ones(2, dtype=torch.long) for _ in range(3))).to(torch.device("meta"))
-    assert {batch.inputs.device.type, batch.rows.device.type, batch.targets.device.type} == {"meta"}
+    assert {batch.inputs.device.type, batch.positions.device.type, batch.targets.device.type} == {
+        "meta"
+    }

@@ -11,7 +11,7 @@ V, D, M = 2000, 16, 4
 
 def embedding_of(kind: str) -> JointQuantized:
     torch.manual_seed(3)
-    made = JointQuantized(V, D, M)
+    made = JointQuantized(V, D, splits=M)
     with torch.no_grad():
         made.centroids.normal_()
         if kind == "skewed":  # few strong sub-items a split
@@ -42,7 +42,9 @@ def test_the_list_is_that_of_a_full_sort(kind, batch):
         nothing = torch.zeros(0, dtype=torch.long)
         favourites = torch.tensor(dense(made, state[0], 30, nothing)[::2])
         for blocked in (nothing, favourites):
-            scores, items = pruned_top_k(made.tables(state), index, 10, blocked, batch)
+            scores, items = pruned_top_k(
+                made.sub_item_scores(state), index, 10, blocked=blocked, batch=batch
+            )
             assert items.tolist() == dense(made, state[0], 10, blocked)
             torch.testing.assert_close(
                 scores, made.vectors()[items] @ state[0], atol=1e-4, rtol=1e-5
@@ -51,18 +53,18 @@ def test_the_list_is_that_of_a_full_sort(kind, batch):
 
 def test_most_items_are_not_scored_where_few_sub_items_are_strong(monkeypatch):
     made, scored = embedding_of("skewed"), []
-    look_up = pruning.look_up
+    sum_scores = pruning.sum_sub_item_scores
 
     def counting(tables: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
         scored.append(len(codes))
-        return look_up(tables, codes)
+        return sum_scores(tables, codes)
 
-    monkeypatch.setattr(pruning, "look_up", counting)
+    monkeypatch.setattr(pruning, "sum_sub_item_scores", counting)
     index, state = (
         InvertedIndex.of(made.codes),
         torch.randn(1, D, generator=torch.Generator().manual_seed(0)),
     )
-    pruned_top_k(made.tables(state), index, 10)
+    pruned_top_k(made.sub_item_scores(state), index, 10)
     assert sum(scored) < V / 2
 
 
@@ -70,9 +72,9 @@ def test_an_index_by_hand():
     codes = torch.tensor([[0, 0], [3, 1], [0, 1], [3, 255]], dtype=torch.uint8)
     index = InvertedIndex.of(codes)
     assert index.items.tolist() == [[2, 1, 3], [1, 2, 3]]
-    assert index.having(0, torch.tensor([3])).tolist() == [1, 3]
-    assert index.having(1, torch.tensor([255, 0, 1])).tolist() == [3, 1, 2]
-    assert index.having(0, torch.tensor([1, 2])).tolist() == []
+    assert index.items_with(0, torch.tensor([3])).tolist() == [1, 3]
+    assert index.items_with(1, torch.tensor([255, 0, 1])).tolist() == [3, 1, 2]
+    assert index.items_with(0, torch.tensor([1, 2])).tolist() == []
 
 
 def test_two_items_by_hand():
@@ -86,5 +88,5 @@ def test_two_items_by_hand():
 
 def test_too_few_items_left():
     codes = torch.tensor([[0, 0], [3, 1], [0, 1], [3, 255]], dtype=torch.uint8)
-    with pytest.raises(ValueError, match="a list of 3 items was asked for, but only 2 are left"):
-        pruned_top_k(torch.zeros(2, 256, 1), InvertedIndex.of(codes), 3, torch.tensor([2]))
+    with pytest.raises(ValueError, match="a list of 3 items was requested, but only 2 are left"):
+        pruned_top_k(torch.zeros(2, 256, 1), InvertedIndex.of(codes), 3, blocked=torch.tensor([2]))

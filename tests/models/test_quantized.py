@@ -30,7 +30,7 @@ SCORES = [[-INF, 9.0, 13.0, 14.0, 14.0], [-INF, 1.0, 0.0, 0.0, 1.0]]
 
 def random(num_items: int, hidden_size: int = 12, splits: int = 4, seed: int = 0) -> JointQuantized:
     torch.manual_seed(seed)
-    made = JointQuantized(num_items, hidden_size, splits)
+    made = JointQuantized(num_items, hidden_size, splits=splits)
     with torch.no_grad():
         made.centroids.normal_()
     return made
@@ -66,7 +66,7 @@ def test_scores_of_given_items_by_hand():
 
 
 def test_sub_item_scores_by_hand():
-    tables = by_hand().tables(STATES)
+    tables = by_hand().sub_item_scores(STATES)
     assert tables.shape == (2, 256, 2)
     assert tables[0, :3, 0].tolist() == [1, 6, 0]
     assert tables[1, :3, 0].tolist() == [7, 8, 13]
@@ -171,23 +171,23 @@ def test_the_index_follows_the_codes():
         torch.tensor([CODES[n] for n in (0, 4, 3, 2, 1)], dtype=torch.uint8)
     )  # the items in reverse
     assert embedding.top_k(STATES, 2)[1].tolist() == [[1, 2], [1, 4]]
-    assert embedding.index().having(1, torch.tensor([2])).tolist() == [1]
+    assert embedding.index().items_with(1, torch.tensor([2])).tolist() == [1]
     embedding.load_state_dict(by_hand().state_dict())
     assert embedding.top_k(STATES, 2)[1].tolist() == [[3, 4], [1, 4]]
-    assert embedding.index().having(1, torch.tensor([2])).tolist() == [4]
+    assert embedding.index().items_with(1, torch.tensor([2])).tolist() == [4]
     assert sorted(embedding.state_dict()) == ["centroids", "codes", "mask_vector"]
 
 
 def test_too_few_items_left():
     with pytest.raises(
-        ValueError, match="a list of 3 items was asked for, but fewer are left of 4"
+        ValueError, match="a list of 3 items was requested, but fewer of the 4 items are left"
     ):
         by_hand().top_k(STATES, 3, blocked=torch.tensor([[1, 2], [0, 0]]))
 
 
 def test_width_and_codes_must_fit():
     with pytest.raises(ValueError, match="hidden_size 10 is no multiple of splits 4"):
-        JointQuantized(5, 10, 4)
+        JointQuantized(5, 10, splits=4)
     with pytest.raises(
         ValueError, match=r"codes are torch\.int64 \(5, 2\); this embedding takes uint8 \(5, 2\)"
     ):
@@ -202,7 +202,7 @@ def test_a_large_catalogue_takes_a_fraction_of_a_tables_bytes():
 
     assert size(Table(100_000, 64)) == 100_002 * 64 * 4
     assert (
-        size(JointQuantized(100_000, 64, 8)) == 256 * 64 * 4 + 64 * 4 + 100_001 * 8
+        size(JointQuantized(100_000, 64, splits=8)) == 256 * 64 * 4 + 64 * 4 + 100_001 * 8
     )  # 26 times smaller
 
 

@@ -21,8 +21,15 @@ BOTH = pytest.mark.parametrize("objective", [Shifted(), Masked()], ids=["causal"
 
 def scorer(objective: Objective, dropout: float = 0.0) -> NeuralScorer:
     torch.manual_seed(0)
-    backbone = Transformer(D, 2, 2, T, dropout, causal=not isinstance(objective, Masked))
-    made = NeuralScorer(Table(V, D), backbone, objective, T)
+    backbone = Transformer(
+        hidden_size=D,
+        blocks=2,
+        heads=2,
+        max_length=T,
+        dropout=dropout,
+        causal=not isinstance(objective, Masked),
+    )
+    made = NeuralScorer(Table(V, D), backbone, objective, max_length=T)
     with torch.no_grad():
         made.embedding.weight[1:] *= 20  # far from the flat start, so that errors show
     return made
@@ -31,7 +38,7 @@ def scorer(objective: Objective, dropout: float = 0.0) -> NeuralScorer:
 def batch_of(objective: Objective):
     rng = np.random.default_rng(0)
     sequences = Sequences.from_lists([rng.permutation(V)[:n] + 1 for n in (2, 6, 5, 9)])
-    return objective.batch(sequences, T, V + 1, rng)
+    return objective.batch(sequences, max_length=T, mask_id=V + 1, generator=rng)
 
 
 def gradients(recipe: Recipe) -> dict[str, torch.Tensor]:
@@ -46,7 +53,7 @@ def reference_scores(
     """Scores and positives from the embedding rows themselves, one row a target."""
     model = recipe.scorer
     states = model.backbone(model.embedding(batch.inputs), batch.inputs > 0).reshape(-1, D)[
-        batch.rows
+        batch.positions
     ]
     weight, rows = model.embedding.weight, []
     for n, (state, target) in enumerate(zip(states, batch.targets.tolist(), strict=True)):
@@ -109,7 +116,7 @@ def test_chunks_give_the_gradients_of_one_pass(objective, loss, kind, chunk):
     }[kind]
     ours, reference = LOSSES[loss]
     recipe = Recipe(scorer(objective), draws, ours)
-    value = recipe.step(batch, torch.Generator(), chunk)
+    value = recipe.training_step(batch, torch.Generator(), chunk)
     chunked = gradients(recipe)
     expected = reference(*reference_scores(recipe, batch, ids))
     expected.backward()
@@ -124,11 +131,11 @@ def test_a_negative_that_is_the_target_is_no_candidate():
     recipe = Recipe(scorer(Shifted()), negatives.catalogue, losses.softmax)
     hidden, targets = torch.randn(2, D), torch.tensor([4, 7])
     for ids in (torch.tensor([[4, 7, 1], [4, 7, 7]]), torch.tensor([4, 7, 7])):
-        scores, positive = recipe.compare(hidden, targets, ids)
+        scores, positive = recipe.score_candidates(hidden, targets, ids)
         assert positive.tolist() == [0, 0]
-        barred = (scores == -torch.inf).tolist()
+        excluded = (scores == -torch.inf).tolist()
         first = [False, True, False, False]
-        assert barred == ([first, [False, False, True, True]])
+        assert excluded == ([first, [False, False, True, True]])
 
 
 def corrected(scores: list[float], log_expected: torch.Tensor | None) -> Recipe:
@@ -136,7 +143,7 @@ def corrected(scores: list[float], log_expected: torch.Tensor | None) -> Recipe:
     table = Table(len(scores), 1)
     with torch.no_grad():
         table.weight[1:-1, 0] = torch.tensor(scores)
-    model = NeuralScorer(table, torch.nn.Identity(), Shifted(), T)
+    model = NeuralScorer(table, torch.nn.Identity(), Shifted(), max_length=T)
     return Recipe(model, negatives.catalogue, losses.softmax, log_expected)
 
 
@@ -148,7 +155,7 @@ def test_logq_by_hand():
     hidden, targets = torch.ones(2, 1), torch.tensor([3, 1])
     half, double = 2 + 0.693147, 1 - 0.693147
     for ids in (torch.tensor([1, 2, 3]), torch.tensor([[1, 2, 3], [1, 2, 3]])):
-        scores, positive = recipe.compare(hidden, targets, ids)
+        scores, positive = recipe.score_candidates(hidden, targets, ids)
         wanted = [[3, double, half, -torch.inf], [1, -torch.inf, half, 3 + 0.693147]]
         torch.testing.assert_close(scores, torch.tensor(wanted))
         assert positive.tolist() == [0, 0]
@@ -167,7 +174,7 @@ def test_logq_sums_to_the_catalogue_on_average_over_all_draws(q, shared):
     total = 0.0
     for drawn in product(range(4), repeat=k):
         ids = torch.tensor(drawn) + 1
-        scores, _ = recipe.compare(
+        scores, _ = recipe.score_candidates(
             torch.ones(1, 1), torch.tensor([target]), ids if shared else ids[None]
         )
         total += np.prod([q[i] for i in drawn]) * float(scores.detach().double().exp().sum())
@@ -179,8 +186,10 @@ def test_logq_of_uniform_negatives_is_the_same_constant_for_each():
     plain = Recipe(scorer(Shifted()), sampled, losses.softmax)
     hidden, targets = torch.randn(2, D), torch.tensor([4, 7])
     for ids in (torch.tensor([[4, 9, 1], [4, 7, 5]]), torch.tensor([4, 9, 7])):
-        before, _ = plain.compare(hidden, targets, ids)
-        after, _ = replace(plain, log_expected=sampled.log_expected).compare(hidden, targets, ids)
+        before, _ = plain.score_candidates(hidden, targets, ids)
+        after, _ = replace(plain, log_expected=sampled.log_expected).score_candidates(
+            hidden, targets, ids
+        )
         torch.testing.assert_close(after[:, 0], before[:, 0])
         torch.testing.assert_close(after[:, 1:], before[:, 1:] + 2.302585)  # log(30 / 3)
 
@@ -188,12 +197,12 @@ def test_logq_of_uniform_negatives_is_the_same_constant_for_each():
 @pytest.mark.parametrize("shared", [False, "sequence", "batch"])
 def test_logq_training_against_float64(shared):
     counts = torch.arange(V + 1)
-    sampled = negatives.Sampled(negatives.popular(counts, 0.5), 7, shared)
+    sampled = negatives.Sampled(negatives.popular(counts, 0.5), 7, shared=shared)
     batch = batch_of(Shifted())
     recipe = Recipe(scorer(Shifted()), sampled, losses.softmax, sampled.log_expected)
-    value = recipe.step(batch, torch.Generator().manual_seed(3), 4)
+    value = recipe.training_step(batch, torch.Generator().manual_seed(3), 4)
     ids = sampled(batch, torch.Generator().manual_seed(3)).expand(len(batch.targets), -1).numpy()
-    states = recipe.scorer.states(batch.inputs, batch.rows).detach().double().numpy()
+    states = recipe.scorer.states(batch.inputs, batch.positions).detach().double().numpy()
     weight = recipe.scorer.embedding.weight.detach().double().numpy()
     roots, terms = np.sqrt(np.arange(V + 1)), []
     for state, target, drawn in zip(states, batch.targets.tolist(), ids, strict=True):
@@ -210,10 +219,10 @@ def test_sets_of_targets_in_chunks_give_the_gradients_of_one_pass(chunk):
     objective = RecencySampled(share=0.5)
     batch = batch_of(objective)
     recipe = Recipe(scorer(objective), negatives.catalogue, losses.bce)
-    value = recipe.step(batch, torch.Generator(), chunk)
+    value = recipe.training_step(batch, torch.Generator(), chunk)
     chunked = gradients(recipe)
     labels = torch.zeros(len(batch.targets), V + 1).scatter(1, batch.targets, 1.0)[:, 1:]
-    states = recipe.scorer.states(batch.inputs, batch.rows)
+    states = recipe.scorer.states(batch.inputs, batch.positions)
     logits = states @ recipe.scorer.embedding.weight[1 : V + 1].T
     expected = functional.binary_cross_entropy_with_logits(logits, labels)
     expected.backward()
@@ -226,16 +235,16 @@ def test_sets_of_targets_in_chunks_give_the_gradients_of_one_pass(chunk):
 def test_sets_of_targets_have_no_sampled_negatives(shared):
     recipe = Recipe(scorer(RecencySampled()), UNIFORM(3, shared), losses.bce)
     with pytest.raises(ValueError, match=r"sets of targets need negatives\.catalogue"):
-        recipe.step(batch_of(RecencySampled()), torch.Generator(), 4)
+        recipe.training_step(batch_of(RecencySampled()), torch.Generator(), 4)
 
 
 def test_gradients_accumulate_as_autograd_does():
     batch = batch_of(Shifted())
     recipe = Recipe(scorer(Shifted()), negatives.catalogue, losses.softmax)
-    recipe.step(batch, torch.Generator(), 100)
+    recipe.training_step(batch, torch.Generator(), 100)
     once = gradients(recipe)
-    recipe.step(batch, torch.Generator(), 100)
-    recipe.step(batch, torch.Generator(), 100)
+    recipe.training_step(batch, torch.Generator(), 100)
+    recipe.training_step(batch, torch.Generator(), 100)
     for name, gradient in gradients(recipe).items():
         torch.testing.assert_close(gradient, 2 * once[name])
 
@@ -243,7 +252,9 @@ def test_gradients_accumulate_as_autograd_does():
 def test_the_generator_decides_the_negatives():
     batch = batch_of(Shifted())
     recipe = Recipe(scorer(Shifted()), UNIFORM(3), losses.bce)
-    values = [recipe.step(batch, torch.Generator().manual_seed(seed), 4) for seed in (1, 1, 2)]
+    values = [
+        recipe.training_step(batch, torch.Generator().manual_seed(seed), 4) for seed in (1, 1, 2)
+    ]
     assert values[0] == values[1] != values[2]
 
 
@@ -307,17 +318,19 @@ def test_recipes_are_values():
 @pytest.mark.parametrize(
     "ids", [None, torch.tensor([4, 9]), torch.tensor([[4, 9], [8, 4]])], ids=["all", "one", "two"]
 )
-def test_the_base_is_added_to_every_score(ids):
+def test_the_score_offset_is_added_to_every_score(ids):
     plain = scorer(Shifted())
-    raised = NeuralScorer(plain.embedding, plain.backbone, Shifted(), T, base=-3.5)
+    raised = NeuralScorer(
+        plain.embedding, plain.backbone, Shifted(), max_length=T, score_offset=-3.5
+    )
     histories = Sequences.from_lists([[3, 5], [7]])
     assert torch.allclose(raised.score(histories), plain.score(histories) - 3.5)
     assert torch.allclose(raised.best(histories, 3)[0], plain.best(histories, 3)[0] - 3.5)
     assert torch.equal(raised.best(histories, 3)[1], plain.best(histories, 3)[1])
     hidden, targets = torch.randn(2, D), torch.tensor([4, 1])
-    without, with_base = (
-        Recipe(each, negatives.catalogue, losses.bce).compare(hidden, targets, ids)
+    without, with_offset = (
+        Recipe(each, negatives.catalogue, losses.bce).score_candidates(hidden, targets, ids)
         for each in (plain, raised)
     )
-    assert torch.allclose(with_base[0], without[0] - 3.5)  # what is barred stays -inf
-    assert torch.equal(with_base[1], without[1])
+    assert torch.allclose(with_offset[0], without[0] - 3.5)  # excluded candidates stay -inf
+    assert torch.equal(with_offset[1], without[1])

@@ -15,7 +15,12 @@ from genrec.data import Dataset, Sequences, Split, leave_one_out, make_catalogue
 from genrec.models.embeddings import Table
 from genrec.models.objectives import Last, Masked, RecencySampled, Shifted
 from genrec.models.scorer import NeuralScorer
-from genrec.models.tisasrec import TimedBlock, TiSASRec, interval_attention, intervals
+from genrec.models.tisasrec import (
+    TimeIntervalBlock,
+    TiSASRec,
+    clipped_intervals,
+    interval_attention,
+)
 from genrec.recipes import build, load_scorer, train_scorer
 
 B, T, D, LONGEST = 3, 9, 8, 6
@@ -32,7 +37,9 @@ ALL = torch.ones(B, T, dtype=torch.bool)
 
 def backbone(dropout: float = 0.0, heads: int = 2) -> TiSASRec:
     torch.manual_seed(0)
-    model = TiSASRec(D, 2, heads, T, dropout, max_interval=LONGEST)
+    model = TiSASRec(
+        hidden_size=D, blocks=2, heads=heads, max_length=T, dropout=dropout, max_interval=LONGEST
+    )
     with torch.no_grad():  # tables large enough that a wrong row shows
         for table in (
             model.key_position,
@@ -64,16 +71,16 @@ def naive_intervals(times: list[int], longest: int) -> list[list[int]]:
 
 def test_intervals_pair_by_pair():
     expected = [naive_intervals(row, LONGEST) for row in TIMES.tolist()]
-    assert intervals(TIMES, LONGEST).tolist() == expected
-    assert intervals(TIMES + 10**9, LONGEST).tolist() == expected, "only differences count"
-    assert intervals(TIMES * 60, LONGEST).tolist() == expected, (
+    assert clipped_intervals(TIMES, LONGEST).tolist() == expected
+    assert clipped_intervals(TIMES + 10**9, LONGEST).tolist() == expected, "only differences count"
+    assert clipped_intervals(TIMES * 60, LONGEST).tolist() == expected, (
         "each user has a unit of time of their own"
     )
 
 
 def test_intervals_of_padded_rows_are_those_of_the_short_ones():
     mask = torch.arange(T) < torch.tensor([[4], [1], [0]])
-    found = intervals(TIMES * mask, LONGEST)
+    found = clipped_intervals(TIMES * mask, LONGEST)
     assert found[0, :4, :4].tolist() == naive_intervals(TIMES[0, :4].tolist(), LONGEST)
     assert found.min() >= 0
     assert found.max() <= LONGEST
@@ -108,7 +115,9 @@ def test_attention_agrees_with_the_reference_in_value_and_gradient(heads):
     found = []
     for attention in (
         naive_attention,
-        lambda q, k, v, a, b, r, h: interval_attention(q, k, v, (a, b), r, h),
+        lambda q, k, v, a, b, r, h: interval_attention(
+            q, k, v, tables=(a, b), intervals=r, heads=h
+        ),
     ):
         leaves = [x.clone().requires_grad_() for x in inputs]
         mixed = attention(*leaves, apart, heads)
@@ -122,7 +131,7 @@ def test_states_by_the_reference():
     x = vectors(torch.float64) * D**0.5
     apart = torch.tensor([naive_intervals(row, LONGEST) for row in TIMES.tolist()])
     for block in model.blocks:
-        assert isinstance(block, TimedBlock)
+        assert isinstance(block, TimeIntervalBlock)
         q, k, v = functional.linear(
             block.attention_norm(x), block.qkv.weight, block.qkv.bias
         ).split(D, dim=2)
@@ -176,7 +185,7 @@ def test_sizes_that_cannot_be():
     with pytest.raises(ValueError, match="hidden_size 8 is not a multiple of heads 3"):
         backbone(heads=3)
     with pytest.raises(ValueError, match="max_interval is 0"):
-        TiSASRec(D, 1, 1, T, 0.0, max_interval=0)
+        TiSASRec(hidden_size=D, blocks=1, heads=1, max_length=T, dropout=0.0, max_interval=0)
 
 
 @pytest.mark.parametrize("objective", [Shifted(), Last(), RecencySampled()])
@@ -185,8 +194,10 @@ def test_objectives_hand_on_the_times_of_their_inputs(objective):
     ragged = Sequences.from_lists(
         rows, times=[[10 * n + 1 for n in range(len(row))] for row in rows]
     )
-    batch = objective.batch(ragged, 3, 9, np.random.default_rng(0))
-    without = objective.batch(replace(ragged, times=None), 3, 9, np.random.default_rng(0))
+    batch = objective.batch(ragged, max_length=3, mask_id=9, generator=np.random.default_rng(0))
+    without = objective.batch(
+        replace(ragged, times=None), max_length=3, mask_id=9, generator=np.random.default_rng(0)
+    )
     assert without.times is None
     assert torch.equal(batch.inputs, without.inputs)
     for row, (items, times) in enumerate(
@@ -231,7 +242,14 @@ def log(shuffled: bool = False) -> Split:
     users = np.array([f"u{n}" for n in range(USERS)])
     sequences = Sequences.from_lists(items)
     return leave_one_out(
-        Dataset("gaps", users, sequences, times.reshape(-1), make_catalogue(names)), 30
+        Dataset(
+            name="gaps",
+            users=users,
+            sequences=sequences,
+            timestamps=times.reshape(-1),
+            catalogue=make_catalogue(names),
+        ),
+        num_validation=30,
     )
 
 
@@ -273,7 +291,7 @@ def test_shuffled_gaps_and_the_order_alone_tell_nothing(tmp_path):
 def test_a_log_without_times_is_refused(tmp_path):
     split = replace(log(), train=replace(log().train, times=None))
     with pytest.raises(
-        ValueError, match="TiSASRec reads when events happened, and these histories have no times"
+        ValueError, match="TiSASRec reads the times of events, and these histories have no times"
     ):
         train_scorer(split, SETTINGS, 0, CPU, tmp_path, quiet=True)
     with pytest.raises(ValueError, match=re.escape("such as sasrec_softmax")):
@@ -281,5 +299,5 @@ def test_a_log_without_times_is_refused(tmp_path):
 
 
 def test_a_mask_has_no_time():
-    with pytest.raises(ValueError, match="not known when a MASK happened"):
-        NeuralScorer(Table(ITEMS, D), backbone(), Masked(), T, reads_times=True)
+    with pytest.raises(ValueError, match="a MASK token has no time"):
+        NeuralScorer(Table(ITEMS, D), backbone(), Masked(), max_length=T, reads_times=True)

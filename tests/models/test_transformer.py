@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from genrec.models.transformer import Transformer, sinusoids
+from genrec.models.transformer import Transformer, sinusoidal_positions
 
 T, D = 7, 8
 CHANGE = torch.linspace(-2, 3, D) ** 2  # not a constant, which the layer norms would take out
@@ -11,7 +11,9 @@ CHANGE = torch.linspace(-2, 3, D) ** 2  # not a constant, which the layer norms 
 
 def backbone(causal: bool, dropout: float = 0.0) -> Transformer:
     torch.manual_seed(0)
-    return Transformer(D, blocks=2, heads=2, max_length=T, dropout=dropout, causal=causal)
+    return Transformer(
+        hidden_size=D, blocks=2, heads=2, max_length=T, dropout=dropout, causal=causal
+    )
 
 
 def vectors(rows: int = 3) -> torch.Tensor:
@@ -124,7 +126,7 @@ def test_agrees_with_torch_encoder_layers():
 
 def test_heads_that_do_not_divide_the_width_are_named():
     with pytest.raises(ValueError, match="hidden_size 8 is not a multiple of heads 3"):
-        Transformer(D, blocks=1, heads=3, max_length=T, dropout=0.0, causal=True)
+        Transformer(hidden_size=D, blocks=1, heads=3, max_length=T, dropout=0.0, causal=True)
 
 
 def test_sinusoids_by_hand():
@@ -132,8 +134,8 @@ def test_sinusoids_by_hand():
         [0.6 * wave(t * rate) for wave in (math.sin, math.cos) for rate in (1, 0.01)]
         for t in range(3)
     ]
-    assert torch.allclose(sinusoids(3, 4), torch.tensor(expected))
-    assert sinusoids(3, 5).shape == (3, 5)
+    assert torch.allclose(sinusoidal_positions(3, 4), torch.tensor(expected))
+    assert sinusoidal_positions(3, 5).shape == (3, 5)
 
 
 def test_positions_of_a_bidirectional_model_start_alike_at_every_distance():
