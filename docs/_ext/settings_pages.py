@@ -1,0 +1,127 @@
+"""The settings reference, from the same source as ``genrec settings``, and links to it.
+
+``{settings} SECTION`` lists the settings of a section. A setting that no page lists, and the name
+of a setting in a page that does not exist, are warnings, which fail the build.
+"""
+
+import re
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+
+from genrec.pipeline.settings import Setting, describe
+
+logger = logging.getLogger(__name__)
+PAGE = "settings"
+SECTIONS = sorted({setting.key.partition(".")[0] for setting in describe() if "." in setting.key})
+NAME = re.compile(rf"((?:{'|'.join(SECTIONS)})(?:\.\w+)+)(=.*)?")
+FORMER = ("changelog",)  # pages that may name settings of former versions
+
+
+class SettingsDirective(SphinxDirective):
+    """The settings of a section; without an argument those outside of sections."""
+
+    optional_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """One description per key."""
+        section = self.arguments[0] if self.arguments else ""
+        chosen = [each for each in describe() if each.key.rpartition(".")[0] == section]
+        container = nodes.container()
+        for key, variants in groupby(sorted(chosen, key=_key), key=_key):
+            listed(self.env).add(key)
+            lines = StringList(list(entry(key, list(variants))), source=self.env.docname)
+            self.state.nested_parse(lines, self.content_offset, container)
+        return container.children
+
+
+def _key(setting: Setting) -> str:
+    return setting.key
+
+
+def entry(key: str, variants: list[Setting]) -> Iterator[str]:
+    """A key in Markdown; several components may each have a setting of that name."""
+    yield f":::{{confval}} {key}"
+    if len(variants) > 1:
+        yield ""
+        for each in variants:
+            yield f"- {_with(each)}: {each.type}, default {_default(each)}. {each.meaning}"
+    else:
+        (each,) = variants
+        yield from (f":type: {each.type}", f":default: {_default(each)}", "", each.meaning)
+        if each.choices:
+            yield from ("", f"Choices: {', '.join(f'`{choice}`' for choice in each.choices)}.")
+        if each.used_with:
+            yield from ("", f"Read with {_with(each)}.")
+    yield from (":::", "")
+
+
+def _default(setting: Setting) -> str:
+    value = str(setting.default).lower() if isinstance(setting.default, bool) else setting.default
+    return "none" if value is None or value == [] else f"`{value}`"
+
+
+def _with(setting: Setting) -> str:
+    """The choices that have a setting: ``teacher.recipe=als``, ``bpr``."""
+    named: dict[str, list[str]] = {}
+    for use in setting.used_with:
+        key, _, value = use.partition("=")
+        named.setdefault(key, []).append(value)
+    texts = (f"`{key}=` {', '.join(values)}" for key, values in named.items())
+    return " and ".join(texts)
+
+
+def listed(environment: BuildEnvironment) -> set[str]:
+    """The keys that the pages list."""
+    if not hasattr(environment, "genrec_settings"):
+        environment.genrec_settings = set()  # type: ignore[attr-defined]
+    keys: set[str] = environment.genrec_settings  # type: ignore[attr-defined]
+    return keys
+
+
+def link(app: Sphinx, doctree: nodes.document) -> None:
+    """Make references of literals such as ``teacher.epochs`` and ``teacher.epochs=5``."""
+    known = {setting.key for setting in describe()}
+    groups = {key.rpartition(".")[0] for key in known}
+    for literal in list(doctree.findall(nodes.literal)):
+        found = NAME.fullmatch(literal.astext())
+        inside = isinstance(literal.parent, nodes.reference | addnodes.pending_xref)
+        if not found or inside or app.env.docname in FORMER:
+            continue
+        key = found[1]
+        if key not in known and key not in groups:
+            logger.warning("there is no setting %s", key, location=literal)
+        elif key in known and app.env.docname != PAGE:
+            reference = addnodes.pending_xref(
+                "",
+                refdomain="std",
+                reftype="confval",
+                reftarget=key,
+                refdoc=app.env.docname,
+                refexplicit=True,
+                refwarn=True,
+            )
+            literal.parent.replace(literal, reference)
+            reference += literal
+
+
+def complete(app: Sphinx, env: BuildEnvironment) -> None:
+    """Warn of settings that no page lists."""
+    for key in sorted({setting.key for setting in describe()} - listed(env)):
+        logger.warning("no page lists the setting %s", key)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the extension."""
+    app.add_directive("settings", SettingsDirective)
+    app.connect("doctree-read", link)
+    app.connect("env-check-consistency", complete)
+    return {"env_version": 1, "parallel_read_safe": False, "parallel_write_safe": True}
