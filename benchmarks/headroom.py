@@ -62,9 +62,9 @@ def main() -> None:
         teacher,
         histories,
         workspace.split.catalogue,
-        k,
-        arguments.candidates,
-        teacher.probabilities,
+        k=k,
+        candidates=arguments.candidates,
+        probabilities=teacher.probabilities,
     )
     print(
         f"{len(histories)} validation users, {arguments.candidates} candidates; what lists of {k}"

@@ -48,7 +48,11 @@ def main() -> None:
     histories = infos["histories"]
     unknown = np.zeros(len(histories), dtype=np.int64)
     context = Context(
-        histories, unknown, split.catalogue, task.k, believed.probabilities(histories)
+        histories,
+        unknown,
+        split.catalogue,
+        task.k,
+        of_probabilities=believed.probabilities(histories),
     )
     items = np.tile(np.arange(1, split.catalogue.num_items + 1), (options.lists, 1))
     earned = np.zeros(options.lists)

@@ -101,7 +101,9 @@ def check_reward(
     parts, k = workspace.split, workspace.settings.k
     require_times(reward, parts.valid.histories)
     chances = _chain(parts) if "probabilities" in reward.needs else None
-    slates, context = sample_lists(parts.valid, parts.catalogue, k, lists, chances)
+    slates, context = sample_lists(
+        parts.valid, parts.catalogue, k=k, count=lists, probabilities=chances
+    )
     found = audit_reward(reward, slates, context)
     if as_json:
         typer.echo(json.dumps(_described(target, reward, found, slates, context), indent=2))

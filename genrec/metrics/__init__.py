@@ -1,5 +1,4 @@
-"""Metrics of recommendation lists, calibration of scores, significance tests and Pareto
-fronts."""
+"""Metrics: ranking accuracy, calibration, significance, Pareto fronts; the context of lists."""
 
 import lazy_loader
 

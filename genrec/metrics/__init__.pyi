@@ -4,10 +4,12 @@ from .calibration import Temperature as Temperature
 from .calibration import calibration_curve as calibration_curve
 from .calibration import fit_temperature as fit_temperature
 from .calibration import probabilities as probabilities
+from .calibration import sigmoids as sigmoids
 from .context import Context as Context
 from .context import Floats as Floats
 from .context import Gains as Gains
 from .context import Slates as Slates
+from .pareto import direction as direction
 from .pareto import hypervolume as hypervolume
 from .pareto import pareto_front as pareto_front
 from .ranking import Evaluation as Evaluation
@@ -17,6 +19,9 @@ from .ranking import discount as discount
 from .ranking import evaluate as evaluate
 from .ranking import hit_ranks as hit_ranks
 from .ranking import measure as measure
+from .significance import Interval as Interval
+from .significance import PairedTest as PairedTest
 from .significance import bootstrap_difference as bootstrap_difference
+from .significance import bootstrap_p as bootstrap_p
 from .significance import holm as holm
 from .significance import paired_t as paired_t

@@ -1,4 +1,4 @@
-"""Accuracy of lists, coverage, and the evaluation of a recommender on cases."""
+"""Accuracy and coverage of lists, and the evaluation of a recommender on cases."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from genrec.recommender import Recommender
 
 
 def discount(k: int) -> Floats:
-    """(k,) 1 / log2(i + 1) for positions i = 1..k.
+    """(k,) discounts 1 / log2(i + 1) of the positions i = 1..k.
 
     >>> discount(3).round(3).tolist()
     [1.0, 0.631, 0.5]
@@ -22,7 +22,7 @@ def discount(k: int) -> Floats:
 
 
 def hit_ranks(slates: Slates, targets: Slates) -> NDArray[np.int64]:
-    """(n,) 1-based position of the target in each slate, 0 where it is missing.
+    """(n,) 1-based position of the target in each list, 0 where it is missing.
 
     >>> hit_ranks(np.array([[7, 8, 9], [1, 2, 3]]), np.array([9, 4])).tolist()
     [3, 0]
@@ -32,23 +32,32 @@ def hit_ranks(slates: Slates, targets: Slates) -> NDArray[np.int64]:
 
 
 def accuracy(slates: Slates, targets: Slates) -> dict[str, Floats]:
-    """NDCG@K, Recall@1, Recall@K and MRR@K of each list with its one relevant item, each (n,).
+    """NDCG@K, Recall@1, Recall@K and MRR@K of lists with one relevant item each.
 
-    NDCG@K = 1 / log2(rank + 1), MRR@K = 1 / rank, Recall@j = 1[rank <= j], all 0 without a hit
-    [Järvelin & Kekäläinen 2002; Petrov 2025, eq. 2.7-2.8].
+    With the rank of the target, NDCG@K = 1 / log2(rank + 1), MRR@K = 1 / rank and Recall@j =
+    1[rank <= j]; all are 0 where it is missing [Järvelin & Kekäläinen 2002; Petrov 2025, eq.
+    2.7-2.8].
 
-    >>> {name: value.round(3).tolist() for name, value in accuracy(np.array([[7, 8, 9]]), np.array([9])).items()}
+    Args:
+        slates: (n, K) lists.
+        targets: (n,) the relevant item of each.
+
+    Returns:
+        Metric name -> (n,) values.
+
+    >>> found = accuracy(np.array([[7, 8, 9]]), np.array([9]))
+    >>> {name: value.round(3).tolist() for name, value in found.items()}
     {'ndcg@3': [0.5], 'recall@1': [0.0], 'recall@3': [1.0], 'mrr@3': [0.333]}
     """
     k = slates.shape[1]
     rank = hit_ranks(slates, targets)
-    safe = np.maximum(rank, 1)
     hit = rank > 0
+    rank_or_1 = np.maximum(rank, 1)  # keeps the formulas defined where there is no hit
     return {
-        f"ndcg@{k}": np.where(hit, discount(k)[safe - 1], 0.0),
+        f"ndcg@{k}": np.where(hit, discount(k)[rank_or_1 - 1], 0.0),
         "recall@1": (rank == 1).astype(np.float64),
         f"recall@{k}": hit.astype(np.float64),
-        f"mrr@{k}": np.where(hit, 1 / safe, 0.0),
+        f"mrr@{k}": np.where(hit, 1 / rank_or_1, 0.0),
     }
 
 
@@ -63,10 +72,10 @@ def coverage(slates: Slates, num_items: int) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Lists for cases and what they are worth.
+    """The lists of a recommender for N cases, and their metrics.
 
     Attributes:
-        slates: (N, K).
+        slates: (N, K) lists.
         per_user: metric name -> (N,) value of each case.
         overall: metrics of all lists together, for instance coverage.
     """
@@ -77,23 +86,30 @@ class Evaluation:
 
     @property
     def means(self) -> dict[str, float]:
-        """Metric name -> mean over the cases, and the overall metrics."""
-        return {name: float(values.mean()) for name, values in self.per_user.items()} | dict(
-            self.overall
-        )
+        """Metric name -> mean over the cases; the overall metrics as they are."""
+        means = {name: float(values.mean()) for name, values in self.per_user.items()}
+        return means | dict(self.overall)
 
 
 def evaluate(
     recommender: Recommender,
     cases: Cases,
     catalogue: Catalogue,
+    *,
     k: int = 10,
     rewards: Mapping[str, Gains] | None = None,
 ) -> Evaluation:
-    """Recommend for every case and measure the lists: accuracy, popularity, coverage, and each
-    reward summed.
+    """Metrics of a recommender's lists for all cases, over the whole catalogue.
 
-    Full catalogue, seen items filtered by the recommender, per-user values kept.
+    Accuracy, popularity, coverage, and the sum of each reward over a list. The recommender itself
+    filters the items that a user has seen.
+
+    Args:
+        recommender: what is evaluated.
+        cases: N histories and their held-out items.
+        catalogue: catalogue with training counts.
+        k: length of the lists.
+        rewards: name -> reward, each a further metric.
     """
     slates = recommender.recommend(cases.histories, k)
     return measure(slates, Context(cases.histories, cases.targets, catalogue, k), rewards)
@@ -102,11 +118,16 @@ def evaluate(
 def measure(
     slates: NDArray[np.int64], context: Context, rewards: Mapping[str, Gains] | None = None
 ) -> Evaluation:
-    """Measure lists that are already there; see ``evaluate``.
+    """Metrics of given lists; see ``evaluate``.
 
-    A reward whose name is that of a metric gets no column of its own: ``ndcg`` is that metric, and
-    ``popularity@k`` is the mean training share of the list's items, of which the reward is a
+    A reward that has the name of a metric is not measured again: ``ndcg`` is that metric, and
+    ``popularity@k`` is the mean training share of the items in a list, of which the reward is a
     negative multiple.
+
+    Args:
+        slates: (N, k) lists.
+        context: context of these lists.
+        rewards: name -> reward, each a further metric.
     """
     k = slates.shape[1]
     per_user = accuracy(slates, context.targets)
@@ -114,6 +135,5 @@ def measure(
     for name, gains in (rewards or {}).items():
         if f"{name}@{k}" not in per_user:
             per_user[f"{name}@{k}"] = gains(slates, context).sum(axis=1)
-    return Evaluation(
-        slates, per_user, {f"coverage@{k}": coverage(slates, context.catalogue.num_items)}
-    )
+    overall = {f"coverage@{k}": coverage(slates, context.catalogue.num_items)}
+    return Evaluation(slates, per_user, overall)

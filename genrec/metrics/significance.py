@@ -1,4 +1,4 @@
-"""Is a difference between two systems, measured on the same cases, more than chance?"""
+"""Significance of a difference between two systems that were measured on the same cases."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from scipy import stats
 
 from genrec.config.errors import GenrecError
 
-DRAWS_AT_ONCE = 256
+RESAMPLES_AT_ONCE = 256  # bounds the memory of a bootstrap
 
 
 @dataclass(frozen=True)
 class PairedTest:
-    """Outcome of a paired t-test.
+    """Result of a paired t-test.
 
     Attributes:
-        difference: mean of a − b.
+        difference: mean of a − b over the cases.
         statistic: t; infinite where every case differs by the same amount.
-        p_value: two-sided.
+        p_value: two-sided p-value.
         num_cases: number of pairs.
     """
 
@@ -34,7 +34,7 @@ class Interval:
     """A mean difference and its confidence interval.
 
     Attributes:
-        difference: mean of a − b.
+        difference: mean of a − b over the cases.
         low: lower end.
         high: upper end.
         level: probability that such an interval covers the true difference, for instance 0.95.
@@ -47,13 +47,14 @@ class Interval:
 
 
 def paired_t(a: ArrayLike, b: ArrayLike) -> PairedTest:
-    """Two-sided paired t-test of mean(a) = mean(b) over the same cases.
+    """Two-sided paired t-test of the hypothesis mean(a) = mean(b) [Student 1908].
 
-    t = d̄ / (s_d / √n),   d = a − b, s_d with n − 1 degrees of freedom [Student 1908].
+    t = d̄ / (s_d / √n),   where d = a − b and s_d is its standard deviation with n − 1 degrees of
+    freedom.
 
     Args:
-        a: (n,) metric of each case under one system.
-        b: (n,) the same metric of the same cases under the other.
+        a: (n,) metric of each case for one system.
+        b: (n,) the same metric of the same cases for the other system.
 
     Raises:
         GenrecError: if the shapes differ, there are fewer than two cases, or a value is not finite.
@@ -65,26 +66,26 @@ def paired_t(a: ArrayLike, b: ArrayLike) -> PairedTest:
     difference = _differences(a, b)
     mean, size = float(difference.mean()), len(difference)
     error = float(difference.std(ddof=1)) / np.sqrt(size)
-    without_spread = 0.0 if mean == 0 else float(np.copysign(np.inf, mean))
-    statistic = mean / float(error) if error > 0 else without_spread
+    limit = 0.0 if mean == 0 else float(np.copysign(np.inf, mean))  # as the deviation goes to 0
+    statistic = mean / float(error) if error > 0 else limit
     p_value = float(2 * stats.t.sf(abs(statistic), df=size - 1))
     return PairedTest(mean, statistic, p_value, size)
 
 
 def bootstrap_difference(
-    a: ArrayLike, b: ArrayLike, seed: int, resamples: int = 10_000, level: float = 0.95
+    a: ArrayLike, b: ArrayLike, *, seed: int, resamples: int = 10_000, level: float = 0.95
 ) -> Interval:
-    """Percentile bootstrap interval of mean(a) − mean(b), resampling cases, both systems together.
+    """Percentile bootstrap interval of mean(a) − mean(b) [Efron & Tibshirani 1993, ch. 13].
 
-    No assumption about how the values are distributed; the pairing is kept [Efron & Tibshirani
-    1993, ch. 13].
+    Cases are resampled, so that the pairing is kept; nothing is assumed about the distribution of
+    the values.
 
     Args:
-        a: (n,) metric of each case under one system.
-        b: (n,) the same metric of the same cases under the other.
-        seed: of the resampling.
-        resamples: number of draws of n cases with replacement.
-        level: coverage, between 0 and 1.
+        a: (n,) metric of each case for one system.
+        b: (n,) the same metric of the same cases for the other system.
+        seed: random seed of the resampling.
+        resamples: number of resamples of n cases with replacement.
+        level: coverage probability of the interval, between 0 and 1.
 
     Raises:
         GenrecError: as ``paired_t``, and for a level outside (0, 1) or no resamples.
@@ -99,16 +100,15 @@ def bootstrap_difference(
 
 
 def resampled_means(values: ArrayLike, seed: int, resamples: int) -> NDArray[np.float64]:
-    """Means over cases that are drawn with replacement, all columns together [Efron & Tibshirani
-    1993, ch. 6].
+    """Means over resampled cases, all columns together [Efron & Tibshirani 1993, ch. 6].
 
     Args:
         values: (n, m) m metrics of n cases.
-        seed: of the resampling.
-        resamples: R, number of draws of n cases.
+        seed: random seed of the resampling.
+        resamples: R, number of resamples of n cases with replacement.
 
     Returns:
-        (R, m).
+        (R, m) means.
 
     Raises:
         GenrecError: if there are no resamples.
@@ -121,8 +121,8 @@ def resampled_means(values: ArrayLike, seed: int, resamples: int) -> NDArray[np.
         raise GenrecError(f"resamples {resamples} must be at least 1")
     table, generator = np.asarray(values, dtype=np.float64), np.random.default_rng(seed)
     size, parts = len(table), []
-    for start in range(0, resamples, DRAWS_AT_ONCE):
-        draws = min(DRAWS_AT_ONCE, resamples - start)
+    for start in range(0, resamples, RESAMPLES_AT_ONCE):
+        draws = min(RESAMPLES_AT_ONCE, resamples - start)
         drawn = generator.integers(0, size, (draws, size)) + size * np.arange(draws)[:, None]
         times = np.bincount(drawn.ravel(), minlength=draws * size).reshape(draws, size)
         parts.append(times @ table / size)
@@ -130,8 +130,11 @@ def resampled_means(values: ArrayLike, seed: int, resamples: int) -> NDArray[np.
 
 
 def percentiles(resampled: ArrayLike, level: float = 0.95) -> tuple[float, float]:
-    """The two ends of the percentile interval of resampled values (R,) [Efron & Tibshirani 1993,
-    ch. 13].
+    """Both ends of a percentile interval [Efron & Tibshirani 1993, ch. 13].
+
+    Args:
+        resampled: (R,) a statistic of R resamples.
+        level: coverage probability of the interval, between 0 and 1.
 
     Raises:
         GenrecError: for a level outside (0, 1).
@@ -141,18 +144,20 @@ def percentiles(resampled: ArrayLike, level: float = 0.95) -> tuple[float, float
     """
     if not 0 < level < 1:
         raise GenrecError(f"level {level} must lie between 0 and 1")
-    low, high = np.quantile(
-        np.asarray(resampled, dtype=np.float64), [(1 - level) / 2, (1 + level) / 2]
-    )
+    ends = [(1 - level) / 2, (1 + level) / 2]
+    low, high = np.quantile(np.asarray(resampled, dtype=np.float64), ends)
     return float(low), float(high)
 
 
 def bootstrap_p(resampled: ArrayLike) -> float:
-    """Two-sided p-value of no difference from resampled differences (R,).
+    """Two-sided bootstrap p-value of the hypothesis of no difference.
 
-    p = 2 · min(#{d ≤ 0} + 1, #{d ≥ 0} + 1) / (R + 1), at most 1: about the largest 1 − level at
-    which the percentile interval still holds 0. The 1 stands for the sample itself, so that p never
-    is 0 [Efron & Tibshirani 1993, ch. 15].
+    p = min(1, 2 · min(#{d ≤ 0} + 1, #{d ≥ 0} + 1) / (R + 1)): approximately the largest 1 − level
+    at which the percentile interval contains 0. The 1 counts the sample itself, so that p is never
+    0 [Efron & Tibshirani 1993, ch. 15].
+
+    Args:
+        resampled: (R,) differences of R resamples.
 
     >>> bootstrap_p([0.1, 0.2, 0.3, -0.1]), bootstrap_p([0.1] * 39)
     (0.8, 0.05)
@@ -163,14 +168,17 @@ def bootstrap_p(resampled: ArrayLike) -> float:
 
 
 def holm(p_values: Sequence[float]) -> NDArray[np.float64]:
-    """p-values corrected for the number of tests, in the order given [Holm 1979].
+    """p-values corrected for the number of tests [Holm 1979].
 
-    With p_(1) ≤ … ≤ p_(m):   corrected_(i) = min(1, max_{j ≤ i} (m − j + 1) · p_(j)). Comparing
-    them with α keeps the probability of any false finding below α, whatever the dependence between
-    the tests.
+    With p_(1) ≤ … ≤ p_(m):   corrected_(i) = min(1, max_{j ≤ i} (m − j + 1) · p_(j)). If only
+    those below α are called significant, the probability of any false positive is at most α,
+    however the tests depend on each other.
 
     Args:
-        p_values: (m,) raw p-values.
+        p_values: (m,) uncorrected p-values.
+
+    Returns:
+        (m,) corrected p-values, in the order given.
 
     Raises:
         GenrecError: for a p-value outside [0, 1].
@@ -199,7 +207,6 @@ def _differences(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
         raise GenrecError(f"a paired test needs at least two cases, got {len(first)}")
     if not (np.isfinite(first).all() and np.isfinite(second).all()):
         raise GenrecError(
-            "paired values must be finite; drop the cases that one system could not answer from"
-            " both"
+            "paired values must be finite; leave out cases that one of the systems has no value for"
         )
     return first - second

@@ -49,7 +49,7 @@ class _Popular:
 
 def popularity_ndcg(split: Split, k: int) -> Floats:
     """(N,) NDCG@K on the validation cases of the most popular items that a user has not seen."""
-    return evaluate(_Popular(split.catalogue.counts), split.valid, split.catalogue, k).per_user[
+    return evaluate(_Popular(split.catalogue.counts), split.valid, split.catalogue, k=k).per_user[
         f"ndcg@{k}"
     ]
 

@@ -59,7 +59,7 @@ class Watch:
 
     def look(self, scorer: NeuralScorer, epoch: int) -> dict[str, float]:
         """Validate the scorer as it is after an epoch; what the log says of it."""
-        found = evaluate(TopK(scorer), self.split.valid, self.split.catalogue, self.k)
+        found = evaluate(TopK(scorer), self.split.valid, self.split.catalogue, k=self.k)
         measured, progress = found.means, self.progress
         progress["validations"] += 1
         progress["risen"] |= is_above(found.per_user[self.ndcg], self.popular)

@@ -26,7 +26,7 @@ from genrec.rerankers import (
     with_surrogates,
 )
 from genrec.rerankers.pool import items_at
-from genrec.rerankers.selection import gain_deficits
+from genrec.rerankers.greedy_selection import gain_deficits
 from genrec.rewards import (
     ACCURACY,
     Ranges,
@@ -138,7 +138,12 @@ def greedy_demonstrations(
     for start in range(0, len(histories), AT_ONCE):
         block = histories.take(np.arange(start, min(start + AT_ONCE, len(histories))))
         pool = draw_pool(
-            scorer, block, workspace.split.catalogue, k, candidates, scorer.probabilities
+            scorer,
+            block,
+            workspace.split.catalogue,
+            k=k,
+            candidates=candidates,
+            probabilities=scorer.probabilities,
         )
         here = (start <= rows) & (rows < start + AT_ONCE)
         for number in np.unique(point[here]):
@@ -173,7 +178,7 @@ def _choices(
     """(B, k, c) what is best for each position of the best lists known, and how far behind the
     others are."""
     if not is_paid_for_lists(reward):
-        return greedy_choices(pool, k, checked(reward), width)
+        return greedy_choices(pool, k, checked(reward), width=width)
     safe = checked(reward)
     slates = local_search(
         pool, sort_by_relevance(pool, greedy(pool, k, checked(with_surrogates(reward))), safe), safe
@@ -189,7 +194,7 @@ def _instead(
 ) -> tuple[NDArray[np.int64], Floats]:
     """(B, c) the item in that place of the lists and the best to put there instead, and how far
     these are below it."""
-    worth = swap_values(pool, slates, place, reward)
+    worth = swap_values(pool, slates, place=place, reward=reward)
     free = (worth > -np.inf) & ~(pool.items[:, :, None] == slates[:, None, :place]).any(axis=2)
     own = (pool.items == slates[:, place, None]).argmax(axis=1)[:, None]
     ranked = np.where(free, worth, -np.inf)

@@ -90,7 +90,7 @@ def train_teacher(workspace: Workspace, out: Path) -> Path:
         settings.k,
     )
     temperature = fit_temperature(scorer, workspace.split.valid)
-    found = evaluate(TopK(scorer), workspace.split.valid, workspace.split.catalogue, settings.k)
+    found = evaluate(TopK(scorer), workspace.split.valid, workspace.split.catalogue, k=settings.k)
     popular, ndcg = popularity_ndcg(workspace.split, settings.k), f"ndcg@{settings.k}"
     against = {
         ndcg: float(popular.mean()),
@@ -364,9 +364,9 @@ def list_task(
         cases.histories,
         cases.targets,
         workspace.split.catalogue,
-        reward,
-        settings.k,
-        max_length,
+        reward=reward,
+        k=settings.k,
+        max_length=max_length,
         probabilities=chances,
     )
 
@@ -448,7 +448,11 @@ def context_of(
     """The context of one list for each case."""
     needed = chances(cases.histories) if "probabilities" in reward.needs else None
     return Context(
-        cases.histories, cases.targets, workspace.split.catalogue, workspace.settings.k, needed
+        cases.histories,
+        cases.targets,
+        workspace.split.catalogue,
+        workspace.settings.k,
+        of_probabilities=needed,
     )
 
 
@@ -458,10 +462,10 @@ def _new_policy(workspace: Workspace) -> GPTRec:
         torch.manual_seed(workspace.settings.seed)
         policy = GPTRec(
             workspace.split.catalogue.num_items,
-            s.hidden_size,
-            s.blocks,
-            s.heads,
-            s.max_length,
+            hidden_size=s.hidden_size,
+            blocks=s.blocks,
+            heads=s.heads,
+            max_length=s.max_length,
             max_slate=max(20, workspace.settings.k),
             dropout=s.dropout,
         )

@@ -1,5 +1,8 @@
-"""Re-rankers of a pool of candidates: MMR, SOG, DPP, popularity penalty, greedy selection and
-local search on any reward."""
+"""Re-rankers: functions that choose a list from a pool of candidates.
+
+MMR, SOG, DPP and a popularity penalty trade relevance against one other property; greedy selection,
+lookahead and local search work on any reward.
+"""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Maximal marginal relevance."""
+"""Maximal marginal relevance (MMR)."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,21 +6,21 @@ from numpy.typing import NDArray
 from genrec.rerankers.pool import Pool, in_parts, items_at, relevance_of, require_weight
 
 
-def mmr(pool: Pool, k: int, weight: float, normalise: bool = True) -> NDArray[np.int64]:
+def mmr(pool: Pool, k: int, weight: float, *, normalise: bool = True) -> NDArray[np.int64]:
     """Maximal marginal relevance [Carbonell & Goldstein 1998].
 
     next = argmax_c λ · relevance(c) − (1 − λ) · max_{g placed} cos(c, g);   the first item is the
     most relevant one.
 
-    A candidate of which nothing is known counts as similar (1) to whatever was placed, as
-    ``Diversity`` counts it as at distance 0: otherwise unlabelled items would look most diverse.
+    A candidate without features (a zero vector) has similarity 1 with every placed item, just as
+    ``Diversity`` gives it distance 0: otherwise unlabelled items would look most diverse.
 
     Args:
         pool: candidates.
         k: length of the lists.
         weight: λ in [0, 1]: 1 is Top-K, 0 ignores relevance after the first item.
         normalise: scale the relevance of each pool to [0, 1], so that λ means the same for every
-            scorer and user; False takes it raw, as [Petrov 2025, ch. 8].
+            scorer and user; False uses it unscaled, as [Petrov 2025, ch. 8].
 
     Returns:
         (B, k) slates.

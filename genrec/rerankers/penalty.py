@@ -1,4 +1,4 @@
-"""A sort by relevance minus popularity."""
+"""Sorting by relevance minus popularity."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,19 +7,19 @@ from genrec.rerankers.pool import Pool, items_at, relevance_of, require_candidat
 
 
 def popularity_penalised(
-    pool: Pool, k: int, weight: float, normalise: bool = True
+    pool: Pool, k: int, weight: float, *, normalise: bool = True
 ) -> NDArray[np.int64]:
-    """One sort by relevance minus popularity.
+    """Candidates sorted by relevance minus popularity.
 
-    score(c) = (1 − w) · relevance(c) − w · p(c) / max p,   p = share of the training events that
-    are of the item.
+    score(c) = (1 − w) · relevance(c) − w · p(c) / max p,   where p(c) is the share of the training
+    events that belong to item c.
 
     Args:
         pool: candidates.
         k: length of the lists.
         weight: w in [0, 1]: 0 is Top-K, 1 the least popular candidates.
-        normalise: scale the relevance of each pool to [0, 1]; False takes relevance and p raw, as
-            the greedy baseline of [Petrov 2025, ch. 8].
+        normalise: scale the relevance of each pool to [0, 1] and p by its maximum; False uses both
+            unscaled, as the greedy baseline of [Petrov 2025, ch. 8].
 
     Returns:
         (B, k) slates.

@@ -1,4 +1,4 @@
-"""The serendipity-oriented greedy algorithm."""
+"""The serendipity-oriented greedy algorithm (SOG)."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,25 +9,26 @@ from genrec.metrics.context import Context, Floats
 from genrec.rerankers.pool import Pool, in_parts, items_at, relevance_of, require_weight
 
 
-def sog(pool: Pool, k: int, weight: float, normalise: bool = True) -> NDArray[np.int64]:
+def sog(pool: Pool, k: int, weight: float, *, normalise: bool = True) -> NDArray[np.int64]:
     r"""Serendipity-oriented greedy [Kotkov, Veijalainen & Wang 2017; 2020].
 
     next = argmax_c (1 − w) · relevance(c) + w · mean(diversity(c), distance(c), unpopularity(c)),
 
-    diversity = share of the features that the list does not cover yet which c adds, |F_c \ F_list|
-    / |F \ F_list|; distance = share of the features that the user's history does not cover which c
-    has, |F_c \ F_u| / |F \ F_u|; unpopularity = 1 − |training users of c| / |training users|. A
-    share of nothing is 0.
+    - diversity: of the features that the list does not cover yet, the share that c adds,
+      |F_c \ F_list| / |F \ F_list|;
+    - distance: of the features that the user's history does not cover, the share that c has,
+      |F_c \ F_u| / |F \ F_u|;
+    - unpopularity: 1 − |training users of c| / |training users|.
 
-    The paper weighs the four terms freely; here one knob trades relevance against the other three,
-    equally weighted. A catalogue without features leaves only unpopularity, which is then the whole
-    second term.
+    A share of an empty set is 0. The paper has a weight for each of the four terms; here one weight
+    trades relevance against the mean of the other three. Without item features, unpopularity alone
+    is the second term.
 
     Args:
         pool: candidates.
         k: length of the lists.
         weight: w in [0, 1]: 0 is Top-K.
-        normalise: scale the relevance of each pool to [0, 1]; False takes it raw.
+        normalise: scale the relevance of each pool to [0, 1]; False uses it unscaled.
 
     Returns:
         (B, k) slates.
@@ -73,19 +74,21 @@ def _sog(pool: Pool, k: int, weight: float, normalise: bool) -> NDArray[np.int64
 
 
 def _share(features: Floats, wanted: NDArray[np.bool_]) -> Floats:
-    """(B, C) how much of the wanted features (B, F) each candidate (B, C, F) has, 0 where none are
-    wanted."""
+    """(B, C) share of the wanted features (B, F) that each candidate (B, C, F) has.
+
+    The share is 0 where no features are wanted.
+    """
     total = np.maximum(wanted.sum(axis=1), 1)[:, None]
     share: Floats = (features @ wanted[:, :, None].astype(np.float32))[:, :, 0] / total
     return share
 
 
 def _profile_features(context: Context) -> NDArray[np.bool_]:
-    """(n, F) which features the history of each list has."""
+    """(n, F) which features occur in the history of each list."""
     events, features = context.of_histories, context.catalogue.features.astype(np.float32)
     shape = (len(events), len(features))
-    once = sparse.csr_matrix(
+    occurrences = sparse.csr_matrix(
         (np.ones(len(events.items), np.float32), events.items, events.offsets), shape=shape
     )
-    covered: NDArray[np.bool_] = np.asarray(once @ features) > 0
+    covered: NDArray[np.bool_] = np.asarray(occurrences @ features) > 0
     return covered[context.rows]

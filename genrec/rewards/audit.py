@@ -155,7 +155,7 @@ def sample_lists(
     cases = cases.take(rooms[: max(1, count // 4)])
     rows = np.arange(count) % len(cases)
     chances = probabilities(cases.histories) if probabilities else None
-    context = Context(cases.histories, cases.targets, catalogue, k, chances, rows)
+    context = Context(cases.histories, cases.targets, catalogue, k, of_probabilities=chances, rows=rows)
     slates = TopK(_Dice(catalogue.num_items, torch.Generator().manual_seed(seed))).recommend(
         context.histories, k
     )

@@ -50,7 +50,7 @@ def world() -> tuple[Slates, Context]:
     histories = Sequences.from_lists([generator.integers(1, V + 1, n) for n in (0, 1, 4, 9)])
     chances = np.concatenate([np.zeros((4, 1)), generator.dirichlet(np.ones(V), 4)], axis=1)
     context = Context(
-        histories, np.array([0, 3, 9, 12]), catalogue, K, chances, np.repeat(np.arange(4), 2)
+        histories, np.array([0, 3, 9, 12]), catalogue, K, of_probabilities=chances, rows=np.repeat(np.arange(4), 2)
     )
     return np.stack([generator.permutation(V)[:K] + 1 for _ in range(LISTS)]), context
 

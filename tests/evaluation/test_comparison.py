@@ -184,9 +184,19 @@ def test_calibrated_rows_take_probabilities_and_raw_ones_take_scores(workspace, 
     }
     measured = set()
     for (method, weight), rerank in choices.items():
-        lists = Reranked(teacher, rerank, workspace.split.catalogue, 60, teacher.probabilities)
+        lists = Reranked(
+            teacher,
+            rerank,
+            workspace.split.catalogue,
+            candidates=60,
+            probabilities=teacher.probabilities,
+        )
         found = evaluate(
-            lists, workspace.split.test, workspace.split.catalogue, K, {"diversity": Diversity()}
+            lists,
+            workspace.split.test,
+            workspace.split.catalogue,
+            k=K,
+            rewards={"diversity": Diversity()},
         ).means
         for name in ("ndcg@5", "diversity@5", "coverage@5"):
             assert row(content, method, weight)[name] == pytest.approx(found[name], abs=1e-6)
@@ -256,9 +266,19 @@ def test_greedy_at_one_half_maximises_the_reward_of_the_run(workspace, folder, c
     ):
         teacher = loading.calibrated(folder / "teacher", workspace)
         rerank = partial(greedy, reward=weighted(specs))
-        lists = Reranked(teacher, rerank, workspace.split.catalogue, 60, teacher.probabilities)
+        lists = Reranked(
+            teacher,
+            rerank,
+            workspace.split.catalogue,
+            candidates=60,
+            probabilities=teacher.probabilities,
+        )
         found = evaluate(
-            lists, workspace.split.test, workspace.split.catalogue, K, {"diversity": Diversity()}
+            lists,
+            workspace.split.test,
+            workspace.split.catalogue,
+            k=K,
+            rewards={"diversity": Diversity()},
         ).means
         for name in ("ndcg@5", "diversity@5", "popularity@5", "coverage@5"):
             assert row(content, "greedy", share)[name] == pytest.approx(found[name], abs=1e-6)

@@ -87,7 +87,11 @@ def test_a_conditioned_run_is_a_curve(workspace, folder):
             folder / "range", workspace.device, weights={"diversity": row["weight"]}
         )
         found = evaluate(
-            writer, workspace.split.test, workspace.split.catalogue, K, {"diversity": Diversity()}
+            writer,
+            workspace.split.test,
+            workspace.split.catalogue,
+            k=K,
+            rewards={"diversity": Diversity()},
         ).means
         for name in ("ndcg@4", "diversity@4", "coverage@4"):
             assert row[name] == pytest.approx(found[name], abs=1e-6)

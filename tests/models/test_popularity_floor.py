@@ -13,7 +13,7 @@ from genrec.recommender import TopK
 
 def test_the_level_is_that_of_the_popularity_baseline():
     split = leave_one_out(synthetic.chain(80, 30, 10, 0.1, seed=0))
-    expected = evaluate(TopK(Popularity.fit(split)), split.valid, split.catalogue, 7).per_user[
+    expected = evaluate(TopK(Popularity.fit(split)), split.valid, split.catalogue, k=7).per_user[
         "ndcg@7"
     ]
     np.testing.assert_array_equal(popularity_ndcg(split, 7), expected)

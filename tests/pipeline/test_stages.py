@@ -382,8 +382,8 @@ def test_the_warm_start_learns_the_greedy_lists(workspace, folder, tmp_path):
         teacher,
         partial(greedy, reward=reward),
         workspace.split.catalogue,
-        12,
-        teacher.probabilities,
+        candidates=12,
+        probabilities=teacher.probabilities,
     )
     lists = wanted.recommend(histories, 4)
 

@@ -94,7 +94,9 @@ def test_the_objective_is_the_mean_over_the_range(workspace, folder):
     valid = workspace.split.valid
     teacher = loading.calibrated(folder / "teacher", workspace)
     chances = teacher.probabilities(valid.histories)
-    context = Context(valid.histories, valid.targets, workspace.split.catalogue, 4, chances)
+    context = Context(
+        valid.histories, valid.targets, workspace.split.catalogue, 4, of_probabilities=chances
+    )
     found = []
     for weight in (0, 0.25, 1, 2.25, 4):
         slates = NextK(policy.at({"diversity": weight})).recommend(valid.histories, 4)
@@ -156,8 +158,8 @@ def test_lessons_for_a_grid_of_weights(workspace, folder):
             teacher,
             lambda pool, k, reward=reward: greedy(pool, k, reward),
             workspace.split.catalogue,
-            12,
-            teacher.probabilities,
+            candidates=12,
+            probabilities=teacher.probabilities,
         )
         assert (
             writer.recommend(histories.take([rows[row]]), 4)[0].tolist()
@@ -186,7 +188,9 @@ def test_lessons_of_what_is_paid_at_the_end_are_the_best_lists_known_and_ask_for
         workspace, teacher, histories, np.arange(40), with_surrogates(reward), {}
     )
     chances = teacher.probabilities(histories)
-    context = Context(histories, np.zeros(40, int), workspace.split.catalogue, 4, chances)
+    context = Context(
+        histories, np.zeros(40, int), workspace.split.catalogue, 4, of_probabilities=chances
+    )
     earned, before = (
         reward(each.lists(4), context).sum(axis=1) for each in (demonstrations, plain)
     )
@@ -200,8 +204,8 @@ def test_lessons_of_what_is_paid_at_the_end_are_the_best_lists_known_and_ask_for
         teacher,
         partial(greedy, reward=unguided),
         workspace.split.catalogue,
-        12,
-        teacher.probabilities,
+        candidates=12,
+        probabilities=teacher.probabilities,
     )
     gained = (unguided(searched, context) - unguided(writer.recommend(histories, 4), context)).sum(
         axis=1

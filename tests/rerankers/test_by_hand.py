@@ -51,7 +51,11 @@ def test_dpp_of_more_items_than_dimensions() -> None:
 def test_a_calibrated_pool_has_probabilities_as_relevance() -> None:
     chances = np.array([[0.0, 0.1, 0.6, 0.3]])
     context = Context(
-        Sequences.from_lists([[]]), np.array([0]), make_catalogue(list("abc")), 2, chances
+        Sequences.from_lists([[]]),
+        np.array([0]),
+        make_catalogue(list("abc")),
+        2,
+        of_probabilities=chances,
     )
     pool = Pool(np.array([[2, 3, 1]]), np.array([[9.0, 8.0, -np.inf]]), context)
     assert pool.calibrated.relevance.tolist() == [[0.6, 0.3, -np.inf]]
@@ -65,7 +69,9 @@ def test_calibrated_relevance_is_another_trade_off() -> None:
     nearly as bad as c."""
     genres = make_catalogue(list("abc"), features={"a": ["x"], "b": ["x", "y"], "c": ["z"]})
     chances = np.array([[0.0, 0.9, 0.09, 0.01]])
-    context = Context(Sequences.from_lists([[]]), np.array([0]), genres, 2, chances)
+    context = Context(
+        Sequences.from_lists([[]]), np.array([0]), genres, 2, of_probabilities=chances
+    )
     pool = Pool(np.array([[1, 2, 3]]), np.array([[3.0, 2.9, 1.0]]), context)
     # cos(a, b) = .7071, cos(a, c) = 0; scaled relevance of b .95 or .0899
     for function in (mmr, dpp):
@@ -76,7 +82,11 @@ def test_calibrated_relevance_is_another_trade_off() -> None:
 def test_looking_ahead_sees_what_is_paid_at_the_end() -> None:
     chances = np.array([[0.0, 0.4, 0.3, 0.2, 0.1]])
     context = Context(
-        Sequences.from_lists([[]]), np.array([0]), make_catalogue(list("abcd")), 2, chances
+        Sequences.from_lists([[]]),
+        np.array([0]),
+        make_catalogue(list("abcd")),
+        2,
+        of_probabilities=chances,
     )
     pool = Pool(np.array([[1, 3, 2, 4]]), np.array([[0.4, 0.3, 0.2, 0.1]]), context)
     only_last = terminal(lambda slates, context: (slates[:, 0] == 4) * 1.0, "starts with d")

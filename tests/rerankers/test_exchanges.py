@@ -26,7 +26,9 @@ def make_pool() -> Pool:
     catalogue = replace(catalogue, counts=np.concatenate([[0], generator.integers(1, 60, V)]))
     chances = np.concatenate([np.zeros((B, 1)), generator.dirichlet(np.ones(V), B)], axis=1)
     items = np.argsort(-chances, axis=1)[:, :C]
-    context = Context(Sequences.from_lists([[]] * B), np.zeros(B, int), catalogue, 4, chances)
+    context = Context(
+        Sequences.from_lists([[]] * B), np.zeros(B, int), catalogue, 4, of_probabilities=chances
+    )
     return Pool(items, np.take_along_axis(chances, items, axis=1), context)
 
 
@@ -83,7 +85,7 @@ def test_local_search_ends_where_no_exchange_helps() -> None:
         worth = reward(others, pool.context.take(np.full(len(others), row))).sum(axis=1)
         assert worth.max() <= earned[row] + 1e-9
         for place in range(4):
-            there = swap_values(pool, found, place, reward)[row]
+            there = swap_values(pool, found, place=place, reward=reward)[row]
             assert there[4] == -np.inf
             np.testing.assert_allclose(
                 np.delete(there, 4), worth[place * (C - 1) : (place + 1) * (C - 1)]

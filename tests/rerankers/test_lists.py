@@ -65,7 +65,11 @@ def make_pool() -> Pool:
     items = np.stack([generator.permutation(V)[:C] + 1 for _ in range(B)])
     chances = np.concatenate([np.zeros((B, 1)), generator.dirichlet(np.ones(V), B)], axis=1)
     relevance = -np.sort(-generator.normal(size=(B, C)), axis=1)
-    return Pool(items, relevance, Context(histories, np.zeros(B, int), catalogue(), K, chances))
+    return Pool(
+        items,
+        relevance,
+        Context(histories, np.zeros(B, int), catalogue(), K, of_probabilities=chances),
+    )
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,11 @@ def test_greedy_on_relevance_alone_is_top_k() -> None:
     calibrated = Calibrated(scorer(), 0.7)
     histories = Sequences.from_lists([[1], [2, 3], [4], []])
     reranked = Reranked(
-        calibrated, partial(greedy, reward=Relevance()), catalogue(), 20, calibrated.probabilities
+        calibrated,
+        partial(greedy, reward=Relevance()),
+        catalogue(),
+        candidates=20,
+        probabilities=calibrated.probabilities,
     )
     np.testing.assert_array_equal(
         reranked.recommend(histories, K), TopK(scorer()).recommend(histories, K)
@@ -206,7 +214,7 @@ def slow_mmr(pool: Pool, row: int, weight: float, normalise: bool) -> list[int]:
 @pytest.mark.parametrize("weight", [0.0, 0.3, 0.7])
 def test_mmr_agrees_with_a_slow_implementation(weight: float, normalise: bool) -> None:
     pool = make_pool()
-    slates = mmr(pool, K, weight, normalise)
+    slates = mmr(pool, K, weight, normalise=normalise)
     expected = [slow_mmr(pool, row, weight, normalise) for row in range(B)]
     if weight == 0:  # ties to the last bit are broken by rounding: compare what the lists are worth
         slates, expected = slates[:, :2], [row[:2] for row in expected]
@@ -399,7 +407,9 @@ def test_a_list_does_not_depend_on_the_others_in_its_batch() -> None:
     histories = Sequences.from_lists([[1, 2, 3], list(range(1, 34)), [5]])
     for function in MIXED.values():
         calibrated = Calibrated(scorer(), 1.0)
-        together = Reranked(calibrated, function, catalogue(), 10, calibrated.probabilities)
+        together = Reranked(
+            calibrated, function, catalogue(), candidates=10, probabilities=calibrated.probabilities
+        )
         apart = replace(together, batch_size=1)
         np.testing.assert_array_equal(
             together.recommend(histories, 4), apart.recommend(histories, 4)

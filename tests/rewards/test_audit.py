@@ -37,7 +37,7 @@ def world(count: int = 40) -> tuple[np.ndarray, Context]:
     found = cases([[1], [2, 3], [], [4, 5, 6, 7]], [8, 9, 10, 11])
     found = replace(found, histories=replace(found.histories, times=60 * np.arange(7)))
     return sample_lists(
-        found, catalogue, K, count, lambda histories: np.full((len(histories), V + 1), 1 / V)
+        found, catalogue, k=K, count=count, probabilities=lambda histories: np.full((len(histories), V + 1), 1 / V)
     )
 
 
@@ -261,7 +261,7 @@ class TestSample:
         ]
 
     def test_a_seen_target_is_not_planted(self):
-        slates, context = sample_lists(cases([[1, 2]], [2]), world()[1].catalogue, K, 10)
+        slates, context = sample_lists(cases([[1, 2]], [2]), world()[1].catalogue, k=K, count=10)
         assert not (slates == 2).any()
         assert len(context) == 10
 
@@ -270,7 +270,7 @@ class TestSample:
 
     def test_no_room(self):
         with pytest.raises(ValueError, match="no case leaves 4 of 20 items"):
-            sample_lists(cases([list(range(1, 19))], [20]), world()[1].catalogue, K, 10)
+            sample_lists(cases([list(range(1, 19))], [20]), world()[1].catalogue, k=K, count=10)
 
 
 def test_what_a_reward_prints_is_no_part_of_the_answer(capsys):

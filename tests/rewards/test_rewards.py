@@ -35,7 +35,7 @@ def test_ndcg_of_an_unknown_target_is_zero_even_for_pad() -> None:
 
 def test_relevance_is_the_probability_discounted() -> None:
     p = np.array([[0, 0.4, 0.3, 0.2, 0.1, 0]])
-    ctx = Context(Sequences.from_lists([[]]), np.array([0]), catalogue(), 3, p)
+    ctx = Context(Sequences.from_lists([[]]), np.array([0]), catalogue(), 3, of_probabilities=p)
     np.testing.assert_allclose(
         Relevance()(np.array([[2, 1, 4]]), ctx), [[0.3, 0.2523719, 0.05]], rtol=1e-6
     )

@@ -55,7 +55,9 @@ def catalogue() -> Catalogue:
 
 
 def task(catalogue: Catalogue, histories: Sequences = HISTORIES) -> ListTask:
-    return ListTask(histories, np.zeros(3, int), catalogue, WeightedSum(((current, 1.0),)), k=2)
+    return ListTask(
+        histories, np.zeros(3, int), catalogue, reward=WeightedSum(((current, 1.0),)), k=2
+    )
 
 
 def test_each_list_is_judged_by_the_times_of_its_own_history(catalogue):
