@@ -1,5 +1,4 @@
-"""What an action was worth beyond expectation: pure functions of rewards and values, last axis =
-position t."""
+"""Returns and advantages: pure functions of rewards and values, whose last axis is position t."""
 
 import torch
 
@@ -7,7 +6,7 @@ from genrec.config.errors import GenrecError
 
 
 def returns_to_go(r_t: torch.Tensor, discount: float = 1.0) -> torch.Tensor:
-    """R_t = Σ_{s ≥ t} γ^{s−t} r_s.
+    """Discounted sum of the rewards from each position on, R_t = Σ_{s ≥ t} γ^{s−t} r_s.
 
     Args:
         r_t: (..., K) rewards.
@@ -20,14 +19,16 @@ def returns_to_go(r_t: torch.Tensor, discount: float = 1.0) -> torch.Tensor:
     [3.0, 4.0, 4.0]
     """
     total = torch.zeros_like(r_t[..., 0])
-    out = torch.empty_like(r_t)
+    returns = torch.empty_like(r_t)
     for t in reversed(range(r_t.shape[-1])):
         total = r_t[..., t] + discount * total
-        out[..., t] = total
-    return out
+        returns[..., t] = total
+    return returns
 
 
-def gae(r_t: torch.Tensor, v_t: torch.Tensor, discount: float, gae_lambda: float) -> torch.Tensor:
+def gae(
+    r_t: torch.Tensor, v_t: torch.Tensor, *, discount: float, gae_lambda: float
+) -> torch.Tensor:
     """Generalised advantage estimates [Schulman et al. 2015, eq. 16].
 
     A_t = Σ_{s ≥ t} (γλ)^{s−t} δ_s, with δ_t = r_t + γ·v_{t+1} − v_t. A list ends after its last
@@ -37,7 +38,7 @@ def gae(r_t: torch.Tensor, v_t: torch.Tensor, discount: float, gae_lambda: float
         r_t: (..., K) rewards.
         v_t: (..., K) values of the states before each action.
         discount: γ.
-        gae_lambda: λ; 1 gives returns minus values, 0 the one-step error.
+        gae_lambda: λ; 1 gives returns minus values, 0 the one-step temporal-difference error.
 
     Returns:
         (..., K).
@@ -51,21 +52,21 @@ def gae(r_t: torch.Tensor, v_t: torch.Tensor, discount: float, gae_lambda: float
 
 
 def group_advantages(r_t: torch.Tensor, discount: float = 1.0) -> torch.Tensor:
-    """Return of a list from t on minus the mean return from t on of the other lists of its history.
+    """Return of a list from t on, minus the mean of the other lists of its group.
 
     The other lists of the same history were drawn independently, so their mean is a baseline that
     adds no bias: the leave-one-out baseline of REINFORCE [Ahmadian et al. 2024], position by
     position.
 
     Args:
-        r_t: (..., G, K) rewards of G lists a history, G >= 2.
+        r_t: (..., G, K) rewards of G lists per history, G >= 2.
         discount: γ.
 
     Returns:
         (..., G, K).
 
     Raises:
-        GenrecError: for a single list.
+        GenrecError: for groups of a single list.
 
     # returns [1, 0] and [0.5, 0.5]
     >>> group_advantages(torch.tensor([[1.0, 0.0], [0.0, 0.5]])).tolist()
@@ -74,20 +75,21 @@ def group_advantages(r_t: torch.Tensor, discount: float = 1.0) -> torch.Tensor:
     lists = r_t.shape[-2]
     if lists < 2:
         raise GenrecError(
-            "the group baseline needs at least 2 lists a history: raise group_size, or use the"
+            "the group baseline needs at least 2 lists per history: raise group_size, or use the"
             " critic"
         )
     returns = returns_to_go(r_t, discount)
-    returns = (
-        returns - returns[..., :1, :]
-    )  # equal returns become exactly 0: rounding would be standardised to 1
+    # Equal returns become exactly 0: a rounding error of the mean would be scaled up to 1 when
+    # advantages are divided by their standard deviation.
+    returns = returns - returns[..., :1, :]
+    # R − mean of the others = (R − mean of all)·G/(G − 1).
     return (returns - returns.mean(dim=-2, keepdim=True)) * (lists / (lists - 1))
 
 
-def standardised(advantages: torch.Tensor) -> torch.Tensor:
-    """Advantages divided by their standard deviation over the batch; their sign is kept.
+def scale_by_std(advantages: torch.Tensor) -> torch.Tensor:
+    """Advantages divided by their standard deviation over the batch; signs stay the same.
 
-    >>> standardised(torch.tensor([2.0, -2.0])).tolist()
+    >>> scale_by_std(torch.tensor([2.0, -2.0])).tolist()
     [1.0, -1.0]
     """
     return advantages / advantages.std(correction=0).clamp(min=1e-8)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from genrec.agents.gptrec.decoding import NextK
-from genrec.agents.gptrec.model import NEVER, GPTRec
+from genrec.agents.gptrec.model import GPTRec
 from genrec.config.errors import DivergenceError
 from genrec.config.reading import StudentSettings
 from genrec.data.sequences import Sequences, length_buckets
@@ -100,7 +100,7 @@ def targets(scores: torch.Tensor, k: int, hard: float, temperature: float) -> to
     else:
         own.fill_diagonal_(1)
         placed = torch.ones(k, width, dtype=torch.bool, device=scores.device).tril(-1)
-        soft = torch.softmax((scores[:, None] / temperature).masked_fill(placed, NEVER), dim=2)
+        soft = torch.softmax((scores[:, None] / temperature).masked_fill(placed, -torch.inf), dim=2)
     return hard * own + (1 - hard) * soft
 
 
@@ -124,7 +124,9 @@ def demonstration_loss(
         else torch.from_numpy(demonstrations.weights[rows]).to(policy.device)
     )
     prefix = policy.encode(demonstrations.histories.take(rows), weights)
-    at_pool, _ = policy.choices(prefix, policy.slate_states(prefix, slates), slates, pool)
+    at_pool, _ = policy.evaluate_items(
+        prefix, policy.slate_states(prefix, slates), slates, items=pool
+    )
     return -(target * at_pool[:, 0]).sum(dim=2).mean()
 
 
@@ -256,6 +258,6 @@ def _check(
         target = targets(_scores(check, rows, policy), k, settings.hard, settings.temperature)
         losses += [float(demonstration_loss(policy, check, rows, k, target))] * len(rows)
     weights = None if check.weights is None else torch.from_numpy(check.weights)
-    measured = evaluate(NextK(policy, weights=weights), split.valid, split.catalogue, k)
+    measured = evaluate(NextK(policy, weights=weights), split.valid, split.catalogue, k=k)
     same = (measured.slates[:, :, None] == check.lists(k)[:, None]).any(axis=2).mean()
     return {"check loss": float(np.mean(losses)), "overlap": float(same), **measured.means}

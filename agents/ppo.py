@@ -11,7 +11,7 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import nn
 
-from genrec.agents.advantages import gae, group_advantages, returns_to_go, standardised
+from genrec.agents.advantages import gae, group_advantages, returns_to_go, scale_by_std
 from genrec.agents.gptrec.model import GPTRec
 from genrec.agents.keeper import Keeper
 from genrec.agents.rollout import Rollout, collect
@@ -125,7 +125,9 @@ class Actor(nn.Module):
         prefix = self.policy.encode(rollout.histories, rollout.weights)
         states = self.policy.slate_states(prefix, rollout.slates)
         slates = rollout.slates
-        logp, surprise = self.policy.choices(prefix, states, slates, slates[..., None], entropy)
+        logp, surprise = self.policy.evaluate_items(
+            prefix, states, slates, items=slates[..., None], with_entropy=entropy
+        )
         return logp.squeeze(3), surprise, self.critic(states)
 
 
@@ -158,7 +160,7 @@ def judge(
     The log-probabilities of the policy that acted come from the same teacher-forced pass, minibatch
     by minibatch, as those of the update, so that the first ratio is exactly 1 in any precision.
     Where histories have weights of their own, each one's advantages are first divided by the spread
-    that its weights make (``rollout.spread_of``).
+    that its weights make (``rollout.return_std``).
     """
     size = len(rollout.histories)
     parts = [
@@ -171,11 +173,13 @@ def judge(
         advantages = group_advantages(rollout.r_t, settings.discount)
         returns = returns_to_go(rollout.r_t, settings.discount)
     else:
-        advantages = gae(rollout.r_t, values, settings.discount, settings.gae_lambda)
+        advantages = gae(
+            rollout.r_t, values, discount=settings.discount, gae_lambda=settings.gae_lambda
+        )
         returns = advantages + values
-    if rollout.spread is not None:
-        advantages = advantages / rollout.spread.clamp(min=1e-8)[:, None, None]
-    advantages = standardised(advantages)
+    if rollout.return_std is not None:
+        advantages = advantages / rollout.return_std.clamp(min=1e-8)[:, None, None]
+    advantages = scale_by_std(advantages)
     surprise = float(torch.cat([each for _, each, _ in passes]).mean())
     batches, start = [], 0
     for part, (logp, _, _) in zip(parts, passes, strict=True):
@@ -332,9 +336,9 @@ def train(
                         policy,
                         env,
                         k,
-                        generator,
-                        seed * 1_000_003 + update,
-                        update / settings.updates,
+                        generator=generator,
+                        seed=seed * 1_000_003 + update,
+                        progress=update / settings.updates,
                     )
                     batches, surprise = judge(actor, student, rollout, settings)
                 penalised = settings.model_copy(update={"kl": keeper.progress["kl weight"]})

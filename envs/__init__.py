@@ -1,16 +1,10 @@
-"""List generation as reinforcement-learning environments, registered as
-``genrec/ListGeneration-v0``."""
+"""Reinforcement-learning environments of list generation: ``genrec/ListGeneration-v0``."""
 
-from genrec.envs.list_generation import ListGenerationEnv, ListTask
-from genrec.envs.registration import LIST_GENERATION, register
-from genrec.envs.vector import ListGenerationVectorEnv
+import lazy_loader
 
-register()
+from genrec.envs.registration import register as _register
 
-__all__ = [
-    "LIST_GENERATION",
-    "ListGenerationEnv",
-    "ListGenerationVectorEnv",
-    "ListTask",
-    "register",
-]
+# Importing this package is enough for ``gymnasium.make``.
+_register()
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,4 +1,4 @@
-"""The environments' ids in Gymnasium's registry."""
+"""Registration of the environments in Gymnasium's registry."""
 
 import gymnasium
 
@@ -6,8 +6,10 @@ LIST_GENERATION = "genrec/ListGeneration-v0"
 
 
 def register() -> None:
-    """Make ``gymnasium.make`` and ``gymnasium.make_vec`` know the environments; a second call
-    changes nothing."""
+    """Register the environments for ``gymnasium.make`` and ``gymnasium.make_vec``.
+
+    A second call changes nothing.
+    """
     if LIST_GENERATION not in gymnasium.registry:
         gymnasium.register(
             id=LIST_GENERATION,

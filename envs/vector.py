@@ -1,4 +1,4 @@
-"""Many lists at once: the batched twin of the list generation environment."""
+"""Vector environment of list generation: every step is computed for all lists at once."""
 
 from typing import Any
 
@@ -9,31 +9,22 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from genrec.config.errors import GenrecError
-from genrec.data import PAD
-from genrec.envs.list_generation import (
-    ListTask,
-    Observation,
-    choose_weights,
-    list_context,
-    observed_weights,
-    require_choice,
-    single_spaces,
-    step_gains,
-    weigh,
-)
+from genrec.data import PAD, Sequences
+from genrec.envs.task import ListTask, Observation, list_context, require_choice, single_spaces
+from genrec.envs.weights import choose_weights, observed_weights, step_gains, weighted_gain
 from genrec.metrics.context import Floats, Slates
 
 Bools = NDArray[np.bool_]
 
 
 class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
-    """Write n recommendation lists in step, item by item.
+    """Write n recommendation lists in lockstep, item by item.
 
     ## Description
     The same task as `ListGenerationEnv`, for n = `num_envs` lists of one length. All lists start
-    and end together, and every step is computed for all of them at once. `group_size` neighbouring
-    lists share a history: lists 0..G-1 are of the first history, G..2G-1 of the second. What is
-    known of a history (the teacher's probabilities, its items) is computed once, at reset.
+    and end together, and every step is computed for all of them at once. `group_size` adjacent
+    lists share a history: lists 0..G-1 are of the first history, G..2G-1 of the second. What
+    depends on a history only (the teacher's probabilities, its items) is computed once, at reset.
 
     ## Action Space
     `MultiDiscrete([V + 1] * n)`: the item to place next in each list. `action_masks()` gives the
@@ -46,15 +37,16 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
     float32)`, the same for all lists of a history.
 
     ## Rewards
-    (n,) float64: the gain of the position just filled in each list, weighed with the list's own
-    weights. `reset(options={"progress": p})` says how far a training is, for rewards that read it.
+    (n,) float64: the gain of the position just filled in each list, weighted with the list's own
+    weights. `reset(options={"progress": p})` sets the share of the training that is done, 0 to 1,
+    for rewards that depend on it.
 
     ## Starting State
     `num_envs / group_size` cases drawn with `np_random`, without replacement if the task has as
     many, with replacement otherwise; or the cases in `reset(options={"cases": array})`. All lists
     are empty. A case with fewer than K allowed items raises GenrecError. Weights that have a range
     are drawn for each history, as in `ListGenerationEnv`; `options={"weights": {"diversity":
-    array}}` chooses them, one number for all histories or (H,).
+    array}}` sets them, one number for all histories or (H,).
 
     ## Episode End
     All lists are terminated at step K, never truncated. Autoreset is disabled: call `reset()`; a
@@ -75,7 +67,7 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
     ## Arguments
     - `task`: a `ListTask`.
     - `num_envs`: n, the number of lists.
-    - `group_size`: G, lists a history; it divides `num_envs`.
+    - `group_size`: G, lists per history; it divides `num_envs`.
 
     ```python
     envs = gymnasium.make_vec("genrec/ListGeneration-v0", num_envs=8, task=task, group_size=4)
@@ -109,30 +101,29 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Start the lists of random cases, or of ``options["cases"]``, at ``options["progress"]``
-        of a training."""
+        """Start the lists of random cases, or of ``options["cases"]``.
+
+        Raises:
+            GenrecError: for an unknown option or case, a weight outside its range, or a case with
+                too few items to choose from.
+        """
         super().reset(seed=seed)
         options = options or {}
-        self._position = (
-            None  # until the new lists are there: a reset that fails leaves nothing to go on with
-        )
+        # Stays None until the new lists are complete: after a reset that fails nothing can
+        # continue.
+        self._position = None
         cases = self._choose(options)
         self._context = list_context(
-            self.task, cases, self.group_size, options.get("progress", 1.0)
+            self.task, cases, group_size=self.group_size, progress=options.get("progress", 1.0)
         )
         histories = self._context.of_histories
-        width = self.task.num_items + 1
-        keys = np.sort(histories.rows() * width + histories.items)
-        seen = keys[np.diff(keys, prepend=-1) > 0]
-        require_choice(self.task, cases, np.bincount(seen // width, minlength=len(cases)))
-        self._seen = np.append(
-            seen, -1
-        )  # the end is where a key that is larger than all is looked for
-        self._unseen: Bools | None = None
+        self._index_seen(histories, cases)
         self._history = histories.padded(self.task.max_length, side="left").astype(np.int32)
         self._slates = np.full((self.num_envs, self.task.k), PAD, dtype=np.int64)
         self._position = 0
-        weights = choose_weights(self.task, options.get("weights"), len(cases), self.np_random)
+        weights = choose_weights(
+            self.task, options.get("weights"), count=len(cases), generator=self.np_random
+        )
         self._weights = {
             name: weight[self._rows] if isinstance(weight, np.ndarray) else weight
             for name, weight in weights.items()
@@ -148,45 +139,57 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
         return self._observe(), infos
 
     def step(self, actions: Slates) -> tuple[Observation, Floats, Bools, Bools, dict[str, Any]]:
-        """Place one item in every list."""
+        """Place one item in every list.
+
+        Raises:
+            ResetNeeded: if the lists are complete or were never started.
+            GenrecError: for an action that is not allowed; no list changes.
+        """
         if self._position is None or self._position == self.task.k:
             raise ResetNeeded(
                 "the lists are complete or were never started: call reset() before step()"
             )
         actions = np.asarray(actions)
         self._require_allowed(actions)
-        gains = step_gains(
-            self.task.reward, self._slates[:, : self._position], actions, self._context
-        )
+        placed = self._slates[:, : self._position]
+        gains = step_gains(self.task.weighted_sum, placed, items=actions, context=self._context)
         self._slates[:, self._position] = actions
         self._position += 1
         terminated = np.full(self.num_envs, self._position == self.task.k)
         truncated = np.zeros(self.num_envs, dtype=np.bool_)
-        return (
-            self._observe(),
-            weigh(gains, self._weights),
-            terminated,
-            truncated,
-            {"reward_terms": gains},
-        )
+        rewards = weighted_gain(gains, self._weights)
+        return self._observe(), rewards, terminated, truncated, {"reward_terms": gains}
 
     def action_masks(self) -> Bools:
-        """(n, V+1) which actions are allowed now."""
+        """(n, V+1) True at actions that are allowed now."""
         if self._position is None:
             raise ResetNeeded("no list was started: call reset() first")
         if self._unseen is None:
-            self._unseen = np.ones(
-                (self.num_envs // self.group_size, self.task.num_items + 1), dtype=np.bool_
-            )
+            histories = self.num_envs // self.group_size
+            self._unseen = np.ones((histories, self.task.num_items + 1), dtype=np.bool_)
             self._unseen[:, PAD] = False
             self._unseen.reshape(-1)[self._seen[:-1]] = False
         masks: Bools = np.repeat(self._unseen, self.group_size, axis=0)
-        np.put_along_axis(
-            masks, self._slates, False, axis=1
-        )  # an empty position names PAD, which is disallowed too
+        # Empty positions hold PAD, which is disallowed anyway.
+        np.put_along_axis(masks, self._slates, False, axis=1)
         return masks
 
+    def _index_seen(self, histories: Sequences, cases: NDArray[np.int64]) -> None:
+        """Index the items of each history as sorted keys, history·(V+1) + item.
+
+        Membership is then a binary search, and no (H, V+1) mask is built unless `action_masks` is
+        called.
+        """
+        width = self.task.num_items + 1
+        keys = np.sort(histories.rows() * width + histories.items)
+        seen = keys[np.diff(keys, prepend=-1) > 0]
+        require_choice(self.task, cases, np.bincount(seen // width, minlength=len(cases)))
+        # The last entry is what a key larger than all others is compared with.
+        self._seen = np.append(seen, -1)
+        self._unseen: Bools | None = None
+
     def _choose(self, options: dict[str, Any]) -> NDArray[np.int64]:
+        """Numbers of the next cases, after a check of the options."""
         unknown = sorted(set(options) - {"cases", "progress", "reset_mask", "weights"})
         if unknown:
             raise GenrecError(
@@ -213,8 +216,7 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
         return cases
 
     def _require_allowed(self, actions: Slates) -> None:
-        """Raise on the first disallowed action. Builds no (n, V+1) mask unless action_masks()
-        did."""
+        """Raise GenrecError for the first disallowed action."""
         if actions.shape != (self.num_envs,) or actions.dtype.kind not in "iu":
             raise GenrecError(
                 f"actions of shape {actions.shape}, type {actions.dtype}; give {self.num_envs}"

@@ -1,5 +1,4 @@
-"""GPTRec: a GPT-2 that writes recommendation lists item by item, its decoding and
-conditioning."""
+"""GPTRec: a GPT-2 that writes recommendation lists item by item, with decoding and conditioning."""
 
 import lazy_loader
 

@@ -4,3 +4,6 @@ from .decoding import beam as beam
 from .decoding import sample as sample
 from .initialization import initialize_from_teacher as initialize_from_teacher
 from .model import GPTRec as GPTRec
+from .network import ListTransformer as ListTransformer
+from .prefix import Prefix as Prefix
+from .storage import StoredPolicy as StoredPolicy

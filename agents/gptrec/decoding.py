@@ -1,45 +1,42 @@
-"""Next-K decoding: greedy, sampling and beam, with shared prefixes and cached keys and values."""
+"""Next-K decoding: greedy, sampling and beam search over one cached encoding per history."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from genrec.agents.gptrec.model import NEVER, GPTRec, Prefix, require_room
+from genrec.agents.gptrec.model import GPTRec
+from genrec.agents.gptrec.prefix import Prefix, require_room
 from genrec.data.sequences import Sequences
 from genrec.recommender import batches
 
 
-def _next_log_probabilities(
-    policy: GPTRec, prefix: Prefix, states: torch.Tensor, placed: torch.Tensor
-) -> torch.Tensor:
-    """(H, G, V+2) log-probabilities of the next item of lists whose items so far are placed (H, G,
-    t)."""
-    logits = policy.lm.lm_head(states).float().masked_fill_(prefix.blocked[:, None], NEVER)
-    return torch.log_softmax(logits.scatter_(2, placed, NEVER), dim=2)
+def draw(probabilities: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Draw one column per row by inverting the cumulative distribution.
 
+    One random number per row is needed, not V as for Gumbel noise. A column of probability 0 is
+    never drawn.
 
-def draw(chances: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """(N, 1) columns drawn from chances (N, V) by inverting their cumulative sums: one random
-    number a row, not V.
+    Args:
+        probabilities: (N, V), rows sum to about 1.
+        generator: source of randomness.
 
-    A column of chance 0 is never drawn.
+    Returns:
+        (N, 1) column indices.
 
     >>> draw(torch.tensor([[0.0, 0.0, 1.0, 0.0]]), torch.Generator()).tolist()
     [[2]]
     """
-    ladder = chances.cumsum(dim=1)
-    above_zero = 1 - torch.rand(len(chances), 1, generator=generator, device=generator.device)
-    column = torch.searchsorted(ladder, above_zero.to(ladder.device) * ladder[:, -1:])
-    missed = (
-        chances.gather(1, column) == 0
-    )  # where sums that are made in parallel do not quite rise
-    return (
-        torch.where(missed, chances.argmax(dim=1, keepdim=True), column)
-        if bool(missed.any())
-        else column
-    )
+    cumulative = probabilities.cumsum(dim=1)
+    # In (0, 1]: a draw of exactly 0 would choose the first column, whatever its probability.
+    uniform = 1 - torch.rand(len(probabilities), 1, generator=generator, device=generator.device)
+    columns = torch.searchsorted(cumulative, uniform.to(cumulative.device) * cumulative[:, -1:])
+    # Parallel sums may fall by a rounding error, so that a column of probability 0 can be found.
+    impossible = probabilities.gather(1, columns) == 0
+    if not bool(impossible.any()):
+        return columns
+    return torch.where(impossible, probabilities.argmax(dim=1, keepdim=True), columns)
 
 
 @torch.no_grad()
@@ -47,30 +44,30 @@ def sample(
     policy: GPTRec,
     histories: Sequences,
     k: int,
+    *,
     generator: torch.Generator | None,
     group_size: int = 1,
     temperature: float = 1.0,
     weights: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Lists drawn item by item from the policy, ``group_size`` a history; each history is encoded
-    once.
+    """Draw lists item by item from the policy; each history is encoded once for all its lists.
 
     Args:
-        policy: the generator.
+        policy: policy to draw from.
         histories: H histories.
-        k: items a list.
-        generator: source of randomness; None takes the most probable item each time (greedy
+        k: items per list.
+        generator: source of randomness; None takes the most probable item at each position (greedy
             Next-K).
-        group_size: G, lists a history.
-        temperature: of the distribution drawn from. The returned log-probabilities are always those
-            at 1.
-        weights: (H, C) that a conditioned policy is told; None for its own.
+        group_size: G, lists per history.
+        temperature: temperature of the distribution that items are drawn from. The returned
+            log-probabilities are those at temperature 1.
+        weights: (H, C) weights to condition on; None for the policy's own.
 
     Returns:
-        slates (H, G, k) and their log-probabilities (H, G, k).
+        Slates (H, G, k) and their log-probabilities (H, G, k).
 
     Raises:
-        GenrecError: where a history leaves fewer than k items.
+        GenrecError: if a history leaves fewer than k items.
     """
     prefix = policy.encode(histories, weights)
     require_room(prefix.blocked, k)
@@ -78,25 +75,43 @@ def sample(
     slates = torch.zeros(len(histories), group_size, 0, dtype=torch.long, device=policy.device)
     chosen = []
     for t in range(k):
-        log_probabilities = _next_log_probabilities(policy, prefix, states, slates)
+        log_p = _next_log_probabilities(policy, prefix, states, slates)
         if generator is None:
-            item = log_probabilities.argmax(dim=2, keepdim=True)
+            item = log_p.argmax(dim=2, keepdim=True)
         else:
-            chances = torch.softmax(log_probabilities / temperature, dim=2)
-            item = draw(chances.flatten(0, 1), generator).view(*slates.shape[:2], 1)
-        chosen.append(log_probabilities.gather(2, item))
+            probabilities = torch.softmax(log_p / temperature, dim=2)
+            item = draw(probabilities.flatten(0, 1), generator).view(*slates.shape[:2], 1)
+        chosen.append(log_p.gather(2, item))
         slates = torch.cat([slates, item], dim=2)
-        if t + 1 < k:
+        if t + 1 < k:  # the last item predicts nothing
             states = policy.extend(prefix, item, start=t)[:, :, 0]
     return slates, torch.cat(chosen, dim=2)
 
 
 @torch.no_grad()
 def beam(
-    policy: GPTRec, histories: Sequences, k: int, width: int, weights: torch.Tensor | None = None
+    policy: GPTRec,
+    histories: Sequences,
+    k: int,
+    *,
+    width: int,
+    weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """(H, k) the most probable list that a beam search of that width finds; weights as in
-    ``sample``."""
+    """Find the most probable list per history by beam search.
+
+    Args:
+        policy: policy to search.
+        histories: H histories.
+        k: items per list.
+        width: number of beams that are kept after each position.
+        weights: (H, C) weights to condition on; None for the policy's own.
+
+    Returns:
+        Slates (H, k).
+
+    Raises:
+        GenrecError: if a history leaves fewer than k items.
+    """
     size = len(histories)
     prefix = policy.encode(histories, weights)
     require_room(prefix.blocked, k)
@@ -104,55 +119,68 @@ def beam(
     total = torch.zeros(size, 1, device=policy.device)
     states = prefix.state[:, None]
     for t in range(k):
-        log_probabilities = _next_log_probabilities(policy, prefix, states, slates)
-        paths = (total[:, :, None] + log_probabilities).flatten(1)
+        log_p = _next_log_probabilities(policy, prefix, states, slates)
+        paths = (total[:, :, None] + log_p).flatten(1)
         total, place = paths.topk(min(width, paths.shape[1]), dim=1)
-        parent, item = place // log_probabilities.shape[2], place % log_probabilities.shape[2]
-        slates = torch.cat(
-            [slates.gather(1, parent[..., None].expand(-1, -1, t)), item[..., None]], dim=2
-        )
+        parent, item = place // log_p.shape[2], place % log_p.shape[2]
+        begun = slates.gather(1, parent[..., None].expand(-1, -1, t))
+        slates = torch.cat([begun, item[..., None]], dim=2)
         if t + 1 < k:
-            # beams change parents, so their lists are read again over the shared prefix
-            if grown := prefix.cache.get_seq_length() - prefix.visible.shape[1]:
-                prefix.cache.crop(-grown)
+            # Beams change parents: cached items are dropped and all lists are read again.
+            cached = prefix.cache.get_seq_length() - prefix.visible.shape[1]
+            if cached:
+                prefix.cache.crop(-cached)
             states = policy.extend(prefix, slates, start=0)[:, :, -1]
     return slates[:, 0]
 
 
 @dataclass(frozen=True)
 class NextK:
-    """GPTRec as a recommender: greedy Next-K lists, or beam search where ``beams`` > 1.
+    """GPTRec as a recommender: greedy Next-K lists, or beam search with several beams.
 
-    A conditioned policy writes for its own weights (``policy.at``), or for ``weights`` (B, C), a
-    row a history of the only batch that is then asked for.
+    Attributes:
+        policy: policy that writes the lists; a conditioned one for its own weights (``at``).
+        beams: width of the beam search; 1 is greedy.
+        batch_size: histories per batch.
+        weights: (B, C) weights to condition on, one row per history of the batch of B histories
+            that ``recommend`` is called with; None for the policy's own.
     """
 
     policy: GPTRec
     beams: int = 1
+    _: KW_ONLY
     batch_size: int = 256
     weights: torch.Tensor | None = None
 
     def recommend(self, histories: Sequences, k: int) -> NDArray[np.int64]:
-        """(B, k) slates of distinct unseen items."""
+        """Recommend slates (B, k) of distinct items that are not in the history."""
         training = self.policy.training
         self.policy.eval()
-        order = np.argsort(
-            -histories.lengths, kind="stable"
-        )  # batches of like length carry little padding
-        out = np.zeros((len(histories), k), dtype=np.int64)
+        # Sorted by length, so that batches carry little padding.
+        order = np.argsort(-histories.lengths, kind="stable")
+        slates = np.zeros((len(histories), k), dtype=np.int64)
         done = 0
         for batch in batches(histories.take(order), self.batch_size):
             rows = order[done : done + len(batch)]
-            told = (
-                None
-                if self.weights is None
-                else self.weights[torch.from_numpy(rows)].to(self.policy.device)
-            )
-            if self.beams > 1:
-                slates = beam(self.policy, batch, k, self.beams, told)
-            else:
-                slates = sample(self.policy, batch, k, generator=None, weights=told)[0][:, 0]
-            out[rows] = slates.cpu().numpy()
+            slates[rows] = self._decode(batch, k, rows).cpu().numpy()
             done += len(batch)
         self.policy.train(training)
-        return out
+        return slates
+
+    def _decode(self, batch: Sequences, k: int, rows: NDArray[np.int64]) -> torch.Tensor:
+        """Slates of a batch, whose weights are in those rows."""
+        weights = None
+        if self.weights is not None:
+            weights = self.weights[torch.from_numpy(rows)].to(self.policy.device)
+        if self.beams > 1:
+            return beam(self.policy, batch, k, width=self.beams, weights=weights)
+        return sample(self.policy, batch, k, generator=None, weights=weights)[0][:, 0]
+
+
+def _next_log_probabilities(
+    policy: GPTRec, prefix: Prefix, states: torch.Tensor, placed: torch.Tensor
+) -> torch.Tensor:
+    """(H, G, V+2) log-probabilities of the next item after the placed items (H, G, t)."""
+    logits = policy.lm.lm_head(states).float()
+    logits = logits.masked_fill_(prefix.blocked[:, None], -torch.inf)
+    return torch.log_softmax(logits.scatter_(2, placed, -torch.inf), dim=2)

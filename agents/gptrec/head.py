@@ -1,59 +1,27 @@
-"""The policy's output layer without its memory traffic: log-probabilities of a few items among all,
-in pieces."""
+"""Output layer of the policy, evaluated in chunks of rows so that no (N, V) table is held."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.autograd.function import once_differentiable
 
-# scored at a time: (128, V) logits stay in the processor's cache for catalogues of thousands
+# Rows per chunk: (128, V) logits stay in the processor's cache for catalogues of thousands.
 ROWS = 128
-MOST_LOGITS = 2**27  # and at most so many for catalogues of millions: 512 MB
-NEVER = -1e9  # finite, so that p log p is 0 where p is 0
-
-
-def choice_log_probabilities(
-    states: torch.Tensor,
-    weight: torch.Tensor,
-    allowed: "Allowed",
-    columns: torch.Tensor,
-    with_entropy: bool = False,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log softmax(masked h·Wᵀ) at a few columns, and the entropy of the whole distribution; both
-    differentiable.
-
-    Neither pass holds (N, V) logits: they are made, used and dropped ROWS at a time, and made again
-    in the backward pass, in the manner of cut cross-entropy [Wijmans et al. 2024]. Under autocast
-    products are in its type, sums in float32.
-
-    Args:
-        states: (N, D).
-        weight: (V, D) of the output layer.
-        allowed: which columns each row may choose.
-        columns: (N, C) the choices asked for.
-        with_entropy: whether entropies are wanted; zeros otherwise.
-
-    Returns:
-        log-probabilities (N, C) and entropies (N,), float32. Asking for a column that is not
-        allowed gives about -1e9.
-    """
-    kind = states.device.type
-    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else states.dtype
-    out: tuple[torch.Tensor, torch.Tensor] = _Choice.apply(  # type: ignore[no-untyped-call]
-        states, weight, allowed, columns, dtype, with_entropy
-    )
-    return out
+# Logits per chunk: bounds the memory of a chunk to 512 MB for catalogues of millions.
+MAX_LOGITS = 2**27
+# Finite stand-in for -inf, so that p·log p is 0, not NaN, where p is 0.
+MASKED = -1e9
 
 
 class Allowed:
-    """Which of V columns each of N rows may choose: not what its history blocks, not what its list
-    holds.
+    """Columns that each row may choose: neither blocked by its history nor placed in its list.
 
     Args:
-        blocked: (H, V) bool, by history.
-        history: (N,) the history of each row.
-        placed: (N, P) columns that the row's list holds already; repeats and blocked columns are
-            harmless fillers.
+        blocked: (H, V) bool, per history.
+        history: (N,) index of each row's history.
+        placed: (N, P) columns already in the row's list; repeated and blocked columns are harmless
+            fillers.
     """
 
     def __init__(self, blocked: torch.Tensor, history: torch.Tensor, placed: torch.Tensor) -> None:
@@ -62,9 +30,56 @@ class Allowed:
         self.placed = placed
 
     def apply(self, logits: torch.Tensor, rows: slice) -> torch.Tensor:
-        """Logits of those rows with NEVER at what they may not choose; in place."""
-        logits.masked_fill_(self.blocked[self.history[rows]], NEVER)
-        return logits.scatter_(1, self.placed[rows], NEVER)
+        """Set the logits of columns that those rows may not choose to MASKED, in place."""
+        logits.masked_fill_(self.blocked[self.history[rows]], MASKED)
+        return logits.scatter_(1, self.placed[rows], MASKED)
+
+
+def choice_log_probabilities(
+    states: torch.Tensor,
+    weight: torch.Tensor,
+    *,
+    allowed: Allowed,
+    columns: torch.Tensor,
+    with_entropy: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Differentiable log softmax(masked h·Wᵀ) at a few columns, and the softmax's entropy.
+
+    Neither pass holds (N, V) logits: they are computed, used and dropped one chunk of rows at a
+    time, and recomputed in the backward pass, as in cut cross-entropy [Wijmans et al. 2024]. Under
+    autocast, products are computed in its type and sums in float32.
+
+    Args:
+        states: (N, D).
+        weight: (V, D) of the output layer.
+        allowed: columns that each row may choose.
+        columns: (N, C) columns whose log-probabilities are returned.
+        with_entropy: whether to compute entropies; they are zeros otherwise.
+
+    Returns:
+        Log-probabilities (N, C) and entropies (N,), float32. The log-probability of a column that
+        is not allowed is about -1e9.
+    """
+    device_type = states.device.type
+    dtype = (
+        torch.get_autocast_dtype(device_type)
+        if torch.is_autocast_enabled(device_type)
+        else states.dtype
+    )
+    request = _Request(allowed, dtype, with_entropy)
+    found: tuple[torch.Tensor, torch.Tensor] = _Choice.apply(  # type: ignore[no-untyped-call]
+        states, weight, columns, request
+    )
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Request:
+    """Arguments of ``_Choice`` that have no gradient."""
+
+    allowed: Allowed
+    dtype: torch.dtype
+    with_entropy: bool
 
 
 class _Choice(torch.autograd.Function):
@@ -73,49 +88,55 @@ class _Choice(torch.autograd.Function):
         ctx: Any,
         states: torch.Tensor,
         weight: torch.Tensor,
-        allowed: Allowed,
         columns: torch.Tensor,
-        dtype: torch.dtype,
-        with_entropy: bool,
+        request: _Request,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        narrow, table = states.to(dtype), weight.to(dtype)
+        h, table = states.to(request.dtype), weight.to(request.dtype)
         entropies = torch.zeros(len(states), device=states.device)
         chosen = torch.empty(columns.shape, device=states.device)
+        # Autocast is off inside: the products are in its type already, the softmax stays float32.
         with torch.autocast(states.device.type, enabled=False):
-            for rows in _pieces(len(states), len(weight)):
-                logits = allowed.apply((narrow[rows] @ table.T).float(), rows)
+            for rows in row_chunks(len(states), len(weight)):
+                logits = request.allowed.apply((h[rows] @ table.T).float(), rows)
                 log_p = torch.log_softmax(logits, dim=1)
                 chosen[rows] = log_p.gather(1, columns[rows])
-                if with_entropy:
+                if request.with_entropy:
                     entropies[rows] = -torch.softmax(logits, dim=1).mul_(log_p).sum(dim=1)
-        ctx.save_for_backward(narrow, table, columns, entropies)
-        ctx.allowed, ctx.types = allowed, (states.dtype, weight.dtype)
+        ctx.save_for_backward(h, table, columns, entropies)
+        ctx.allowed, ctx.types = request.allowed, (states.dtype, weight.dtype)
         return chosen, entropies
 
     @staticmethod
     @once_differentiable
     def backward(
-        ctx: Any, to_chosen: torch.Tensor, to_entropy: torch.Tensor
+        ctx: Any, grad_chosen: torch.Tensor, grad_entropy: torch.Tensor
     ) -> tuple[torch.Tensor | None, ...]:
-        narrow, table, columns, entropies = ctx.saved_tensors
-        to_states = torch.empty_like(narrow)
-        to_weight = torch.zeros(table.shape, device=table.device)
-        wants_entropy = bool(to_entropy.any())
-        for rows in _pieces(len(narrow), len(table)):
-            logits = ctx.allowed.apply((narrow[rows] @ table.T).float(), rows)
-            grad = torch.softmax(logits, dim=1)  # times what follows is the gradient of the logits
-            bend = -to_chosen[rows].sum(dim=1, keepdim=True)
-            if wants_entropy:  # dH/dlogit = -p (log p + H)
-                bend = bend - (torch.log_softmax(logits, dim=1) + entropies[rows, None]).mul_(
-                    to_entropy[rows, None]
+        h, table, columns, entropies = ctx.saved_tensors
+        grad_states = torch.empty_like(h)
+        grad_weight = torch.zeros(table.shape, device=table.device)
+        entropy_counts = bool(grad_entropy.any())
+        for rows in row_chunks(len(h), len(table)):
+            logits = ctx.allowed.apply((h[rows] @ table.T).float(), rows)
+            # d log p_c / d logit = 1[c] − p, and d entropy / d logit = −p·(log p + entropy): both
+            # have the factor p, so the gradient of the logits is p·scale plus the indicators.
+            scale = -grad_chosen[rows].sum(dim=1, keepdim=True)
+            grad = torch.softmax(logits, dim=1)
+            if entropy_counts:
+                scale = scale - (torch.log_softmax(logits, dim=1) + entropies[rows, None]).mul_(
+                    grad_entropy[rows, None]
                 )
-            grad.mul_(bend)
-            grad = grad.scatter_add_(1, columns[rows], to_chosen[rows]).to(narrow.dtype)
-            to_states[rows] = grad @ table
-            to_weight += (grad.T @ narrow[rows]).float()
-        return to_states.to(ctx.types[0]), to_weight.to(ctx.types[1]), None, None, None, None
+            grad.mul_(scale)
+            grad = grad.scatter_add_(1, columns[rows], grad_chosen[rows]).to(h.dtype)
+            grad_states[rows] = grad @ table
+            grad_weight += (grad.T @ h[rows]).float()
+        return grad_states.to(ctx.types[0]), grad_weight.to(ctx.types[1]), None, None
 
 
-def _pieces(size: int, columns: int) -> list[slice]:
-    rows = max(1, min(ROWS, MOST_LOGITS // columns))
-    return [slice(start, min(start + rows, size)) for start in range(0, size, rows)]
+def row_chunks(rows: int, columns: int) -> list[slice]:
+    """Slices over rows, each small enough for its (rows, columns) logits to be held at once.
+
+    >>> row_chunks(300, 1000)
+    [slice(0, 128, None), slice(128, 256, None), slice(256, 300, None)]
+    """
+    size = max(1, min(ROWS, MAX_LOGITS // columns))
+    return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]

@@ -1,4 +1,4 @@
-"""What a student can take over from its teacher before the first lesson."""
+"""Initialization of a student from the weights of its teacher."""
 
 from typing import Any
 
@@ -6,49 +6,41 @@ import torch
 
 from genrec.agents.gptrec.model import GPTRec
 from genrec.models.scorer import NeuralScorer
-from genrec.models.transformer import Block, Transformer
+from genrec.models.transformer import Transformer
+from genrec.models.transformer_blocks import PreNormBlock
 
 
 @torch.no_grad()
 def initialize_from_teacher(policy: GPTRec, teacher: NeuralScorer) -> bool:
-    """Start a policy from a neural teacher: its item vectors always, its transformer where the
-    shapes allow.
+    """Copy a neural teacher's item vectors into a policy, and its transformer if the shapes allow.
 
     A causal pre-norm transformer and a GPT-2 compute the same function of item vectors, so blocks
     are copied weight by weight. The teacher multiplies item vectors by √D on the way in and not on
     the way out; the policy, whose table serves both ways, holds the product, and its last norm is
     divided by √D. History positions take the teacher's newest ones, which is exact for full
-    histories and a place to start from for shorter ones. What is left to learn is the separator,
-    the list positions and how choices depend on each other.
+    histories and a starting point for shorter ones. What is left to learn is the separator, the
+    list positions and how choices depend on each other.
 
     Args:
         policy: untrained; further blocks of a deeper policy start as the identity.
         teacher: trained.
 
     Returns:
-        Whether the transformer was taken over too.
+        Whether the transformer was copied too.
     """
-    vectors, body, config = teacher.embedding.vectors(), teacher.backbone, policy.lm.config
-    blocks = (
-        [block for block in body.blocks if isinstance(block, Block)]
-        if isinstance(body, Transformer)
-        else []
-    )
-    if (
-        not isinstance(body, Transformer)
-        or not body.causal
-        or not len(blocks) == len(body.blocks) <= config.n_layer
-        or (config.n_embd, config.n_head) != (vectors.shape[1], blocks[0].heads)
-    ):
+    vectors, body = teacher.embedding.vectors(), teacher.backbone
+    if not isinstance(body, Transformer) or not _fits(policy, body, vectors.shape[1]):
         policy.load_item_vectors(vectors)
         return False
     policy.load_item_vectors(vectors * body.scale)
     gpt: Any = policy.lm.transformer
+    # The teacher's last position is the newest item, whose position id is 1 in the policy.
     known = min(policy.max_length, len(body.position))
     gpt.wpe.weight[1 : known + 1] = body.position[-known:].flip(0)
-    for block, own in zip(blocks, gpt.h, strict=False):
+    for block, own in zip(body.blocks, gpt.h, strict=False):
         _copy_block(block, own)
-    for own in gpt.h[len(blocks) :]:
+    # Without the output projections a residual block adds nothing: it is the identity.
+    for own in gpt.h[len(body.blocks) :]:
         own.attn.c_proj.weight.zero_()
         own.mlp.c_proj.weight.zero_()
     gpt.ln_f.weight.copy_(body.norm.weight / body.scale)
@@ -56,8 +48,18 @@ def initialize_from_teacher(policy: GPTRec, teacher: NeuralScorer) -> bool:
     return True
 
 
-def _copy_block(block: Block, own: Any) -> None:
-    """One of our blocks into one of GPT-2's, whose projections are stored transposed."""
+def _fits(policy: GPTRec, body: Transformer, width: int) -> bool:
+    """Whether the policy's transformer can hold the teacher's, whose item vectors are that wide."""
+    config = policy.lm.config
+    if not body.causal or not 0 < len(body.blocks) <= config.n_layer:
+        return False
+    same_blocks = all(isinstance(block, PreNormBlock) for block in body.blocks)
+    same_widths = (width, body.blocks[0].heads) == (config.n_embd, config.n_head)
+    return same_blocks and same_widths
+
+
+def _copy_block(block: Any, own: Any) -> None:
+    """Copy a pre-norm block into a block of GPT-2, which stores its projections transposed."""
     pairs = (
         (block.attention_norm, own.ln_1, False),
         (block.qkv, own.attn.c_attn, True),

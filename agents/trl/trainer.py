@@ -290,7 +290,9 @@ class ListWriter:
         group_size = self.env.num_envs // len(histories)
         generator = torch.Generator(self.policy.device).manual_seed(seed)
         with autocast(self.policy.device, self.settings.bf16):
-            slates, logp = sample(self.policy.eval(), histories, self.k, generator, group_size)
+            slates, logp = sample(
+                self.policy.eval(), histories, self.k, generator=generator, group_size=group_size
+            )
         with locate_errors(f"update {update + 1}"):
             _, gains = play(self.env, slates.flatten(0, 1).cpu().numpy())
         known = [

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from genrec.agents.advantages import gae, group_advantages, returns_to_go, standardised
+from genrec.agents.advantages import gae, group_advantages, returns_to_go, scale_by_std
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -16,8 +16,10 @@ def test_returns_to_go_by_hand():
 
 
 def test_gae_by_hand():
-    """r 1, 0, 2 and v 1, 2, 1, discount 1/2: errors 1 + 1 - 1, 0 + .5 - 2, 2 + 0 - 1; weights 1/4 a
-    step."""
+    """r 1, 0, 2 and v 1, 2, 1, discount 1/2: errors 1 + 1 - 1, 0 + .5 - 2, 2 + 0 - 1.
+
+    Their weights fall by 1/4 per step.
+    """
     r_t, v_t = torch.tensor([1.0, 0.0, 2.0]), torch.tensor([1.0, 2.0, 1.0])
     assert gae(r_t, v_t, discount=0.5, gae_lambda=0.5).tolist() == [
         1 - 0.25 * 1.25,
@@ -34,31 +36,30 @@ def test_lambda_zero_is_the_one_step_error():
 @pytest.mark.parametrize("discount", [1.0, 0.9, 0.0])
 def test_lambda_one_is_the_return_minus_the_value(discount):
     r_t, v_t = random(5, 4, 7), random(5, 4, 7, seed=1)
-    torch.testing.assert_close(gae(r_t, v_t, discount, 1.0), returns_to_go(r_t, discount) - v_t)
+    torch.testing.assert_close(
+        gae(r_t, v_t, discount=discount, gae_lambda=1.0), returns_to_go(r_t, discount) - v_t
+    )
 
 
 @pytest.mark.parametrize("gae_lambda", [0.0, 0.3, 0.95, 1.0])
 def test_the_true_values_leave_nothing_to_learn(gae_lambda):
-    """An environment that pays 1 a step for 4 steps is worth 1, 1.9, 2.71, 3.439 with 1 to 4 steps
-    left at .9."""
+    """Reward 1 per step for 4 steps, discount .9: values 3.439, 2.71, 1.9, 1."""
     v_t = torch.tensor([3.439, 2.71, 1.9, 1.0], dtype=torch.float64)
-    advantages = gae(torch.ones(4, dtype=torch.float64), v_t, 0.9, gae_lambda)
+    advantages = gae(torch.ones(4, dtype=torch.float64), v_t, discount=0.9, gae_lambda=gae_lambda)
     torch.testing.assert_close(advantages, torch.zeros(4, dtype=torch.float64), atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize("gae_lambda", [0.0, 0.5, 1.0])
 def test_a_value_known_to_the_critic_is_not_credited_again(gae_lambda):
-    """Two-armed choice at the last step only: a critic that knows the mean credits the last action
-    alone, +-1/2."""
+    """Only the last action matters, and the critic knows the mean: it alone is credited, ±1/2."""
     r_t, v_t = torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]), torch.full((2, 3), 0.5)
-    advantages = gae(r_t, v_t, 1.0, gae_lambda)
+    advantages = gae(r_t, v_t, discount=1.0, gae_lambda=gae_lambda)
     assert advantages[:, 2].tolist() == [0.5, -0.5]
     assert advantages[:, 0].tolist() == [0.5 * gae_lambda**2, -0.5 * gae_lambda**2]
 
 
 def test_group_baseline_by_hand():
-    """Three lists earn 3, 0, 0 at the second step; the others of the first earn 0, of the second 3
-    and 0."""
+    """Three lists earn 3, 0, 0 at the second step; the others of the first earn 0 and 0."""
     r_t = torch.tensor([[1.0, 3.0], [0.0, 0.0], [2.0, 0.0]])
     # returns [4, 3], [0, 0], [2, 0]; means of the others [1, 0], [3, 1.5], [2, 1.5]
     torch.testing.assert_close(
@@ -89,24 +90,24 @@ def test_group_advantages_sum_to_zero_in_each_group():
 
 
 def test_equal_lists_are_worth_exactly_nothing():
-    """Rounding of their mean must not be standardised to advantages of size 1."""
+    """The rounding error of their mean must not be scaled up to advantages of size 1."""
     for size in (3, 5, 7):
         assert not group_advantages(torch.full((2, size, 10), 0.7)).any()
 
 
 def test_a_single_list_has_no_group():
     with pytest.raises(
-        ValueError, match="at least 2 lists a history: raise group_size, or use the critic"
+        ValueError, match="at least 2 lists per history: raise group_size, or use the critic"
     ):
         group_advantages(torch.ones(3, 1, 4))
 
 
-def test_standardised_by_hand():
+def test_scale_by_std_by_hand():
     # mean square about the mean 0: (9 + 1 + 1 + 9) / 4 = 5
     torch.testing.assert_close(
-        standardised(torch.tensor([3.0, 1.0, -1.0, -3.0])),
+        scale_by_std(torch.tensor([3.0, 1.0, -1.0, -3.0])),
         torch.tensor([3.0, 1.0, -1.0, -3.0]) / 5**0.5,
     )
     # the mean stays: sign and order are kept
-    assert standardised(torch.tensor([3.0, 1.0])).tolist() == [3, 1]
-    assert standardised(torch.zeros(3)).tolist() == [0, 0, 0]
+    assert scale_by_std(torch.tensor([3.0, 1.0])).tolist() == [3, 1]
+    assert scale_by_std(torch.zeros(3)).tolist() == [0, 0, 0]

@@ -72,7 +72,12 @@ def environment(
     catalogue = make_catalogue([str(i) for i in range(1, V + 1)])
     reward = WeightedSum(((FunctionReward(gains, gains.__name__), 1.0),))
     task = ListTask(
-        HISTORIES, np.zeros(len(HISTORIES), np.int64), catalogue, reward, K, max_length=3
+        HISTORIES,
+        np.zeros(len(HISTORIES), np.int64),
+        catalogue,
+        reward=reward,
+        k=K,
+        max_length=3,
     )
     return ListGenerationVectorEnv(task, num_envs=6 * group_size, group_size=group_size)
 
@@ -152,7 +157,7 @@ def judged(precision: torch.dtype, **changes: object):
     actor, chosen = Actor(policy), settings(**changes)
     generator = torch.Generator().manual_seed(1)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
-        rollout = collect(policy, environment(share_of_even), K, generator, seed=1)
+        rollout = collect(policy, environment(share_of_even), K, generator=generator, seed=1)
         batches, surprise = judge(actor, tiny(seed=5), rollout, chosen)
     return actor, rollout, batches, surprise
 

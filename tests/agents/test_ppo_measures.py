@@ -53,7 +53,12 @@ def environment(gains: Callable[[np.ndarray, object], np.ndarray]) -> ListGenera
     catalogue = make_catalogue([str(i) for i in range(1, V + 1)])
     reward = WeightedSum(((FunctionReward(gains, gains.__name__), 1.0),))
     task = ListTask(
-        HISTORIES, np.zeros(len(HISTORIES), np.int64), catalogue, reward, K, max_length=3
+        HISTORIES,
+        np.zeros(len(HISTORIES), np.int64),
+        catalogue,
+        reward=reward,
+        k=K,
+        max_length=3,
     )
     return ListGenerationVectorEnv(task, num_envs=24, group_size=4)
 
@@ -194,16 +199,18 @@ def test_the_gradient_norm_is_the_policys_before_it_is_clipped(tmp_path):
         policy,
         environment(share_of_even),
         K,
-        torch.Generator().manual_seed(0),
+        generator=torch.Generator().manual_seed(0),
         seed=0,
         progress=0.0,
     )
     states = policy.slate_states(prefix := policy.encode(rollout.histories), rollout.slates)
-    logp, entropy = policy.choices(prefix, states, rollout.slates, rollout.slates[..., None], True)
+    logp, entropy = policy.evaluate_items(
+        prefix, states, rollout.slates, items=rollout.slates[..., None], with_entropy=True
+    )
     with torch.random.fork_rng():
         torch.manual_seed(0)
         values = Actor(policy).critic(states).detach()
-    advantages = gae(rollout.r_t, values, 1.0, 0.95)
+    advantages = gae(rollout.r_t, values, discount=1.0, gae_lambda=0.95)
     advantages = advantages / advantages.std(correction=0)
     (
         -(advantages * logp.squeeze(3)).mean() - 50 * entropy.mean()

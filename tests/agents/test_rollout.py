@@ -25,9 +25,8 @@ TERMS = (
 )
 
 
-def chances(histories: Sequences) -> np.ndarray:
-    """P of item i proportional to i, whatever the history, but twice as much for its newest item
-    plus one."""
+def item_probabilities(histories: Sequences) -> np.ndarray:
+    """P(item i) is proportional to i, and twice as large for the newest history item plus one."""
     weights = np.tile(np.arange(V + 1.0), (len(histories), 1))
     weights[np.arange(len(histories)), [row[-1] % V + 1 for row in histories]] *= 2
     return weights / weights.sum(axis=1, keepdims=True)
@@ -38,7 +37,13 @@ def task() -> ListTask:
     genres = {str(i): [("odd", "even")[i % 2], ("low", "high")[i > 5]] for i in range(V)}
     catalogue = replace(make_catalogue(list(genres), features=genres), counts=np.arange(V + 1))
     return ListTask(
-        HISTORIES, TARGETS, catalogue, WeightedSum(TERMS), K, max_length=3, probabilities=chances
+        HISTORIES,
+        TARGETS,
+        catalogue,
+        reward=WeightedSum(TERMS),
+        k=K,
+        max_length=3,
+        probabilities=item_probabilities,
     )
 
 
@@ -50,22 +55,24 @@ def policy() -> GPTRec:
 
 def rollout(policy: GPTRec, task: ListTask, seed: int = 3, of_choices: int = 5) -> Rollout:
     env = ListGenerationVectorEnv(task, LISTS, GROUP)
-    return collect(policy, env, K, torch.Generator().manual_seed(of_choices), seed=seed)
+    return collect(policy, env, K, generator=torch.Generator().manual_seed(of_choices), seed=seed)
 
 
 def flat_context(task: ListTask, found: Rollout) -> Context:
-    """One row a list, histories repeated; the targets are looked up by history."""
+    """One row per list, histories repeated; the targets are looked up by history."""
     known = {tuple(history): target for history, target in zip(HISTORIES, TARGETS, strict=True)}
     lists = [history for history in found.histories for _ in range(GROUP)]
     histories = Sequences.from_lists(lists)
     targets = np.array([known[tuple(history)] for history in lists])
-    return Context(histories, targets, task.catalogue, K, chances(histories))
+    return Context(
+        histories, targets, task.catalogue, k=K, of_probabilities=item_probabilities(histories)
+    )
 
 
 def test_rewards_sum_to_the_metric_of_the_list(policy, task):
     found = rollout(policy, task)
     slates = found.slates.flatten(0, 1).numpy()
-    expected = task.reward(slates, flat_context(task, found))
+    expected = task.weighted_sum(slates, flat_context(task, found))
     assert expected.std(axis=0).min() > 0.01
     torch.testing.assert_close(found.r_t.flatten(0, 1), torch.from_numpy(expected).float())
 
@@ -105,15 +112,17 @@ def test_seeds_decide_everything(policy, task):
     ]
 
 
-def test_without_a_seed_the_environment_goes_on(policy, task):
+def test_without_a_seed_the_environment_continues_its_generator(policy, task):
     env, generator = ListGenerationVectorEnv(task, LISTS, GROUP), torch.Generator().manual_seed(0)
-    drawn = [collect(policy, env, K, generator, seed).histories for seed in (0, None, None)]
+    drawn = [
+        collect(policy, env, K, generator=generator, seed=seed).histories
+        for seed in (0, None, None)
+    ]
     assert len({tuple(map(tuple, histories)) for histories in drawn}) == 3
 
 
 def test_dropout_is_off(policy, task):
-    """The log-probability of what was drawn is that of the policy without dropout: it is
-    reproducible."""
+    """Two rollouts with the same seeds are equal, although the policy was in training mode."""
     policy.train()
     first = rollout(policy, task)
     policy.train()

@@ -28,11 +28,10 @@ def catalogue() -> Catalogue:
 
 @pytest.fixture
 def task(catalogue: Catalogue) -> ListTask:
-    """Case 1 has a history longer than is observed, with a repeat, and leaves exactly K = 3
-    items."""
+    """Case 1 has a history longer than T, with a repeat, and leaves exactly K = 3 items."""
     histories = Sequences.from_lists([[1], [4, 6, 5, 6], []])
     reward = WeightedSum(((Ndcg(), 1.0), (Diversity(), 0.5)))
-    return ListTask(histories, np.array([3, 1, 0]), catalogue, reward, k=3, max_length=2)
+    return ListTask(histories, np.array([3, 1, 0]), catalogue, reward=reward, k=3, max_length=2)
 
 
 def random_task(num_cases: int = 12, num_items: int = 40, k: int = 5) -> ListTask:
@@ -56,7 +55,15 @@ def random_task(num_cases: int = 12, num_items: int = 40, k: int = 5) -> ListTas
         (Popularity(), 0.4),
     )
     targets = rng.integers(1, num_items + 1, num_cases)
-    return ListTask(histories, targets, catalogue, WeightedSum(terms), k, 8, by_parity_of_length)
+    return ListTask(
+        histories,
+        targets,
+        catalogue,
+        reward=WeightedSum(terms),
+        k=k,
+        max_length=8,
+        probabilities=by_parity_of_length,
+    )
 
 
 def by_parity_of_length(histories: Sequences) -> np.ndarray:

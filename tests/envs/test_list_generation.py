@@ -70,11 +70,8 @@ def test_mask_holds_the_whole_history_and_the_placed_items(task):
     observation, info = env.reset(options={"case": 1})
     assert info["history"] == (4, 6, 5, 6)
     assert observation["history"].tolist() == [5, 6]
-    assert np.flatnonzero(env.action_masks()).tolist() == [
-        1,
-        2,
-        3,
-    ]  # 4 is seen, though not observed
+    # 4 is in the history, though not observed
+    assert np.flatnonzero(env.action_masks()).tolist() == [1, 2, 3]
     env.step(2)
     assert np.flatnonzero(env.action_masks()).tolist() == [1, 3]
     env.action_masks()[:] = True
@@ -159,7 +156,7 @@ def test_twin_rollouts_are_equal(wide_task):
     assert not data_equivalence(first, rollout(wide_task, 4), exact=True)
 
 
-def test_probabilities_are_asked_once_an_episode_and_only_if_needed(task):
+def test_probabilities_are_computed_once_per_episode_and_only_if_needed(task):
     asked = []
 
     def probabilities(histories: Sequences) -> np.ndarray:
@@ -170,11 +167,8 @@ def test_probabilities_are_asked_once_an_episode_and_only_if_needed(task):
         replace(task, reward=WeightedSum(((Relevance(), 1.0),)), probabilities=probabilities)
     )
     env.reset(options={"case": 1})
-    assert [round(env.step(item)[1], 5) for item in (3, 2, 1)] == [
-        0.3,
-        0.12619,
-        0.05,
-    ]  # 0.2 / log2(3), 0.1 / 2
+    # 0.3, 0.2 / log2(3), 0.1 / 2
+    assert [round(env.step(item)[1], 5) for item in (3, 2, 1)] == [0.3, 0.12619, 0.05]
     assert asked == [[4, 6, 5, 6]]
     ListGenerationEnv(replace(task, probabilities=probabilities)).reset()
     assert len(asked) == 1
@@ -249,8 +243,8 @@ class TestListTask:
             replace(task, reward=WeightedSum(((Ndcg(), 1.0), (Ndcg(), 0.5))))
 
 
-def test_a_reset_that_fails_leaves_no_list_to_go_on_with(task):
-    """Its case and weights are the new ones, its history and list the old ones."""
+def test_after_a_reset_that_fails_no_list_can_continue(task):
+    """The case and the weights are new, the history and the list would be old."""
     env = ListGenerationEnv(replace(task, k=4))
     env.reset(options={"case": 0})
     with pytest.raises(ValueError, match="too few for a list of 4"):

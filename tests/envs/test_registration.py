@@ -32,7 +32,7 @@ def test_make_vec(task):
         assert envs.step(np.array([2, 3, 4, 5, 1, 2, 3, 4]))[1].tolist() == [0, 1, 0, 0, 0, 0, 0, 0]
 
 
-def test_copies_of_the_single_environment_in_step(task):
+def test_copies_of_the_single_environment_in_lockstep(task):
     """Histories of different lengths must survive Gymnasium's own vectorisation."""
     envs = gymnasium.make_vec(
         "genrec/ListGeneration-v0", num_envs=3, vectorization_mode="sync", task=task
@@ -53,8 +53,7 @@ def test_registering_twice_changes_nothing():
 
 
 def made(task, seed: int):
-    """Single and vector environment by name, started with one seed, and random allowed actions for
-    both."""
+    """Single and vector environment made by name, and a generator for their actions."""
     single = gymnasium.make(LIST_GENERATION, task=task)
     many = gymnasium.make_vec(
         LIST_GENERATION,

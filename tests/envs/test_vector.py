@@ -95,7 +95,7 @@ def test_rewards_sum_to_the_metric_of_the_list(wide_task: ListTask):
     for _ in range(wide_task.k):
         observations, rewards, *_ = envs.step(random_actions(envs.action_masks(), rng))
         total += rewards
-    whole = wide_task.reward(observations["slate"], envs._context).sum(axis=1)
+    whole = wide_task.weighted_sum(observations["slate"], envs._context).sum(axis=1)
     assert total == pytest.approx(whole, abs=1e-6)
 
 
@@ -212,7 +212,7 @@ def test_a_case_with_too_few_items_raises(catalogue):
     reward = WeightedSum(
         ((FunctionReward(lambda slates, context: np.zeros(slates.shape), "nothing"), 1.0),)
     )
-    task = ListTask(Sequences.from_lists(lists), np.array([0, 0]), catalogue, reward, k=3)
+    task = ListTask(Sequences.from_lists(lists), np.array([0, 0]), catalogue, reward=reward, k=3)
     envs = ListGenerationVectorEnv(task, num_envs=1)
     envs.reset(options={"cases": [0]})
     with pytest.raises(ValueError, match="case 1 has 2 unseen items of 6"):
@@ -233,7 +233,7 @@ def test_twin_rollouts_are_equal(wide_task: ListTask):
     assert not data_equivalence(rollout(3), rollout(4), exact=True)
 
 
-def test_probabilities_are_asked_once_a_history(catalogue):
+def test_probabilities_are_computed_once_per_history(catalogue):
     asked = []
 
     def probabilities(histories: Sequences) -> np.ndarray:
@@ -243,7 +243,12 @@ def test_probabilities_are_asked_once_a_history(catalogue):
     reward = WeightedSum(((Relevance(), 2.0),))
     histories = Sequences.from_lists([[1], [2]])
     task = ListTask(
-        histories, np.array([0, 0]), catalogue, reward, k=2, probabilities=probabilities
+        histories,
+        np.array([0, 0]),
+        catalogue,
+        reward=reward,
+        k=2,
+        probabilities=probabilities,
     )
     envs = ListGenerationVectorEnv(task, num_envs=4, group_size=2)
     envs.reset(options={"cases": [0, 1]})
@@ -254,7 +259,7 @@ def test_probabilities_are_asked_once_a_history(catalogue):
     assert asked == [2]
 
 
-def test_a_reset_that_fails_leaves_no_lists_to_go_on_with(task):
+def test_after_a_reset_that_fails_no_list_can_continue(task):
     envs = ListGenerationVectorEnv(replace(task, k=4), num_envs=2)
     envs.reset(options={"cases": [0, 2]})
     with pytest.raises(ValueError, match="too few for a list of 4"):

@@ -1,4 +1,4 @@
-"""Environments whose weights are drawn: every list is paid with its own, and says which."""
+"""Environments with drawn weights: every list earns with its own weights, and observes them."""
 
 from dataclasses import replace
 
@@ -15,9 +15,8 @@ def ranged(task: ListTask) -> ListTask:
     return replace(task, ranges={"diversity": (0.0, 2.0)})
 
 
-def test_every_list_is_paid_with_its_own_weight(ranged):
-    """Lists b, c of case 0: target c at rank 2 earns .6309298, b and c share no genre, which earns
-    1/3."""
+def test_every_list_earns_with_its_own_weight(ranged):
+    """Lists b, c of case 0: target c at rank 2 earns .6309298, the distance of b and c 1/3."""
     env = ListGenerationVectorEnv(ranged, num_envs=4, group_size=2)
     options = {"cases": np.array([0, 0]), "weights": {"diversity": np.array([0.0, 1.5])}}
     observed, infos = env.reset(options=options)
@@ -62,7 +61,7 @@ def test_one_list(ranged):
     check_env(ListGenerationEnv(ranged), skip_render_check=True)
 
 
-def test_what_cannot_be_chosen_is_said(task, ranged):
+def test_weights_that_cannot_be_chosen_are_refused(task, ranged):
     env = ListGenerationVectorEnv(ranged, num_envs=2)
     for weights, message in (
         ({"diversity": 3}, "weight 3 of diversity is outside what was trained, 0 to 2"),

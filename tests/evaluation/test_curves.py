@@ -155,7 +155,8 @@ def test_what_else_moved_by_hand():
 def test_divergence_from_a_student_counted_one_by_one():
     torch.manual_seed(0)
     policy, student = (
-        GPTRec(7, 8, 1, 2, max_length=4, max_slate=4, dropout=0.0).eval() for _ in range(2)
+        GPTRec(7, hidden_size=8, blocks=1, heads=2, max_length=4, max_slate=4, dropout=0.0).eval()
+        for _ in range(2)
     )
     with torch.no_grad():
         for each in (policy, student):

@@ -1,4 +1,4 @@
-"""One policy for all weights: told, kept, decoded and trained."""
+"""One policy for all weights: conditioning, storage, decoding and training."""
 
 import json
 
@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from genrec.agents.gptrec.decoding import NextK, beam, sample
 from genrec.agents.gptrec.model import GPTRec
 from genrec.agents.ppo import Actor, judge, train
-from genrec.agents.rollout import Rollout, collect, spread_of
+from genrec.agents.rollout import Rollout, collect, return_std
 from genrec.config.reading import AlignSettings
 from genrec.data import Sequences, make_catalogue
 from genrec.envs import ListGenerationVectorEnv, ListTask
@@ -54,7 +54,13 @@ def environment(
     catalogue = make_catalogue([str(i) for i in range(1, V + 1)])
     targets = np.zeros(len(HISTORIES), np.int64)
     task = ListTask(
-        HISTORIES, targets, catalogue, WeightedSum(terms), K, max_length=3, ranges=ranges
+        HISTORIES,
+        targets,
+        catalogue,
+        reward=WeightedSum(terms),
+        k=K,
+        max_length=3,
+        ranges=ranges,
     )
     return ListGenerationVectorEnv(task, num_envs=24, group_size=4)
 
@@ -63,7 +69,7 @@ def lists_of(policy: GPTRec, **weights: float) -> np.ndarray:
     return NextK(policy.at(weights)).recommend(HISTORIES, K)
 
 
-def test_a_policy_that_was_just_conditioned_writes_what_it_wrote():
+def test_conditioning_alone_changes_no_list():
     slates = torch.arange(4, 8).view(1, 1, 4)[..., :K].expand(6, 1, K)
     before, lists = (
         tiny().log_distribution(HISTORIES, slates).detach(),
@@ -74,19 +80,19 @@ def test_a_policy_that_was_just_conditioned_writes_what_it_wrote():
     policy.condition(RANGES)
     assert torch.equal(state, torch.random.get_rng_state())
     for weight in (0, 0.7, 2):
-        told = policy.at({"even": weight})
+        conditioned = policy.at({"even": weight})
         torch.testing.assert_close(
-            told.log_distribution(HISTORIES, slates).detach(), before, atol=1e-6, rtol=0
+            conditioned.log_distribution(HISTORIES, slates).detach(), before, atol=1e-6, rtol=0
         )
-        np.testing.assert_array_equal(NextK(told).recommend(HISTORIES, K), lists)
+        np.testing.assert_array_equal(NextK(conditioned).recommend(HISTORIES, K), lists)
 
 
-def test_what_is_told_reaches_every_position():
+def test_weights_reach_every_position():
     policy = conditioned()
     slates = torch.tensor([[[4, 5, 6]]] * 6)
     low, high = (policy.at({"even": weight}).logp(HISTORIES, slates).detach() for weight in (0, 2))
     assert float((low - high).abs().amin()) > 1e-4
-    with torch.no_grad():  # SEP alone is told: later positions see it through attention
+    with torch.no_grad():  # the first item is predicted by SEP, which has the weights too
         prefix = policy.encode(HISTORIES, torch.full((6, 1), 2.0))
         assert not torch.allclose(
             prefix.state, policy.encode(HISTORIES, torch.zeros(6, 1)).state, atol=1e-3
@@ -100,14 +106,14 @@ def test_cached_and_uncached_log_probabilities_agree(ranges):
     drawn = np.random.default_rng(0).uniform(low, high, (6, len(ranges)))
     weights = torch.from_numpy(drawn).float()
     generator = torch.Generator().manual_seed(0)
-    slates, logp = sample(policy, HISTORIES, K, generator, group_size=3, weights=weights)
+    slates, logp = sample(policy, HISTORIES, K, generator=generator, group_size=3, weights=weights)
     torch.testing.assert_close(
         policy.logp(HISTORIES, slates, weights).detach(), logp, atol=1e-5, rtol=0
     )
     for row in range(6):  # each history by itself, its list read anew for every position
-        told = policy.at(dict(zip(ranges, drawn[row].tolist(), strict=True)))
+        fixed = policy.at(dict(zip(ranges, drawn[row].tolist(), strict=True)))
         for t in range(K):
-            alone = told.log_distribution(
+            alone = fixed.log_distribution(
                 HISTORIES.take([row]), slates[row : row + 1, :1, : t + 1]
             ).detach()
             assert float(alone[0, 0, t, slates[row, 0, t]]) == pytest.approx(
@@ -115,7 +121,7 @@ def test_cached_and_uncached_log_probabilities_agree(ranges):
             )
 
 
-def test_every_history_is_told_its_own_weights():
+def test_every_history_has_its_own_weights():
     policy = conditioned(last=1.0)
     low, high = lists_of(policy, even=0), lists_of(policy, even=2)
     assert (low != high).any(axis=1).sum() >= 2
@@ -126,13 +132,13 @@ def test_every_history_is_told_its_own_weights():
     np.testing.assert_array_equal(one.numpy(), mixed)
 
 
-def test_at_shares_parameters_and_keeps_what_is_not_named():
+def test_at_shares_parameters_and_keeps_weights_that_are_not_named():
     policy = conditioned({"even": (0.0, 2.0), "odd": (1.0, 3.0)})
     assert policy.weights == {"even": 0.5, "odd": 1.5}
-    told = policy.at({"odd": 3})
-    assert (told.weights, policy.weights) == ({"even": 0.5, "odd": 3}, {"even": 0.5, "odd": 1.5})
-    assert told.conditioning is policy.conditioning
-    assert told.lm is policy.lm
+    other = policy.at({"odd": 3})
+    assert (other.weights, policy.weights) == ({"even": 0.5, "odd": 3}, {"even": 0.5, "odd": 1.5})
+    assert other.conditioning is policy.conditioning
+    assert other.lm is policy.lm
     with pytest.raises(ValueError, match="weight 4 of odd is outside what was trained, 1 to 3"):
         policy.at({"odd": 4})
     with pytest.raises(ValueError, match="its weights are fixed"):
@@ -144,7 +150,7 @@ def test_at_shares_parameters_and_keeps_what_is_not_named():
         policy.condition(RANGES)
 
 
-def test_it_is_kept_in_the_folder(tmp_path):
+def test_conditioning_is_saved(tmp_path):
     policy = conditioned()
     policy.save_pretrained(tmp_path, [str(i) for i in range(V)], "abc")
     assert json.loads((tmp_path / "config.json").read_text())["weight_ranges"] == {"even": [0, 2]}
@@ -167,34 +173,40 @@ def test_it_is_kept_in_the_folder(tmp_path):
 
 def test_a_rollout_carries_the_weights_of_its_histories():
     policy, env = conditioned(), environment(scale=0.5)
-    rollout = collect(policy, env, K, torch.Generator().manual_seed(0), seed=4)
+    rollout = collect(policy, env, K, generator=torch.Generator().manual_seed(0), seed=4)
     _, infos = env.reset(seed=4)
     np.testing.assert_allclose(rollout.weights[:, 0], infos["reward_weights"]["even"], rtol=1e-6)
     slates = rollout.slates.numpy()
-    paid = (slates % 2 == 1) * 0.5 / K + (slates % 2 == 0) * rollout.weights.numpy()[:, :, None] / K
-    np.testing.assert_allclose(rollout.r_t, paid, atol=1e-6)
+    odd_gain, even_gain = (slates % 2 == 1) * 0.5 / K, (slates % 2 == 0) / K
+    expected = odd_gain + even_gain * rollout.weights.numpy()[:, :, None]
+    np.testing.assert_allclose(rollout.r_t, expected, atol=1e-6)
     part = rollout.take(np.array([2, 5]))
     assert torch.equal(part.weights, rollout.weights[[2, 5]])
-    assert torch.equal(part.spread, rollout.spread[[2, 5]])
+    assert torch.equal(part.return_std, rollout.return_std[[2, 5]])
 
 
-def test_the_spread_of_a_history_by_hand():
+def test_the_standard_deviation_of_returns_by_hand():
     """Two lists of each of two histories: a varies by 1 in the first only, b by 4 in both."""
     totals = {"a": np.array([0.0, 2.0, 3.0, 3.0]), "b": np.array([1.0, 5.0, 4.0, 0.0])}
     weights = {"a": np.array([2.0, 0.0]), "b": np.array([0.5, 1.0])}
-    np.testing.assert_allclose(spread_of(totals, weights), [np.sqrt(4 * 0.5 + 0.25 * 4), 2.0])
+    np.testing.assert_allclose(return_std(totals, weights), [np.sqrt(4 * 0.5 + 0.25 * 4), 2.0])
 
 
-def test_large_weights_do_not_drown_small_ones():
-    """The same lists paid a hundred times as much are worth the same step."""
+def test_large_weights_do_not_dominate_small_ones():
+    """The same lists with a hundred times the reward have the same advantages."""
     policy = conditioned()
     slates = torch.tensor([[[4, 5, 6], [5, 7, 8]]]).expand(2, 2, 3)
-    paid = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
+    earned = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
     weights = {"even": np.array([1.0, 100.0])}
-    spread = torch.from_numpy(spread_of({"even": np.array([2.0, 1.0, 2.0, 1.0])}, weights)).float()
+    std = torch.from_numpy(return_std({"even": np.array([2.0, 1.0, 2.0, 1.0])}, weights)).float()
     pair = HISTORIES.take([0, 0])
     rollout = Rollout(
-        pair, slates, torch.stack([paid, 100 * paid]), {}, torch.tensor([[0.02], [2.0]]), spread
+        pair,
+        slates,
+        r_t=torch.stack([earned, 100 * earned]),
+        terms={},
+        weights=torch.tensor([[0.02], [2.0]]),
+        return_std=std,
     )
     (batch,), _ = judge(
         Actor(policy), None, rollout, AlignSettings.model_validate({"minibatches": 1})
@@ -204,8 +216,7 @@ def test_large_weights_do_not_drown_small_ones():
 
 
 def test_learns_a_list_for_each_weight():
-    """Odd items pay 1 and even ones 0 to 2: greedy lists are odd at the low end and even at the
-    high end."""
+    """Odd items earn 1 and even ones 0 to 2: lists are odd at the low end, even at the high end."""
     policy = tiny()
     policy.condition(RANGES)
 

@@ -1,4 +1,4 @@
-"""The output layer in pieces against a float64 log-softmax over the whole catalogue."""
+"""The chunked output layer against a float64 log-softmax over the whole catalogue."""
 
 import pytest
 import torch
@@ -63,11 +63,13 @@ def allowed() -> Allowed:
 @pytest.mark.parametrize("with_entropy", [False, True])
 def test_values(rows, with_entropy):
     states, weight, columns = inputs()
-    logp, entropy = choice_log_probabilities(states, weight, allowed(), columns, with_entropy)
-    expected, spread = plain(states.double(), weight.double(), columns)
+    logp, entropy = choice_log_probabilities(
+        states, weight, allowed=allowed(), columns=columns, with_entropy=with_entropy
+    )
+    expected, entropies = plain(states.double(), weight.double(), columns)
     torch.testing.assert_close(logp.double(), expected, atol=2e-6, rtol=1e-6)
     torch.testing.assert_close(
-        entropy.double(), spread if with_entropy else torch.zeros(N).double(), atol=2e-6, rtol=0
+        entropy.double(), entropies if with_entropy else torch.zeros(N).double(), atol=2e-6, rtol=0
     )
 
 
@@ -83,12 +85,12 @@ def test_gradients(rows, to_logp, to_entropy):
         (plain, torch.float64, exact),
     ):
         leaves = [each.to(dtype).detach().clone().requires_grad_() for each in (states, weight)]
-        extra = (
-            (allowed(), columns, to_entropy != 0)
-            if function is choice_log_probabilities
-            else (columns,)
-        )
-        logp, entropy = function(*leaves, *extra)
+        if function is plain:
+            logp, entropy = plain(*leaves, columns)
+        else:
+            logp, entropy = choice_log_probabilities(
+                *leaves, allowed=allowed(), columns=columns, with_entropy=to_entropy != 0
+            )
         ((of_logp * logp).sum() + (of_entropy * entropy).sum()).backward()
         out.extend(leaf.grad.double() for leaf in leaves)
     for ours, theirs in zip(made, exact, strict=True):
@@ -101,7 +103,11 @@ def test_two_equal_choices_by_hand():
     blocked = torch.tensor([[True, False, False, False]])
     free = Allowed(blocked, torch.tensor([0]), torch.tensor([[1]]))
     logp, entropy = choice_log_probabilities(
-        torch.ones(1, 2), torch.ones(4, 2), free, torch.tensor([[2, 3]]), True
+        torch.ones(1, 2),
+        torch.ones(4, 2),
+        allowed=free,
+        columns=torch.tensor([[2, 3]]),
+        with_entropy=True,
     )
     torch.testing.assert_close(logp, torch.tensor([[-0.693147, -0.693147]]))
     torch.testing.assert_close(entropy, torch.tensor([0.693147]))
@@ -111,7 +117,9 @@ def test_a_single_choice_has_no_entropy_and_no_gradient():
     blocked = torch.tensor([[True, True, False]])
     states, weight = torch.ones(1, 2, requires_grad=True), torch.ones(3, 2, requires_grad=True)
     free = Allowed(blocked, torch.tensor([0]), torch.tensor([[0]]))
-    logp, entropy = choice_log_probabilities(states, weight, free, torch.tensor([[2]]), True)
+    logp, entropy = choice_log_probabilities(
+        states, weight, allowed=free, columns=torch.tensor([[2]]), with_entropy=True
+    )
     assert (logp.item(), entropy.item()) == (0, 0)
     (logp.sum() + entropy.sum()).backward()
     assert not states.grad.any()
@@ -121,7 +129,7 @@ def test_a_single_choice_has_no_entropy_and_no_gradient():
 def test_a_choice_that_is_not_allowed_is_impossible():
     states, weight, _ = inputs()
     logp, _ = choice_log_probabilities(
-        states, weight, allowed(), torch.zeros(N, 1, dtype=torch.long)
+        states, weight, allowed=allowed(), columns=torch.zeros(N, 1, dtype=torch.long)
     )
     assert (logp < -9e8).all()
 
@@ -130,16 +138,18 @@ def test_bfloat16_is_close():
     states, weight, columns = inputs()
     leaves = [states.requires_grad_(), weight.requires_grad_()]
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        logp, entropy = choice_log_probabilities(*leaves, allowed(), columns, True)
+        logp, entropy = choice_log_probabilities(
+            *leaves, allowed=allowed(), columns=columns, with_entropy=True
+        )
     assert logp.dtype == entropy.dtype == torch.float32
-    expected, spread = plain(*leaves, columns)
+    expected, entropies = plain(*leaves, columns)
     torch.testing.assert_close(logp, expected, atol=0.05, rtol=0.02)
-    torch.testing.assert_close(entropy, spread, atol=0.05, rtol=0.02)
+    torch.testing.assert_close(entropy, entropies, atol=0.05, rtol=0.02)
     (logp.mean() + 0.3 * entropy.mean()).backward()
     narrow = [leaf.grad.clone() for leaf in leaves]
     for leaf in leaves:
         leaf.grad = None
-    (expected.mean() + 0.3 * spread.mean()).backward()
+    (expected.mean() + 0.3 * entropies.mean()).backward()
     for ours, leaf in zip(narrow, leaves, strict=True):
         assert ours.dtype == torch.float32
         torch.testing.assert_close(ours, leaf.grad, atol=0.02, rtol=0.05)

@@ -1,5 +1,7 @@
-"""The policy against a plain GPT-2 forward of one row, without padding, cache, groups or masks
-shared with the code."""
+"""The policy against a plain GPT-2 forward pass of one row.
+
+The reference shares no padding, cache, groups or masks with the code.
+"""
 
 import json
 from pathlib import Path
@@ -11,12 +13,13 @@ from transformers import GPT2LMHeadModel
 
 from genrec.agents.gptrec.decoding import sample
 from genrec.agents.gptrec.model import GPTRec
+from genrec.config.errors import GenrecError
 from genrec.data import Sequences
 
 V, T, MAX_SLATE, K = 20, 5, 6, 4
 SEP = V + 1
-# ragged, an empty one, one of exactly T items, and two longer than T (their old items may not be
-# listed either)
+# ragged, an empty one, one of exactly T items, and two longer than T, whose older items may not
+# be listed either
 HISTORIES = [[3, 7], [], [1, 2, 3, 4, 5], [9, 8, 7, 6, 5, 4, 3, 2, 1], [20, 12, 11, 10, 9, 8, 7]]
 
 
@@ -28,9 +31,8 @@ def tiny(dropout: float = 0.0) -> GPTRec:
     with torch.no_grad():
         for weight in policy.parameters():
             if weight.dim() > 1:
-                weight.mul_(
-                    8
-                )  # far from the flat start, so that every position and every key matters
+                # far from the near-uniform start, so that every position and every key matters
+                weight.mul_(8)
     return policy.eval()
 
 
@@ -44,8 +46,10 @@ def allowed(history: list[int], placed: list[int]) -> list[int]:
 
 
 def plain_logits(policy: GPTRec, tokens: list[int], positions: list[int]) -> torch.Tensor:
-    """(L, V+2) of one row. Without a mask, transformers takes position ids that count backwards for
-    packed rows."""
+    """(L, V+2) logits of one row.
+
+    Without a mask, transformers takes position ids that count backwards for packed rows.
+    """
     return policy.lm(
         input_ids=torch.tensor([tokens]),
         position_ids=torch.tensor([positions]),
@@ -55,8 +59,10 @@ def plain_logits(policy: GPTRec, tokens: list[int], positions: list[int]) -> tor
 
 
 def reference(policy: GPTRec, history: list[int], slate: list[int]) -> torch.Tensor:
-    """(K, V+2) log-probabilities along a list: one forward of history | SEP | list, position ids by
-    hand."""
+    """(K, V+2) log-probabilities along a list, from one pass over history | SEP | list.
+
+    Position ids are written by hand.
+    """
     read = history[-T:]
     tokens = [*read, SEP, *slate[:-1]]
     positions = [*range(len(read), 0, -1), 0, *range(T + 1, T + len(slate))]
@@ -121,13 +127,14 @@ def test_sampled_lists_come_with_the_log_probabilities_of_the_uncached_model(
     policy, group_size, seed
 ):
     generator = None if seed is None else torch.Generator().manual_seed(seed)
-    slates, logp = sample(policy, Sequences.from_lists(HISTORIES), K, generator, group_size)
+    slates, logp = sample(
+        policy, Sequences.from_lists(HISTORIES), K, generator=generator, group_size=group_size
+    )
     torch.testing.assert_close(logp, reference_logp(policy, slates), atol=1e-5, rtol=1e-5)
 
 
-def test_these_weights_tell_positions_and_orders_apart(policy):
-    """The comparisons above mean something: histories and lists in another order have other
-    probabilities."""
+def test_these_weights_depend_on_positions_and_order(policy):
+    """The comparisons above are not vacuous: another order gives other probabilities."""
     slates = torch.tensor([[[1, 2, 3, 4]], [[1, 2, 3, 4]], [[2, 1, 3, 4]]])
     logp = policy.logp(Sequences.from_lists([[8, 9, 10], [10, 9, 8], [8, 9, 10]]), slates)
     assert (logp[0, 0] - logp[1, 0]).abs().min() > 1e-3
@@ -218,12 +225,11 @@ def test_top_k_scores_are_the_logits_of_the_first_item(policy):
     for history, row in zip(HISTORIES, scores, strict=True):
         read = history[-T:]
         logits = plain_logits(policy, [*read, SEP], [*range(len(read), -1, -1)])[-1]
-        torch.testing.assert_close(
-            row[1:], logits[1 : V + 1], atol=1e-5, rtol=1e-5
-        )  # seen items keep their scores
+        # seen items keep their scores
+        torch.testing.assert_close(row[1:], logits[1 : V + 1], atol=1e-5, rtol=1e-5)
 
 
-def test_scoring_has_no_dropout_and_leaves_the_mode_alone():
+def test_scoring_has_no_dropout_and_restores_the_mode():
     policy, histories = tiny(dropout=0.5).train(), Sequences.from_lists(HISTORIES)
     assert torch.equal(policy.score(histories), policy.score(histories))
     assert policy.training
@@ -241,7 +247,8 @@ def test_a_history_that_leaves_too_few_items_is_named(policy):
 
 
 def test_a_list_longer_than_the_positions_is_refused(policy):
-    longest = lists(1, k=MAX_SLATE + 1)  # its last item is predicted, never read
+    # the last item of a list is predicted, never read
+    longest = lists(1, k=MAX_SLATE + 1)
     assert policy.logp(Sequences.from_lists(HISTORIES), longest).isfinite().all()
     with pytest.raises(ValueError, match="at most 6 items"):
         policy.logp(Sequences.from_lists(HISTORIES), lists(1, k=MAX_SLATE + 2))
@@ -257,10 +264,11 @@ def test_sizes_are_read_back_from_the_configuration(policy):
     assert policy.lm.config.n_positions == T + MAX_SLATE + 1
 
 
-def test_save_and_load(policy, tmp_path: Path):
+@pytest.mark.parametrize("kind", [Path, str])
+def test_save_and_load(policy, tmp_path: Path, kind: type):
     ids = [f"raw-{i}" for i in range(1, V + 1)]
-    policy.save_pretrained(tmp_path / "policy", ids, "0123456789abcdef")
-    loaded, items, fingerprint = GPTRec.from_pretrained(tmp_path / "policy")
+    policy.save_pretrained(kind(tmp_path / "policy"), ids, "0123456789abcdef")
+    loaded, items, fingerprint = GPTRec.from_pretrained(kind(tmp_path / "policy"))
     assert items == ids
     assert fingerprint == "0123456789abcdef"
     assert not loaded.training
@@ -270,7 +278,7 @@ def test_save_and_load(policy, tmp_path: Path):
     assert torch.equal(loaded.logp(histories, slates), policy.logp(histories, slates))
 
 
-def test_the_folder_is_a_gpt2_without_pickle(policy, tmp_path: Path):
+def test_the_directory_is_a_gpt2_without_pickle(policy, tmp_path: Path):
     policy.save_pretrained(tmp_path, [str(i) for i in range(1, V + 1)], "f")
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {
@@ -288,10 +296,38 @@ def test_the_folder_is_a_gpt2_without_pickle(policy, tmp_path: Path):
 
 
 def test_a_vocabulary_of_another_size_is_refused(policy, tmp_path: Path):
-    with pytest.raises(ValueError, match="2 item ids for a policy of 20 items"):
+    with pytest.raises(GenrecError, match="2 item ids for a policy of 20 items"):
         policy.save_pretrained(tmp_path, ["a", "b"], "f")
 
 
-def test_a_folder_without_a_policy(tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match=r"holds no GPTRec: there is no vocabulary\.json"):
+def test_a_directory_without_a_policy(tmp_path: Path):
+    for directory in (tmp_path, str(tmp_path), tmp_path / "missing"):
+        with pytest.raises(
+            FileNotFoundError, match=r"holds no GPTRec: there is no vocabulary\.json"
+        ):
+            GPTRec.from_pretrained(directory)
+
+
+@pytest.mark.parametrize("damage", ["", None])
+@pytest.mark.parametrize(
+    "name", ["vocabulary.json", "config.json", "model.safetensors", "conditioning.safetensors"]
+)
+def test_an_empty_or_missing_file_is_reported(tmp_path: Path, name: str, damage: str | None):
+    policy = tiny()
+    policy.condition({"diversity": (0.0, 1.0)})
+    policy.save_pretrained(tmp_path, [str(i) for i in range(1, V + 1)], "f")
+    assert GPTRec.from_pretrained(tmp_path)[0].ranges == {"diversity": (0, 1)}
+    (tmp_path / name).unlink()
+    if damage is not None:
+        (tmp_path / name).write_text(damage)
+    with pytest.raises((GenrecError, FileNotFoundError), match=f"{tmp_path} holds no"):
         GPTRec.from_pretrained(tmp_path)
+
+
+def test_loading_leaves_the_random_generator_alone(tmp_path: Path):
+    policy = tiny()
+    policy.condition({"diversity": (0.0, 1.0)})
+    policy.save_pretrained(tmp_path, [str(i) for i in range(1, V + 1)], "f")
+    state = torch.random.get_rng_state()
+    GPTRec.from_pretrained(tmp_path)
+    assert torch.equal(state, torch.random.get_rng_state())

@@ -1,5 +1,4 @@
-"""What the policy and the buffer for MaskablePPO do by themselves; with the algorithm in
-test_stable_baselines.py."""
+"""The policy and the buffer of MaskablePPO by themselves; test_trainer.py has the algorithm."""
 
 import tracemalloc
 

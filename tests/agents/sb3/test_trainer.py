@@ -66,7 +66,12 @@ def environment(
     catalogue = make_catalogue([str(i) for i in range(1, V + 1)])
     reward = WeightedSum(((FunctionReward(gains, gains.__name__), 1.0),))
     task = ListTask(
-        HISTORIES, np.zeros(len(HISTORIES), np.int64), catalogue, reward, K, max_length=T
+        HISTORIES,
+        np.zeros(len(HISTORIES), np.int64),
+        catalogue,
+        reward=reward,
+        k=K,
+        max_length=T,
     )
     return ListGenerationVectorEnv(task, num_envs=6 * group_size, group_size=group_size)
 
@@ -159,7 +164,9 @@ def test_masks_from_ids_are_those_of_the_environment():
     lists = ListVecEnv(environment())
     lists.seed(0)
     obs = lists.reset()
-    policy = GPTRecPolicy(lists.observation_space, lists.action_space, lambda _: 0.1, Actor(tiny()))
+    policy = GPTRecPolicy(
+        lists.observation_space, lists.action_space, lambda _: 0.1, actor=Actor(tiny())
+    )
     for _ in range(K):
         ids, expected = get_action_masks(lists), lists.env.action_masks()
         assert ids.dtype == np.int32
@@ -445,7 +452,11 @@ def test_callbacks_logger_saving_and_evaluation_of_stable_baselines3(tmp_path):
     items, _ = model.predict(obs, deterministic=True, action_masks=masks)
     whole = lists._seen[::4]
     expected, _ = sample(
-        policy_of(model), Sequences.from_lists([row[row > 0] for row in whole]), 1, None, 4
+        policy_of(model),
+        Sequences.from_lists([row[row > 0] for row in whole]),
+        1,
+        generator=None,
+        group_size=4,
     )
     assert items.tolist() == expected.flatten().tolist()
     mean, _ = evaluate_policy(model, lists, n_eval_episodes=24, deterministic=True)

@@ -1,5 +1,4 @@
-"""GPTRec behind the interface of a causal language model: tokens, masks and probabilities are the
-policy's."""
+"""GPTRec as a causal language model: tokens, masks and probabilities are the policy's."""
 
 import pytest
 import torch
@@ -49,21 +48,23 @@ def test_log_probabilities_are_those_of_the_policy(policy, side):
     tokens, mask = rows(side, SLATES.tolist())
     labels = labels_of(tokens)
     with torch.no_grad():
-        said = ListModel(policy).train()(tokens, mask, labels)
+        output = ListModel(policy).train()(tokens, mask, labels)
         halved = ListModel(policy)(tokens, mask, labels, num_items_in_batch=2 * 5 * K)
         expected = policy.logp(HISTORIES, SLATES[:, None])[:, 0]
         p = policy.log_distribution(HISTORIES, SLATES[:, None])[:, 0].clamp(min=-1e9)
     assert expected.std() > 0.5
     torch.testing.assert_close(
-        said.log_probs[labels[:, 1:] != IGNORED].view(5, K), expected, rtol=0, atol=1e-5
+        output.log_probs[labels[:, 1:] != IGNORED].view(5, K), expected, rtol=0, atol=1e-5
     )
-    assert said.log_probs.shape == (5, tokens.shape[1] - 1)
-    assert torch.equal(said.label_mask, labels[:, 1:] != IGNORED)
-    assert (said.log_probs[~said.label_mask] == 0).all()
-    assert float(said.loss) == pytest.approx(-float(expected.mean()), abs=1e-5)
-    assert float(halved.loss) == pytest.approx(float(said.loss) / 2)
-    spread = -(p.exp() * p).sum(dim=2)
-    torch.testing.assert_close(said.entropy[said.label_mask].view(5, K), spread, rtol=0, atol=1e-4)
+    assert output.log_probs.shape == (5, tokens.shape[1] - 1)
+    assert torch.equal(output.label_mask, labels[:, 1:] != IGNORED)
+    assert (output.log_probs[~output.label_mask] == 0).all()
+    assert float(output.loss) == pytest.approx(-float(expected.mean()), abs=1e-5)
+    assert float(halved.loss) == pytest.approx(float(output.loss) / 2)
+    entropy = -(p.exp() * p).sum(dim=2)
+    torch.testing.assert_close(
+        output.entropy[output.label_mask].view(5, K), entropy, rtol=0, atol=1e-4
+    )
 
 
 def test_the_gradient_is_the_policys_own(policy):
@@ -134,12 +135,12 @@ def test_tokens_are_our_indices():
 
 
 @pytest.mark.parametrize("ids", [["1", ""], ["1", "1"], ["a b", "a\tb"], ["<pad>"], ["<sep>", "2"]])
-def test_item_ids_that_cannot_be_told_apart_are_refused(ids):
+def test_ambiguous_item_ids_are_refused(ids):
     with pytest.raises(ValueError, match="is empty or stands for two tokens"):
         item_tokenizer(ids)
 
 
-def test_the_tokenizer_lives_beside_the_model(policy, tmp_path):
+def test_tokenizer_and_model_share_a_directory(policy, tmp_path):
     ids = [f"i{item}" for item in range(1, V + 1)]
     item_tokenizer(ids).save_pretrained(tmp_path)
     policy.save_pretrained(tmp_path, ids, "data")
@@ -149,8 +150,8 @@ def test_the_tokenizer_lives_beside_the_model(policy, tmp_path):
     assert tokenizer.padding_side == "left"
     batch = tokenizer(["i1 <sep> i2 i3", "i2 i3 <sep> i8 i1"], padding=True, return_tensors="pt")
     assert batch["input_ids"].tolist() == [[0, 1, 9, 2, 3], [2, 3, 9, 8, 1]]
-    said = ListModel(loaded)(
+    output = ListModel(loaded)(
         batch["input_ids"], batch["attention_mask"], labels_of(batch["input_ids"])
     )
     expected = policy.logp(HISTORIES.take([0, 1]), SLATES[:2, None, :2])[:, 0]
-    torch.testing.assert_close(said.log_probs[:, -2:], expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(output.log_probs[:, -2:], expected, rtol=0, atol=1e-5)

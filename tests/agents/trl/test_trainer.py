@@ -81,7 +81,12 @@ def environment(*terms: tuple[Gains, float], group_size: int = 4) -> ListGenerat
         tuple((FunctionReward(gains, gains.__name__), weight) for gains, weight in terms)
     )
     task = ListTask(
-        HISTORIES, np.zeros(len(HISTORIES), np.int64), catalogue, reward, K, max_length=T
+        HISTORIES,
+        np.zeros(len(HISTORIES), np.int64),
+        catalogue,
+        reward=reward,
+        k=K,
+        max_length=T,
     )
     return ListGenerationVectorEnv(task, num_envs=6 * group_size, group_size=group_size)
 
@@ -144,7 +149,12 @@ def test_lists_are_those_that_our_ppo_would_write_and_their_terms_are_paid(tmp_p
         found = trainer.rollout_func([""] * 24, trainer)
     env = environment((wanted, 1.0), (even, 0.5))
     rollout = collect(
-        policy, env, K, torch.Generator().manual_seed(3 * 1_000_003), 3 * 1_000_003, 0.0
+        policy,
+        env,
+        K,
+        generator=torch.Generator().manual_seed(3 * 1_000_003),
+        seed=3 * 1_000_003,
+        progress=0.0,
     )
     slates = rollout.slates.flatten(0, 1)
     assert found["completion_ids"] == slates.tolist()
@@ -166,7 +176,12 @@ def reference(
     of each."""
     env = environment((wanted, 1.0), (even, 0.5))
     rollout = collect(
-        policy, env, K, torch.Generator().manual_seed(3 * 1_000_003), 3 * 1_000_003, 0.0
+        policy,
+        env,
+        K,
+        generator=torch.Generator().manual_seed(3 * 1_000_003),
+        seed=3 * 1_000_003,
+        progress=0.0,
     )
     histories, slates = rollout.histories, rollout.slates
     returns = rollout.r_t.sum(dim=2)
@@ -343,7 +358,7 @@ def test_what_grpo_cannot_express_is_refused(changes, said):
 def test_supervised_learning_of_lists_in_trls_format_has_our_loss():
     """TRL's collator on prompt = history + SEP, completion = list: the loss of teacher forcing."""
     policy = tiny()
-    slates = sample(policy, HISTORIES, K, torch.Generator().manual_seed(0))[0]
+    slates = sample(policy, HISTORIES, K, generator=torch.Generator().manual_seed(0))[0]
     rows = [
         {
             "input_ids": [*history.tolist(), SEP, *slate],
