@@ -1,10 +1,10 @@
-"""An agent that takes what pays best now, for many lists at once, in the vector environment.
+"""Greedy agent: takes the items with the largest expected gain, for many lists at once.
 
     python examples/greedy_agent.py
 
-The environment pays for the held-out item, which the agent may not see: it expects instead what a
-Markov chain finds probable, and diversity as it is. Prints what a list earns on average, item by
-item.
+The environment rewards the held-out item, which the agent may not see. In its place the agent uses
+the calibrated probabilities of a Markov chain; it computes diversity exactly. Prints the mean
+reward of a list, item by item.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from genrec.rewards import weighted
 
 
 def main() -> None:
-    """Play and tell."""
+    """Play one episode per list and print the mean return."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -31,12 +31,14 @@ def main() -> None:
 
     split = leave_one_out(load("demo").dataset)
     chain = Markov.fit(split)
-    believed = Calibrated(chain, fit_temperature(chain, split.valid).value)
-    paid, expected = (
-        weighted(["ndcg=1", "diversity=0.3"]),
-        weighted(["relevance=1", "diversity=0.3"]),
+    calibrated = Calibrated(chain, fit_temperature(chain, split.valid).value)
+    task = ListTask(
+        split.valid.histories,
+        split.valid.targets,
+        split.catalogue,
+        reward=["ndcg=1", "diversity=0.3"],
+        k=10,
     )
-    task = ListTask(split.valid.histories, split.valid.targets, split.catalogue, paid, k=10)
     envs = gymnasium.make_vec(
         "genrec/ListGeneration-v0",
         num_envs=options.lists,
@@ -46,24 +48,25 @@ def main() -> None:
 
     observations, infos = envs.reset(seed=options.seed)
     histories = infos["histories"]
-    unknown = np.zeros(len(histories), dtype=np.int64)
+    # The expected NDCG is the relevance reward: probabilities in the place of the unknown target.
+    expected = weighted(["relevance=1", "diversity=0.3"])
     context = Context(
         histories,
-        unknown,
-        split.catalogue,
-        task.k,
-        of_probabilities=believed.probabilities(histories),
+        of_targets=np.zeros(len(histories), dtype=np.int64),
+        catalogue=split.catalogue,
+        k=task.k,
+        of_probabilities=calibrated.probabilities(histories),
     )
     items = np.tile(np.arange(1, split.catalogue.num_items + 1), (options.lists, 1))
-    earned = np.zeros(options.lists)
+    returns = np.zeros(options.lists)
     for position in range(task.k):
-        promised = expected.marginal(observations["slate"][:, :position], items, context)
+        gains = expected.marginal(observations["slate"][:, :position], items, context)
         allowed = envs.unwrapped.action_masks()
-        actions = np.where(allowed[:, 1:], promised, -np.inf).argmax(axis=1) + 1
-        observations, gains, _, _, _ = envs.step(actions)
-        earned += gains
-        print(f"after {position + 1:>2} items a list has earned {earned.mean():.4f}")
-    print(f"a greedy list earns {earned.mean():.4f}, the mean of {len(earned)}")
+        actions = np.where(allowed[:, 1:], gains, -np.inf).argmax(axis=1) + 1
+        observations, rewards, _, _, _ = envs.step(actions)
+        returns += rewards
+        print(f"after {position + 1:>2} items a list has earned {returns.mean():.4f}")
+    print(f"a greedy list earns {returns.mean():.4f}, the mean of {len(returns)}")
 
 
 if __name__ == "__main__":

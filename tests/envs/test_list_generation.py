@@ -7,9 +7,14 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env, data_equivalence
 from stable_baselines3.common.env_checker import check_env as check_env_stable_baselines
 
+from genrec.config.errors import GenrecError
 from genrec.data import Catalogue, Sequences
 from genrec.envs import ListGenerationEnv, ListTask
 from genrec.rewards import FunctionReward, Ndcg, Relevance, WeightedSum
+
+
+def even(slates: np.ndarray, context: object) -> np.ndarray:
+    return (slates % 2 == 0) / 3
 
 
 def test_gymnasium_checker(task):
@@ -237,6 +242,56 @@ class TestListTask:
             replace(task, reward=WeightedSum(((Relevance(), 1.0),)))
         unknown = FunctionReward(lambda slates, context: np.zeros(slates.shape), "nothing")
         replace(task, reward=WeightedSum(((unknown, 1.0),)), targets=np.zeros(3, int))
+
+    @pytest.mark.parametrize(
+        ("reward", "terms"),
+        [
+            ("diversity=0.3", [("diversity", 0.3)]),
+            ("diversity", [("diversity", 1.0)]),
+            (Ndcg(), [("ndcg", 1.0)]),
+            (even, [("even", 1.0)]),
+            (["ndcg", "diversity=0.3"], [("ndcg", 1.0), ("diversity", 0.3)]),
+            ([Ndcg(), even, ("diversity", 2.0)], [("ndcg", 1), ("even", 1), ("diversity", 2)]),
+            (WeightedSum(((Ndcg(), 0.5),)), [("ndcg", 0.5)]),
+        ],
+    )
+    def test_a_reward_may_be_given_in_any_form(self, task: ListTask, reward, terms):
+        found = replace(task, reward=reward)
+        assert isinstance(found.reward, WeightedSum)
+        assert found.weighted_sum is found.reward
+        assert [(term.name, weight) for term, weight in found.weighted_sum.terms] == terms
+
+    def test_every_form_earns_the_same(self, task: ListTask):
+        """Items 2 and 4 are even and gain 1/3 each, which the weight doubles."""
+        for reward in ([(even, 2.0)], WeightedSum(((FunctionReward(even, "even"), 2.0),))):
+            env = ListGenerationEnv(replace(task, reward=reward))
+            env.reset(options={"case": 0})
+            assert [env.step(item)[1] for item in (2, 3, 4)] == pytest.approx([2 / 3, 0, 2 / 3])
+
+    def test_a_reward_is_read_once(self, task: ListTask, tmp_path):
+        """A file is not executed again for another task with the same reward."""
+        file = tmp_path / "count.py"
+        file.write_text(
+            "from pathlib import Path\n"
+            "log = Path(__file__).with_suffix('.log')\n"
+            "log.write_text((log.read_text() if log.exists() else '') + 'x')\n"
+            "def odd(slates, context):\n"
+            "    return slates % 2 / context.k\n"
+        )
+        first = replace(task, reward=f"{file}:odd=0.5")
+        again = replace(first, k=2)
+        assert again.reward is first.reward
+        assert file.with_suffix(".log").read_text() == "x"
+
+    def test_rewards_that_cannot_be_read(self, task: ListTask):
+        for wrong, message in (
+            ("diversty", "unknown reward 'diversty'"),
+            ("diversity=much", "is not a number"),
+            ([], "no reward"),
+            (["ndcg", "ndcg=2"], "share a name"),
+        ):
+            with pytest.raises(GenrecError, match=message):
+                replace(task, reward=wrong)
 
     def test_terms_of_one_name(self, task: ListTask):
         with pytest.raises(ValueError, match="more than one reward term is called ndcg"):
