@@ -29,4 +29,5 @@ check: $(BIN)/genrec
 	$(BIN)/codespell
 
 docs: $(BIN)/genrec
-	$(BIN)/python -m pytest tests/test_readme.py tests/test_papers.py genrec
+	$(BIN)/python -m pytest genrec tests/docs -k "not test_the_site_builds"
+	$(BIN)/python -m sphinx -W --keep-going docs docs/_build/html

@@ -4,6 +4,7 @@ With a public address (``Repository`` in ``[project.urls]`` of pyproject.toml) t
 Without one a folder is named without a link, and a file is offered for download, which MyST does.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ from sphinx.application import Sphinx
 
 def read(app: Sphinx, doctree: nodes.document) -> None:
     """Replace references of MyST to existing files and folders outside the pages."""
-    source = Path(app.srcdir).resolve()
+    source = Path(app.srcdir)
     for reference in list(doctree.findall(addnodes.pending_xref)):
         if reference["reftype"] != "myst" or not reference["reftarget"].startswith(".."):
             continue
-        target = (source / app.env.docname).parent.joinpath(reference["reftarget"]).resolve()
+        page = (source / app.env.docname).parent
+        target = Path(os.path.normpath(page / reference["reftarget"]))  # links stay links
         outside = target.exists() and not target.is_relative_to(source)
         if outside and target.is_relative_to(source.parent):
             place = str(target.relative_to(source.parent))
