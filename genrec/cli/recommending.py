@@ -71,9 +71,9 @@ def recommend(
       genrec recommend runs/clicks --dataset today.csv > lists.tsv
     """  # noqa: D301
     from genrec.pipeline.recommend import recommend_titles, recommend_users, user_histories
+    from genrec.results import RunMetadata
     from genrec.rewards import read_weights
     from genrec.training.device import choose_device
-    from genrec.training.run_directory import read_json
 
     if (history is None) == (dataset is None):
         raise GenrecError(
@@ -84,7 +84,7 @@ def recommend(
             f"--set {bad[0]}: only how --dataset is read can be changed here,"
             f" {', '.join(COLUMNS)}..."
         )
-    length = k or read_json(run / "run.json")["settings"]["k"]
+    length = k or RunMetadata.read(run).settings["k"]
     place, weights = choose_device(device), read_weights(weight or [])
     if dataset is not None:
         asked = user_histories(run, _log(run, dataset, change or [], quiet))
@@ -109,10 +109,10 @@ def _log(run: Path, source: str, changes: list[str], quiet: bool) -> "Dataset":
     """The log, read with the run's columns; users and items with few events stay in."""
     from genrec.config.reading import Settings, read_settings
     from genrec.data import ReadConfig, load
+    from genrec.results import RunMetadata
     from genrec.training.logger import Logbook
-    from genrec.training.run_directory import read_json
 
-    start = Settings.model_validate(read_json(run / "run.json")["settings"])
+    start = Settings.model_validate(RunMetadata.read(run).settings)
     read = read_settings(None, changes, start).read
     columns = read.model_dump(include={"user", "item", "time", "separator", "drop_repeats"})
     loaded, log = load(source, ReadConfig(**columns)), Logbook(None, "", quiet)

@@ -73,7 +73,7 @@ def sweep(
     workspace = open_workspace(
         config, change or [], dataset, None, device, quiet, origin=student or teacher
     )
-    run_sweep(workspace, asked, teacher, student, out, users)
+    run_sweep(workspace, asked, teacher=teacher, student=student, out=out, users=users)
     show_comparison(workspace, out, as_json)
 
 

@@ -171,7 +171,7 @@ def compare(
 
     Prints each method at its best weight. The run folder gets comparison.json, the picture
     comparison.png, and
-    comparison.md: all weights, hypervolumes, what else moved.
+    comparison.md: all weights, hypervolumes, side effects.
 
     \b
     Examples:
@@ -193,18 +193,18 @@ def compare(
 def show_comparison(workspace: "Workspace", run: Path, as_json: bool) -> None:
     """Draw and print the comparison that lies in a folder."""
     from genrec import report
+    from genrec.results import Comparison
 
-    content = report.read(run)
+    content = Comparison.read(run)
     report.plot(content, run / "comparison.png")
     (run / "comparison.md").write_text(report.page(content), encoding="utf-8")
     if as_json:
-        typer.echo(json.dumps(content, indent=2))
+        typer.echo(content.to_json())
         return
     from rich.console import Console
 
-    Console(width=None if sys.stdout.isatty() else 160).print(
-        report.table(content, rows_per_method=1)
-    )
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(report.table(content, rows_per_method=1, width=console.width))
     for line in report.sentences(content):
         typer.echo(line)
     workspace.say(f"picture: {run / 'comparison.png'}")
@@ -224,11 +224,11 @@ def open_workspace(
     options."""
     from genrec.config.reading import Settings, read_settings
     from genrec.pipeline.workspace import prepare_workspace
-    from genrec.training.run_directory import read_json
+    from genrec.results import RunMetadata
 
     start = None
     if origin is not None and config is None:
-        start = Settings.model_validate(read_json(origin / "run.json")["settings"])
+        start = Settings.model_validate(RunMetadata.read(origin).settings)
     settings = read_settings(config, changes, start, dataset=dataset, seed=seed, device=device)
     try:
         return prepare_workspace(settings, quiet)
@@ -247,15 +247,15 @@ def open_workspace(
 
 
 def _print_result(out: Path, as_json: bool) -> None:
-    from genrec.training.run_directory import read_json
+    from genrec.results import RunMetadata
 
-    content = read_json(out / "run.json")
+    content = RunMetadata.read(out)
     if as_json:
-        typer.echo(json.dumps({"run": str(out), **content}, indent=2))
+        typer.echo(json.dumps({"run": str(out), **content.model_dump(mode="json")}, indent=2))
         return
     found = ", ".join(
         f"{name} {value:.4f}"
-        for name, value in content["valid"].items()
+        for name, value in content.val.items()
         if isinstance(value, float)
     )
-    typer.echo(f"{content['kind']} in {out}: validation {found}")
+    typer.echo(f"{content.kind} in {out}: validation {found}")

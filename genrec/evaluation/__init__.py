@@ -1,5 +1,4 @@
-"""Comparison of an aligned policy with its teacher, baselines and re-rankers; evaluation of runs;
-sweeps."""
+"""Comparison of aligned policies with their competitors, evaluation of runs, sweeps."""
 
 import lazy_loader
 

@@ -1,47 +1,52 @@
-"""The measurement itself: every entrant on the same cases, written down in the run folder."""
+"""Comparison of aligned policies with their competitors: all methods measured on the same users."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
+from genrec.config.errors import RunError
 from genrec.data import Cases
-from genrec.evaluation.curves import OWN, gaps, gaps_along, policy_of
-from genrec.evaluation.hypervolume import areas
-from genrec.evaluation.methods import Entrant, Goals, line_up, over_seeds
-from genrec.evaluation.policies import read_runs
-from genrec.evaluation.side_effects import Trail, moved
+from genrec.evaluation.curves import gaps, gaps_along
+from genrec.evaluation.goals import Goals
+from genrec.evaluation.hypervolume import measure_hypervolumes
+from genrec.evaluation.methods import OWN, Method, average_over_seeds, collect_methods, policy_of
+from genrec.evaluation.policies import AlignedRuns, read_runs
+from genrec.evaluation.side_effects import PolicyDivergence, measure_side_effects
 from genrec.metrics.calibration import Calibrated
 from genrec.pipeline.loading import calibrated
 from genrec.pipeline.workspace import Workspace, folder_of
 from genrec.rerankers import draw_pool
-from genrec.rewards import ACCURACY, Diversity, Novelty, Reward, ranges_of
+from genrec.results import Comparison, ComparisonRow, PolicyStatistics, SeedRow
+from genrec.rewards import Diversity, Novelty, Reward
 from genrec.training.checkpoint import save_tensors
 from genrec.training.logger import Logbook
-from genrec.training.run_directory import read_json, versions, write_json
+from genrec.training.run_directory import versions
 
-HISTORIES_AT_ONCE = 1024
+BATCH_SIZE = 1024  # histories; their candidate pools are in memory at once
+
+logger = logging.getLogger("genrec")
 
 
-def compare(workspace: Workspace, run: Path, users: int | None = None) -> dict[str, Any]:
+def compare(workspace: Workspace, run: Path, users: int | None = None) -> Comparison:
     """Measure an aligned run and its competitors on the test cases.
 
     All re-rankers choose from the same pool, the teacher's best unseen items. The greedy re-ranker
-    maximises the run's own reward with the teacher's calibrated probabilities in the place of the
-    unknown target, its weights scaled over a grid. Where a reward is paid at the end of a list,
-    greedy follows the guide that the reward offers (``genrec.rerankers.HasSurrogate``), and greedy that
-    looks ahead takes part as well. So do greedy's lists in the order of the teacher's
-    probabilities, wherever that earns no less. No method sees a test target.
-
-    Args:
-        bench: settings and data.
-        run: folder of an aligned policy.
-        users: measure only this many test cases, drawn with the seed; None for all.
+    maximises the run's own reward, with the teacher's calibrated probabilities in place of the
+    unknown target, over a grid of weights. Where a reward is paid at the end of a list, greedy
+    follows the surrogate that the reward offers (``genrec.rerankers.HasSurrogate``), and greedy
+    with look-ahead takes part as well; see ``genrec.evaluation.reranking.reranker_grids``. No
+    method sees a test target.
 
     A policy that was aligned for a range of weights takes part at a grid of them. The objective
     then has the middle weights.
+
+    Args:
+        workspace: settings and data.
+        run: directory of an aligned policy.
+        users: number of test cases, drawn with the seed; None for all.
 
     Returns:
         The comparison, also written to ``comparison.json`` in the run, with per-user values beside
@@ -50,192 +55,214 @@ def compare(workspace: Workspace, run: Path, users: int | None = None) -> dict[s
     Raises:
         RunError: if the run is not an aligned one, or was made on other data.
     """
-    return compare_runs(workspace, [run], run, users)
+    return compare_runs(workspace, [run], out=run, users=users)
 
 
 def compare_runs(
-    workspace: Workspace, folders: Sequence[Path], out: Path, users: int | None = None
-) -> dict[str, Any]:
-    """``compare`` for several runs with the same rewards, teacher and student: together they are
-    one curve, "aligned".
+    workspace: Workspace,
+    directories: Sequence[Path],
+    *,
+    out: Path,
+    users: int | None = None,
+    names: Sequence[str] = (),
+) -> Comparison:
+    """``compare`` for several runs with the same rewards, teacher and student, as one curve.
 
     Runs that differ in nothing but the seed are one point: the mean of each user's values. Its
     error counts the seeds as well as the users, √(s_users² / N + s_seeds² / S).
 
     Args:
-        bench: settings and data.
-        folders: of aligned policies, whose weights or ranges of weights may differ.
-        out: receives ``comparison.json``.
+        workspace: settings and data.
+        directories: of aligned policies, whose weights or ranges of weights may differ.
+        out: directory for ``comparison.json``.
         users: as for ``compare``.
+        names: relative paths of the runs of a sweep, which the comparison then lists.
 
     Raises:
         RunError: if a run is not an aligned one, or was made on other data.
-        GenrecError: if runs were aligned for other rewards than each other.
+        GenrecError: if the runs were aligned for different rewards.
     """
-    settings, k = workspace.settings, workspace.settings.k
-    aligned = read_runs(workspace, folders)
-    reward, run = aligned.reward, aligned.runs[0]
-    goals = Goals(
-        tuple((term, weight) for term, weight in reward.terms if term.name not in ACCURACY),
-        sum(weight for term, weight in reward.terms if term.name in ACCURACY),
+    aligned = read_runs(workspace, directories)
+    goals = Goals.of(aligned.joint.reward)
+    teacher = calibrated(folder_of(aligned.runs[0], "teacher"), workspace)
+    methods = list(collect_methods(workspace, aligned, goals))
+    cases = workspace.split.test.sample(users, workspace.settings.seed)
+    policies = _measure(workspace, methods, goals=goals, teacher=teacher, cases=cases)
+    methods = average_over_seeds(methods)
+    content = _summary(
+        workspace,
+        aligned,
+        methods=methods,
+        policies=policies,
+        cases=len(cases),
+        temperature=teacher.temperature,
+        names=names,
     )
-    teacher = calibrated(folder_of(run, "teacher"), workspace)
-    entrants = list(line_up(workspace, aligned, goals))
-    cases = _chosen(workspace.split.test, users, settings.seed)
-    trails = _judge(workspace, entrants, goals, teacher, cases)
-    entrants = over_seeds(entrants)
-
-    goal = goals.terms[0][0].name if goals.terms else "ndcg"
-    rewarded = [f"{term.name}@{k}" for term, _ in goals.terms]
-    resampling = (settings.seed, settings.compare.resamples)
-    content = {
-        "reward": goal,
-        "weights": {term.name: weight for term, weight in reward.terms},
-        "ranges": {name: list(ends) for name, ends in ranges_of(aligned.span).items()},
-        "k": k,
-        "dataset": Path(settings.dataset).name,
-        "split": settings.split,
-        "fingerprint": workspace.split.fingerprint,
-        "cases": len(cases),
-        "seed": settings.seed,
-        "candidates": settings.compare.candidates,
-        "resamples": settings.compare.resamples,
-        "temperature": teacher.temperature,
-        "versions": versions(),
-        "rows": _rows(entrants, k),
-        "errors": [_errors(entrant) for entrant in entrants],
-        "gaps": gaps(entrants, f"{goal}@{k}", k, *resampling),
-        "gaps_along": gaps_along(entrants, f"{goal}@{k}", k),
-        "areas": areas(entrants, f"{goal}@{k}", k, *resampling),
-        "moved": moved(entrants, f"{goal}@{k}", rewarded),
-        "seeds": [_seed_row(each, k) for entrant in entrants for each in entrant.members],
-        "policy_weight": policy_of(entrants).weight,
-        "policies": [trail.summary() for trail in trails],
-    }
-    _say_replaced(out / "comparison.json", content)
-    write_json(out / "comparison.json", content)
-    _keep_users(out / "comparison_users.safetensors", entrants, k)
+    _warn_about_losses(content, out)
+    content.write(out)
+    _save_users(out / "comparison_users.safetensors", methods, content.k)
     return content
 
 
-def _say_replaced(file: Path, content: Mapping[str, Any]) -> None:
-    """Warn where a comparison that the new one does not contain is about to be replaced."""
-    before = read_json(file) if file.exists() else {}
-    lost = []
-    if (cases := before.get("cases", 0)) > content["cases"]:
-        lost.append(f"{cases - content['cases']:,} of its {cases:,} cases")
-    if points := _points(before) - _points(content):
-        lost.append(f"{len(points)} of the {len(_points(before))} points of its aligned policies")
-    if lost:
-        Logbook(None, "").warn(f"{file} is replaced by a comparison without {' and '.join(lost)}")
-
-
-def _points(content: Mapping[str, Any]) -> set[tuple[float | None, int | None]]:
-    """(weight, seed) of the aligned policies of a comparison; the mean over seeds has seed None."""
-    only = content.get("weights", {}).get(
-        content.get("reward")
-    )  # of a single weight, which is no curve
-    rows = [
-        row for row in (*content.get("rows", ()), *content.get("seeds", ())) if row["method"] == OWN
-    ]
-    return {(only if row["weight"] is None else row["weight"], row.get("seed")) for row in rows}
-
-
-def _judge(
+def _measure(
     workspace: Workspace,
-    entrants: Sequence[Entrant],
+    methods: Sequence[Method],
+    *,
     goals: Goals,
     teacher: Calibrated,
     cases: Cases,
-) -> list[Trail]:
-    """Let every entrant write its lists for the cases, batch by batch; policies leave a trail."""
-    settings, k = workspace.settings, workspace.settings.k
-    judged: dict[str, Reward] = {term.name: term for term, _ in goals.judged.terms}
-    metrics = {term.name: term for term in (Diversity(), Novelty())} | judged
-    trails = {
-        entrant.method: Trail(entrant.method, entrant.policy)
-        for entrant in entrants
-        if entrant.policy
+) -> list[PolicyStatistics]:
+    """Let every method write its lists for the cases, batch by batch, and follow the policies."""
+    settings = workspace.settings
+    rewards = [Diversity(), Novelty(), *(term for term, _ in goals.weighted_sum.terms)]
+    metrics: dict[str, Reward] = {reward.name: reward for reward in rewards}
+    followed = {
+        method.name: PolicyDivergence(method.name, method.policy)
+        for method in methods
+        if method.policy is not None
     }
     log = Logbook(None, "compare", workspace.quiet)
-    steps = range(0, len(cases), HISTORIES_AT_ONCE)
-    with log.progress(len(steps)) as bar:
-        for done, start in enumerate(steps, start=1):
-            batch = cases.take(np.arange(start, min(start + HISTORIES_AT_ONCE, len(cases))))
+    starts = range(0, len(cases), BATCH_SIZE)
+    with log.progress(len(starts)) as bar:
+        for done, start in enumerate(starts, start=1):
+            batch = cases.take(np.arange(start, min(start + BATCH_SIZE, len(cases))))
             pool = draw_pool(
-                *(
-                    teacher,
-                    batch.histories,
-                    workspace.split.catalogue,
-                    k,
-                    settings.compare.candidates,
-                ),
-                teacher.probabilities,
+                teacher,
+                batch.histories,
+                workspace.split.catalogue,
+                k=settings.k,
+                candidates=settings.compare.candidates,
+                probabilities=teacher.probabilities,
             )
-            for entrant in entrants:
-                slates = entrant.judge(pool, batch.targets, goals, metrics)
-                if entrant.policy is not None:
-                    trails[entrant.method].follow(trails["student"].policy, batch.histories, slates)
-            bar(done, f"{len(entrants)} rows")
-    return list(trails.values())
+            for method in methods:
+                slates = method.measure_batch(
+                    pool, targets=batch.targets, goals=goals, metrics=metrics
+                )
+                if method.policy is not None:
+                    student = followed["student"].policy
+                    followed[method.name].add(student, batch.histories, slates)
+            bar(done, f"{len(methods)} rows")
+    return [divergence.summary() for divergence in followed.values()]
 
 
-def _rows(entrants: Sequence[Entrant], k: int) -> list[dict[str, Any]]:
-    """Means over the cases; npcount is popularity in units of the lists of the popularity
-    recommender."""
-    most = next(entrant for entrant in entrants if entrant.method == "popularity").mean(
-        f"popularity@{k}"
+def _summary(
+    workspace: Workspace,
+    aligned: AlignedRuns,
+    *,
+    methods: Sequence[Method],
+    policies: Sequence[PolicyStatistics],
+    cases: int,
+    temperature: float,
+    names: Sequence[str],
+) -> Comparison:
+    """Everything that is computed from the measured methods."""
+    settings, k, objective = workspace.settings, workspace.settings.k, aligned.joint
+    goals = Goals.of(objective.reward)
+    axis = f"{goals.name}@{k}"
+    seed, resamples = settings.seed, settings.compare.resamples
+    rewarded = [f"{term.name}@{k}" for term, _ in goals.terms]
+    return Comparison(
+        reward=goals.name,
+        weights={term.name: weight for term, weight in objective.reward.terms},
+        ranges=objective.ranges,
+        k=k,
+        dataset=Path(settings.dataset).name,
+        split=settings.split,
+        fingerprint=workspace.split.fingerprint,
+        cases=cases,
+        seed=seed,
+        candidates=settings.compare.candidates,
+        resamples=resamples,
+        temperature=temperature,
+        versions=versions(),
+        rows=_rows(methods, k),
+        gaps=gaps(methods, axis, k=k, seed=seed, resamples=resamples),
+        gaps_along=gaps_along(methods, axis, k=k),
+        hypervolumes=measure_hypervolumes(methods, axis, k=k, seed=seed, resamples=resamples),
+        side_effects=measure_side_effects(methods, axis, rewarded),
+        seeds=[_seed_row(member, k) for method in methods for member in method.members],
+        policy_weight=policy_of(methods).weight,
+        policies=policies,
+        runs=names,
     )
+
+
+def _rows(methods: Sequence[Method], k: int) -> list[ComparisonRow]:
+    """Means over the users, and metrics of all lists together.
+
+    npcount is popularity relative to that of the lists of the popularity recommender.
+    """
+    popularity = f"popularity@{k}"
+    most = next(method for method in methods if method.name == "popularity").mean(popularity)
     return [
-        {
-            "method": entrant.method,
-            "weight": entrant.weight,
-            **{name: entrant.mean(name) for name in entrant.per_user},
-            f"npcount@{k}": entrant.mean(f"popularity@{k}") / most,
-            **{f"{name}@{k}": value for name, value in entrant.overall.items()},
-        }
-        for entrant in entrants
+        ComparisonRow(
+            method=method.name,
+            weight=method.weight,
+            metrics={
+                **{name: method.mean(name) for name in method.per_user},
+                f"npcount@{k}": method.mean(popularity) / most,
+                **_overall(method, k),
+            },
+            errors=_errors(method),
+        )
+        for method in methods
     ]
 
 
-def _errors(entrant: Entrant) -> dict[str, float]:
-    """The standard error of each mean, over the cases and, where there are several, over the
-    seeds."""
+def _errors(method: Method) -> dict[str, float]:
+    """Standard error of each mean, over the users and, where there are several, over the seeds."""
     errors = {}
-    for name in entrant.per_user:
-        values = entrant.values(name).astype(np.float64)
+    for name in method.per_user:
+        values = method.values(name).astype(np.float64)
         squared = values.var(ddof=1) / len(values)
-        if entrant.members:
-            squared += np.var([each.mean(name) for each in entrant.members], ddof=1) / len(
-                entrant.members
-            )
+        if method.members:
+            means = [member.mean(name) for member in method.members]
+            squared += np.var(means, ddof=1) / len(means)
         errors[name] = float(np.sqrt(squared))
     return errors
 
 
-def _seed_row(entrant: Entrant, k: int) -> dict[str, Any]:
-    means = {name: entrant.mean(name) for name in entrant.per_user}
-    overall = {f"{name}@{k}": value for name, value in entrant.overall.items()}
-    return {
-        "method": entrant.method,
-        "weight": entrant.weight,
-        "seed": entrant.seed,
-        **means,
-        **overall,
-    }
+def _seed_row(method: Method, k: int) -> SeedRow:
+    means = {name: method.mean(name) for name in method.per_user}
+    metrics = means | _overall(method, k)
+    return SeedRow(method=method.name, weight=method.weight, seed=method.seed, metrics=metrics)
 
 
-def _keep_users(path: Path, entrants: Sequence[Entrant], k: int) -> None:
+def _overall(method: Method, k: int) -> dict[str, float]:
+    return {f"{name}@{k}": value for name, value in method.overall.items()}
+
+
+def _warn_about_losses(content: Comparison, out: Path) -> None:
+    """Warn if a comparison that the new one does not contain is about to be replaced."""
+    try:
+        before = Comparison.read(out)
+    except RunError:  # there is none, or none that this version can read
+        return
+    lost = []
+    if before.cases > content.cases:
+        lost.append(f"{before.cases - content.cases:,} of its {before.cases:,} cases")
+    if points := _points(before) - _points(content):
+        lost.append(f"{len(points)} of the {len(_points(before))} points of its aligned policies")
+    if lost:
+        file = out / Comparison.file_name
+        logger.warning("%s is replaced by a comparison without %s", file, " and ".join(lost))
+
+
+def _points(content: Comparison) -> set[tuple[float | None, int | None]]:
+    """(weight, seed) of the aligned policies of a comparison; a mean over seeds has seed None."""
+    # A single policy has no weight in its row: there is no curve. Its run has one.
+    only = content.weights.get(content.reward)
+    rows = [(row.weight, None) for row in content.rows if row.method == OWN]
+    seeds = [(row.weight, row.seed) for row in content.seeds if row.method == OWN]
+    return {(only if weight is None else weight, seed) for weight, seed in [*rows, *seeds]}
+
+
+def _save_users(path: Path, methods: Sequence[Method], k: int) -> None:
     """Per-user NDCG and objective of every row, for paired tests."""
-    kept = {}
-    for entrant in entrants:
-        name = entrant.method if entrant.weight is None else f"{entrant.method} {entrant.weight:g}"
-        kept[f"{name}/ndcg@{k}"] = torch.from_numpy(entrant.values(f"ndcg@{k}").astype(np.float32))
-        kept[f"{name}/objective"] = torch.from_numpy(entrant.values("objective").astype(np.float32))
-    save_tensors(path, kept)
-
-
-def _chosen(cases: Cases, users: int | None, seed: int) -> Cases:
-    if users is None or users >= len(cases):
-        return cases
-    return cases.take(np.sort(np.random.default_rng(seed).choice(len(cases), users, replace=False)))
+    tensors = {}
+    for method in methods:
+        name = method.name if method.weight is None else f"{method.name} {method.weight:g}"
+        for metric in (f"ndcg@{k}", "objective"):
+            values = method.values(metric).astype(np.float32)
+            tensors[f"{name}/{metric}"] = torch.from_numpy(values)
+    save_tensors(path, tensors)

@@ -1,232 +1,244 @@
-"""Finished runs on the test cases: a row a run, means over seeds, promised against kept
-probabilities."""
+"""Evaluation of finished runs on the test cases: metrics, means over seeds, differences."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from genrec.agents.gptrec.model import GPTRec
-from genrec.config.reading import Settings, TeacherSettings
-from genrec.data import Sequences
-from genrec.metrics.calibration import (
-    Calibrated,
-    CalibrationCurve,
-    calibration_curve,
-    sigmoids,
-)
+from genrec.config.errors import GenrecError
 from genrec.metrics.context import Floats
 from genrec.metrics.ranking import evaluate
 from genrec.metrics.significance import holm, paired_t
-from genrec.models.losses import SIGMOID_LOSSES
-from genrec.models.scorer import NeuralScorer
 from genrec.pipeline.loading import open_recommender
 from genrec.pipeline.workspace import ALL_DEPEND_ON, SECTIONS, Workspace, require_run
-from genrec.recipes import axes_of, load_scorer
-from genrec.recommender import batches, rows_at_once
+from genrec.results import (
+    CalibrationRow,
+    EvaluationResult,
+    PairedDifference,
+    RunMetadata,
+    RunRow,
+    SeedSummary,
+    read_metrics,
+)
 from genrec.rewards import Diversity, Novelty, require_inside
-from genrec.training.run_directory import read_json
 
 KINDS = ("teacher", "student", "supervised_warmup", "aligned")
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """A run on the test cases.
+    """A run and its metrics on the test cases.
 
     Attributes:
-        run: its folder.
-        description: its ``run.json``.
+        run: its directory.
+        metadata: its ``run.json``.
         means: metric name -> mean over the cases.
-        per_user: metric name -> value of each case.
-        minutes: that its training took, as its log says, interruptions left out; None where it
-            keeps none.
-        told: name of a reward -> the weight that a policy for ranges was told.
+        per_user: metric name -> (N,) value of each case.
+        minutes: of its training as its log has them, interruptions left out; None without a log.
+        weights: name of a reward -> the weight that a policy for ranges is conditioned on.
     """
 
     run: Path
-    description: Mapping[str, Any]
+    metadata: RunMetadata
     means: Mapping[str, float]
     per_user: Mapping[str, Floats]
     minutes: float | None
-    told: Mapping[str, float] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
-        """The recipe of a teacher, the kind of any other run, with the weights that it was told."""
-        kind = str(self.description["kind"])
-        plain = (
-            str(self.description["settings"]["teacher"]["recipe"]) if kind == "teacher" else kind
-        )
-        return " ".join([plain, *(f"{name}={weight:g}" for name, weight in self.told.items())])
+        """Recipe of a teacher, kind of any other run, with the weights it is conditioned on."""
+        kind = self.metadata.kind
+        plain = str(self.metadata.settings["teacher"]["recipe"]) if kind == "teacher" else kind
+        return " ".join([plain, *(f"{name}={weight:g}" for name, weight in self.weights.items())])
 
     @property
     def seed(self) -> int:
-        """The run's."""
-        return int(self.description["settings"]["seed"])
+        """Random seed of the run."""
+        return int(self.metadata.settings["seed"])
 
     @property
-    def row(self) -> dict[str, Any]:
-        """What a table shows of it."""
-        return {
-            "run": str(self.run),
-            "name": self.name,
-            "seed": self.seed,
-            **self.means,
-            "minutes": self.minutes,
-        }
+    def row(self) -> RunRow:
+        """The row of a table."""
+        return RunRow(
+            run=str(self.run),
+            name=self.name,
+            seed=self.seed,
+            metrics=dict(self.means),
+            minutes=self.minutes,
+        )
+
+
+def evaluate_runs(
+    workspace: Workspace,
+    runs: Sequence[Path],
+    *,
+    users: int | None = None,
+    weights: Mapping[str, float] = MappingProxyType({}),
+    calibration: Sequence[CalibrationRow] = (),
+) -> EvaluationResult:
+    """Measure finished runs side by side; all others are compared with the first.
+
+    Args:
+        workspace: settings and data.
+        runs: directories of teachers, students and aligned policies.
+        users: number of test cases, drawn with the seed; None for all.
+        weights: of rewards, for policies that were aligned for ranges of them.
+        calibration: of the teachers among the runs, to be reported beside them.
+
+    Raises:
+        RunError: if a directory holds no finished run on the same data and split.
+        GenrecError: for a weight that no run was aligned for a range of, or outside its range.
+    """
+    kinds_of(workspace, runs)  # before any is measured
+    own = [applicable_weights(run, weights) for run in runs]
+    unused = weights.keys() - {name for each in own for name in each}
+    if unused:
+        raise GenrecError(
+            f"--weight {', '.join(sorted(unused))}: none of these runs was aligned for a range of"
+            " it"
+        )
+    measured = [
+        measure_run(workspace, run, users=users, weights=each)
+        for run, each in zip(runs, own, strict=True)
+    ]
+    k = workspace.settings.k
+    return EvaluationResult(
+        dataset=workspace.settings.dataset,
+        fingerprint=workspace.split.fingerprint,
+        cases=len(next(iter(measured[0].per_user.values()))),
+        k=k,
+        runs=[each.row for each in measured],
+        over_seeds=summarize_seeds(measured),
+        against_first=compare_with_first(measured, k),
+        calibration=calibration,
+    )
 
 
 def kinds_of(workspace: Workspace, runs: Sequence[Path]) -> list[str]:
-    """The kind of each run, before any is measured.
+    """The kind of each run.
 
     Raises:
-        RunError: where a folder holds no finished run on the same data and split.
+        RunError: if a directory holds no finished run on the same data and split.
     """
-    return [str(require_run(run, KINDS, workspace)["kind"]) for run in runs]
+    return [require_run(run, KINDS, workspace).kind for run in runs]
 
 
-def told_to(run: Path, weights: Mapping[str, float]) -> dict[str, float]:
-    """Those of the weights that the policy of a run was trained for a range of; none of any other
-    run.
+def applicable_weights(run: Path, weights: Mapping[str, float]) -> dict[str, float]:
+    """Those of the weights that the policy of a run was trained for a range of.
+
+    A teacher, and a policy for fixed weights, has none.
 
     Raises:
         GenrecError: for a weight outside its range.
     """
-    if read_json(run / "run.json")["kind"] == "teacher":
+    if RunMetadata.read(run).kind == "teacher":
         return {}
     policy = GPTRec.from_pretrained(run)[0]
-    told = {name: weights[name] for name in policy.ranges if name in weights}
-    require_inside(told, policy.ranges)
-    return told
+    found = {name: weights[name] for name in policy.ranges if name in weights}
+    require_inside(found, policy.ranges)
+    return found
 
 
 def measure_run(
     workspace: Workspace,
     run: Path,
+    *,
     users: int | None = None,
-    told: Mapping[str, float] = MappingProxyType({}),
+    weights: Mapping[str, float] = MappingProxyType({}),
 ) -> Measured:
-    """The lists of a finished run for the test cases, and what they are worth.
+    """Metrics of the lists of a finished run for the test cases.
 
     Args:
-        bench: settings and data.
-        run: a teacher, a student or an aligned policy.
-        users: only this many test cases, drawn with the seed; None for all.
-        told: weights of rewards, as ``told_to`` gives them.
+        workspace: settings and data.
+        run: directory of a teacher, a student or an aligned policy.
+        users: number of test cases, drawn with the seed; None for all.
+        weights: of rewards, as ``applicable_weights`` gives them.
     """
-    description = require_run(run, KINDS, workspace)
+    metadata = require_run(run, KINDS, workspace)
     cases = workspace.split.test.sample(users, workspace.settings.seed)
-    goals = {reward.name: reward for reward in (Diversity(), Novelty())}
-    recommender = open_recommender(run, workspace.device, weights=told)
-    found = evaluate(recommender, cases, workspace.split.catalogue, workspace.settings.k, goals)
-    return Measured(run, description, found.means, found.per_user, _minutes(run), dict(told))
+    found = evaluate(
+        open_recommender(run, workspace.device, weights=weights),
+        cases,
+        workspace.split.catalogue,
+        k=workspace.settings.k,
+        rewards={reward.name: reward for reward in (Diversity(), Novelty())},
+    )
+    return Measured(
+        run=run,
+        metadata=metadata,
+        means=found.means,
+        per_user=found.per_user,
+        minutes=_minutes(run),
+        weights=dict(weights),
+    )
 
 
-def over_seeds(measured: Sequence[Measured]) -> list[dict[str, Any]]:
-    """Runs that differ in nothing that made them but the seed, also not in rewards: mean and
-    deviation of every metric.
+def summarize_seeds(measured: Sequence[Measured]) -> list[SeedSummary]:
+    """Mean and standard deviation of runs that differ in nothing but the seed.
 
     Returns:
-        A row a group of at least two seeds, with ``mean`` and ``sd`` (of a sample) of each metric.
+        One summary per group of at least two seeds.
     """
     groups: dict[str, list[Measured]] = {}
     for each in measured:
-        kind = each.description["kind"]
-        settings = Settings.model_validate(each.description["settings"]).model_dump()
-        same = [
-            kind,
-            each.description.get("rewards"),
-            *(settings[key] for key in (*SECTIONS[kind], *ALL_DEPEND_ON)),
-        ]
-        groups.setdefault(json.dumps(same, sort_keys=True), []).append(each)
-    rows = []
+        groups.setdefault(_without_seed(each.metadata), []).append(each)
+    summaries = []
     for group in groups.values():
         if len({each.seed for each in group}) < 2:
             continue
         values = {name: np.array([each.means[name] for each in group]) for name in group[0].means}
-        mean = {name: float(value.mean()) for name, value in values.items()}
-        spread = {name: float(value.std(ddof=1)) for name, value in values.items()}
-        rows.append(
-            {
-                "name": group[0].name,
-                "seeds": [each.seed for each in group],
-                "mean": mean,
-                "sd": spread,
-            }
+        summary = SeedSummary(
+            name=group[0].name,
+            seeds=[each.seed for each in group],
+            mean={name: float(value.mean()) for name, value in values.items()},
+            std={name: float(value.std(ddof=1)) for name, value in values.items()},
         )
-    return rows
+        summaries.append(summary)
+    return summaries
 
 
-def against(measured: Sequence[Measured], k: int) -> list[dict[str, Any]]:
+def _without_seed(metadata: RunMetadata) -> str:
+    """Everything but the seed that a run depends on, as text."""
+    sections = (*SECTIONS[metadata.kind], *ALL_DEPEND_ON)
+    settings = [metadata.settings[section] for section in sections]
+    return json.dumps([metadata.kind, metadata.rewards, *settings], sort_keys=True)
+
+
+def compare_with_first(measured: Sequence[Measured], k: int) -> list[PairedDifference]:
     """NDCG@K of each run minus that of the first, user by user.
 
     Returns:
-        A row a run but the first: difference, its standard error, the p-value of a paired t-test,
-        corrected for the number of runs [Holm 1979].
+        One difference per run but the first, with the p-value of a paired t-test, corrected for the
+        number of runs [Holm 1979].
     """
     first, *others = (each.per_user[f"ndcg@{k}"] for each in measured)
     tests = [paired_t(values, first) for values in others]
     errors = [float((values - first).std(ddof=1)) / np.sqrt(len(first)) for values in others]
+    p_values = holm([test.p_value for test in tests])
     return [
-        {"run": str(each.run), "difference": test.difference, "error": error, "p": float(p_value)}
-        for each, test, error, p_value in zip(
-            measured[1:], tests, errors, holm([test.p_value for test in tests]), strict=True
-        )
+        PairedDifference(run=str(each.run), difference=test.difference, error=error, p=float(p))
+        for each, test, error, p in zip(measured[1:], tests, errors, p_values, strict=True)
     ]
-
-
-def reliability(
-    workspace: Workspace, run: Path, users: int | None = None
-) -> dict[str, tuple[CalibrationCurve, float]]:
-    """How far a teacher keeps what it promises, on the test cases.
-
-    Returns:
-        Link -> precision against promised probability, and the mean over the cases of Σ_i p_i,
-        which is 1 where one target is certain to come. "own" is the probability that the loss
-        trains: σ(score) for BCE and gBCE, softmax(scores) for the others; "calibrated" is
-            softmax(scores / T) with the T of the validation cases.
-    """
-    description = require_run(run, ("teacher",), workspace)
-    scorer = load_scorer(run, workspace.device)
-    cases = workspace.split.test.sample(users, workspace.settings.seed)
-    links: dict[str, Callable[[Sequences], NDArray[np.float32]]] = {}
-    if isinstance(scorer, NeuralScorer):
-        loss = axes_of(TeacherSettings.model_validate(description["settings"]["teacher"])).loss
-        links["own"] = (
-            partial(sigmoids, scorer)
-            if loss in SIGMOID_LOSSES
-            else Calibrated(scorer, 1.0).probabilities
-        )
-    links["calibrated"] = Calibrated(scorer, description["temperature"]).probabilities
-    few = cases.take(np.arange(min(len(cases), 1024))).histories
-    size, found = min(512, rows_at_once(scorer.num_items)), {}
-    for name, link in links.items():
-        sums = [link(batch).sum(axis=1) for batch in batches(few, size)]
-        curve = calibration_curve(link, cases, batch_size=size)
-        found[name] = curve, float(np.concatenate(sums).mean())
-    return found
 
 
 def _minutes(run: Path) -> float | None:
-    """Of the run's own training, supervised warm-up included; a log's clock begins at 0 when a training
-    starts or goes on."""
-    logs = [
-        log
-        for log in (run / "supervised_warmup" / "metrics.jsonl", run / "metrics.jsonl")
-        if log.exists()
-    ]
+    """Minutes of a run's own training, its supervised warm-up included; None without a log.
+
+    The clock of a log starts at 0 whenever a training starts or resumes: the time of each part is
+    that of its last line.
+    """
+    logs = [run / "supervised_warmup" / "metrics.jsonl", run / "metrics.jsonl"]
+    logs = [log for log in logs if log.exists()]
     if not logs:
         return None
     total = 0.0
     for log in logs:
-        seconds = [float(json.loads(line)["seconds"]) for line in log.read_text().splitlines()]
+        seconds = [line.seconds for line in read_metrics(log)]
         total += sum(now for now, following in pairwise([*seconds, 0.0]) if following < now)
     return total / 60

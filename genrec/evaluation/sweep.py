@@ -1,13 +1,13 @@
-"""A sweep: one alignment for each weight and seed, then one comparison of them all."""
+"""A sweep: one alignment per weight and seed, then one comparison of them all."""
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -16,21 +16,23 @@ from genrec.config.reading import Settings
 from genrec.evaluation.comparison import compare_runs
 from genrec.pipeline import stages
 from genrec.pipeline.workspace import Workspace, folder_of, prepare_workspace
+from genrec.results import Comparison
 from genrec.rewards import complete_specs
 from genrec.rewards.ranges import split_spec
 from genrec.training.interruption import Interrupted
-from genrec.training.run_directory import write_json
+
+logger = logging.getLogger("genrec")
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What is run.
+    """What to run.
 
     Attributes:
         rewards: specs; the one without a weight takes each of the weights, and ranges are allowed.
         weights: texts of numbers or ranges; empty where every reward has a weight of its own.
         seeds: of the alignments, which share teacher and student.
-        jobs: alignments at a time, each in a process of its own where there are several.
+        jobs: number of alignments at the same time; several run in processes of their own.
     """
 
     rewards: tuple[str, ...]
@@ -44,127 +46,146 @@ class Member:
     """One alignment of a sweep.
 
     Attributes:
-        specs: of its rewards, complete.
+        specs: complete specs of its rewards.
         seed: its seed.
-        folder: where it goes.
+        directory: its run directory.
     """
 
     specs: tuple[str, ...]
     seed: int
-    folder: Path
+    directory: Path
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Runs that every alignment of a sweep starts from.
+
+    Attributes:
+        teacher: directory of the teacher.
+        student: directory of the student.
+    """
+
+    teacher: Path
+    student: Path
 
 
 def run_sweep(
     workspace: Workspace,
-    chosen: Sweep,
+    sweep: Sweep,
+    *,
     teacher: Path | None,
     student: Path | None,
     out: Path,
     users: int | None = None,
-) -> dict[str, Any]:
-    """Align a student for every weight and seed, and compare them as one curve with all re-rankers.
+) -> Comparison:
+    """Align a student for every weight and seed, and compare them as one curve.
 
-    Alignments that are finished are not run again; one that was interrupted goes on. A missing
-    teacher or student is made first, inside the folder, and serves all.
+    Finished alignments are not run again; an interrupted one resumes. A missing teacher or student
+    is trained first, inside the directory, and serves all.
 
     Args:
-        bench: settings and data.
-        chosen: rewards, weights, seeds, jobs.
-        teacher: its folder; None trains one.
-        student: its folder; None makes one.
-        out: receives a folder for each alignment and the comparison.
+        workspace: settings and data.
+        sweep: rewards, weights, seeds, jobs.
+        teacher: its directory; None trains one.
+        student: its directory; None trains one.
+        out: directory for the alignments and the comparison.
         users: compare on this many test cases only.
 
     Returns:
-        The comparison, with the folders of the alignments as ``runs``.
+        The comparison; its ``runs`` are the directories of the alignments.
 
     Raises:
-        GenrecError: if weights and rewards do not fit, see ``members_of``.
+        GenrecError: if weights and rewards do not fit, see ``plan_sweep``.
     """
-    members = members_of(workspace.settings, chosen, out)
+    members = plan_sweep(workspace.settings, sweep, out)
     if teacher is None and student is not None:
         teacher = folder_of(student, "teacher")
     teacher = teacher or stages.train_teacher(workspace, out / "teacher")
     student = student or stages.train_student(workspace, teacher, out / "student")
-    for done, member in enumerate(
-        _aligned(workspace, members, teacher, student, chosen.jobs), start=1
-    ):
-        workspace.say(
-            f"sweep: {done} of {len(members)} alignments are finished, the last one in"
-            f" {member.folder}"
+    finished = _align_all(workspace, members, Origin(teacher, student), jobs=sweep.jobs)
+    for done, member in enumerate(finished, start=1):
+        logger.info(
+            "sweep: %d of %d alignments are finished, the last one in %s",
+            done,
+            len(members),
+            member.directory,
         )
-    content = compare_runs(workspace, [member.folder for member in members], out, users)
-    content["runs"] = [str(member.folder.relative_to(out)) for member in members]
-    write_json(out / "comparison.json", content)
-    return content
+    return compare_runs(
+        workspace,
+        [member.directory for member in members],
+        out=out,
+        users=users,
+        names=[str(member.directory.relative_to(out)) for member in members],
+    )
 
 
-def members_of(settings: Settings, chosen: Sweep, out: Path) -> list[Member]:
-    """The alignments of a sweep, seed by seed so that each seed's curve is whole as early as
-    possible.
+def plan_sweep(settings: Settings, sweep: Sweep, out: Path) -> list[Member]:
+    """Alignments of a sweep, seed by seed, so that the curve of a seed is complete early.
 
     Raises:
-        GenrecError: if weights are given and not exactly one reward waits for one, or if something
+        GenrecError: if there are weights and not exactly one reward lacks one, or if an alignment
             is asked for twice.
     """
-    waiting = [place for place, spec in enumerate(chosen.rewards) if not split_spec(spec)[1]]
-    if chosen.weights and len(waiting) != 1:
+    waiting = [place for place, spec in enumerate(sweep.rewards) if not split_spec(spec)[1]]
+    if sweep.weights and len(waiting) != 1:
         raise GenrecError(
             "--weights are for the one reward that is given without a weight, but there are"
-            f" {len(waiting)} in"
-            f" {', '.join(chosen.rewards) or 'no reward'}: give the others a weight, as in"
-            " novelty=0.1"
+            f" {len(waiting)} in {', '.join(sweep.rewards) or 'no reward'}: give the others a"
+            " weight, as in novelty=0.1"
         )
     members: list[Member] = []
-    for seed in chosen.seeds:
-        for weight in chosen.weights or ("",):
-            specs = list(chosen.rewards)
+    for seed in sweep.seeds:
+        for weight in sweep.weights or ("",):
+            specs = list(sweep.rewards)
             if weight:
                 specs[waiting[0]] += f"={weight}"
-            full = tuple(complete_specs(specs, settings.align.accuracy, settings.align.weight))
+            complete = complete_specs(specs, settings.align.accuracy, settings.align.weight)
             name = f"weight-{weight.replace(':', '-to-')}" if weight else "run"
-            members.append(Member(full, seed, out / name / f"seed-{seed}"))
+            members.append(Member(tuple(complete), seed, out / name / f"seed-{seed}"))
     if len({(member.specs, member.seed) for member in members}) < len(members):
         raise GenrecError(
-            f"--weights {','.join(chosen.weights)} or --seeds {chosen.seeds} name one twice"
+            f"--weights {','.join(sweep.weights)} or --seeds {sweep.seeds} name one twice"
         )
     return members
 
 
-def _aligned(
-    workspace: Workspace, members: Sequence[Member], teacher: Path, student: Path, jobs: int
+def _align_all(
+    workspace: Workspace, members: Sequence[Member], origin: Origin, *, jobs: int
 ) -> Iterator[Member]:
-    """The members as they are finished."""
+    """Members of a sweep, each as soon as it is finished."""
     if jobs == 1 or len(members) == 1:
         for member in members:
-            _align(_workspace_of(workspace, member), member, teacher, student)
+            _align(workspace, member, origin)
             yield member
         return
     jobs = min(jobs, len(members))
     threads = max(1, torch.get_num_threads() // jobs)
-    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool, _threads(threads):
-        settings = workspace.settings
-        waiting = {
-            pool.submit(_align_in_process, settings, member, teacher, student, threads): member
+    # A forked child would inherit locked mutexes of the parent's thread pools: spawn.
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool, _thread_limit(threads):
+        futures = {
+            pool.submit(
+                _align_in_process, workspace.settings, member, origin=origin, threads=threads
+            ): member
             for member in members
         }
         try:
-            for future in as_completed(waiting):
+            for future in as_completed(futures):
                 future.result()
-                yield waiting[future]
+                yield futures[future]
         except BaseException as error:
-            pool.shutdown(
-                wait=True, cancel_futures=True
-            )  # what runs is let finish, or saves after Ctrl-C
+            # Running alignments finish, or save a checkpoint after Ctrl-C.
+            pool.shutdown(wait=True, cancel_futures=True)
             if isinstance(error, KeyboardInterrupt):
-                raise Interrupted("stopped; the same command goes on from there") from error
+                raise Interrupted("stopped; the same command resumes") from error
             raise
 
 
 @contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Processes that are started inside divide the processor between them, libraries without a
-    setting included."""
+def _thread_limit(count: int) -> Iterator[None]:
+    """Limit of threads for processes that start inside.
+
+    The environment variable also reaches libraries that offer no setting.
+    """
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = str(count)
     try:
@@ -176,16 +197,17 @@ def _threads(count: int) -> Iterator[None]:
             os.environ["OMP_NUM_THREADS"] = before
 
 
-def _align_in_process(
-    settings: Settings, member: Member, teacher: Path, student: Path, threads: int
-) -> None:
+def _align_in_process(settings: Settings, member: Member, *, origin: Origin, threads: int) -> None:
     torch.set_num_threads(threads)
-    _align(_workspace_of(prepare_workspace(settings, quiet=True), member), member, teacher, student)
+    _align(prepare_workspace(settings, quiet=True), member, origin)
 
 
-def _workspace_of(workspace: Workspace, member: Member) -> Workspace:
-    return replace(workspace, settings=workspace.settings.model_copy(update={"seed": member.seed}))
-
-
-def _align(workspace: Workspace, member: Member, teacher: Path, student: Path) -> None:
-    stages.align(workspace, member.specs, teacher, student, member.folder)
+def _align(workspace: Workspace, member: Member, origin: Origin) -> None:
+    settings = workspace.settings.model_copy(update={"seed": member.seed})
+    stages.align(
+        replace(workspace, settings=settings),
+        member.specs,
+        teacher=origin.teacher,
+        student=origin.student,
+        out=member.directory,
+    )

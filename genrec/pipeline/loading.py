@@ -7,14 +7,15 @@ import torch
 
 from genrec.agents.gptrec.decoding import NextK
 from genrec.agents.gptrec.model import GPTRec
+from genrec.config.errors import RunError
 from genrec.metrics.calibration import Calibrated
 from genrec.pipeline.workspace import Workspace, require_run
 from genrec.recipes import load_scorer
 from genrec.recommender import Recommender, TopK
+from genrec.results import RunMetadata
 from genrec.rewards import (
     require_inside,
 )
-from genrec.training.run_directory import read_json
 
 
 def open_recommender(
@@ -32,8 +33,7 @@ def open_recommender(
     Raises:
         GenrecError: for a weight that the run was not trained for.
     """
-    content = read_json(run / "run.json")
-    if content["kind"] == "teacher":
+    if RunMetadata.read(run).kind == "teacher":
         require_inside(weights or {}, {})
         return TopK(load_scorer(run, device))
     policy, _, _ = GPTRec.from_pretrained(run)
@@ -43,4 +43,6 @@ def open_recommender(
 def calibrated(teacher: Path, workspace: Workspace) -> Calibrated:
     """The teacher of a folder with the temperature that was fitted on its validation cases."""
     content = require_run(teacher, ("teacher",), workspace)
-    return Calibrated(load_scorer(teacher, workspace.device), content["temperature"])
+    if content.temperature is None:
+        raise RunError(f"{teacher} is a teacher without a temperature: train it again")
+    return Calibrated(load_scorer(teacher, workspace.device), content.temperature)

@@ -46,6 +46,7 @@ from genrec.pipeline.workspace import (
 )
 from genrec.recipes import load_scorer, train_scorer
 from genrec.recommender import TopK
+from genrec.results import PopularityBaseline, RunMetadata, RunPlan
 from genrec.rewards import (
     Ranges,
     WeightedSum,
@@ -59,7 +60,6 @@ from genrec.rewards import (
 )
 from genrec.training.checkpoint import drop_checkpoint
 from genrec.training.logger import Logbook
-from genrec.training.run_directory import read_json
 
 # align.agent -> module with ``train`` and ``require_expressible``, and the extra of its libraries
 TRAINERS = {
@@ -92,11 +92,11 @@ def train_teacher(workspace: Workspace, out: Path) -> Path:
     temperature = fit_temperature(scorer, workspace.split.valid)
     found = evaluate(TopK(scorer), workspace.split.valid, workspace.split.catalogue, k=settings.k)
     popular, ndcg = popularity_ndcg(workspace.split, settings.k), f"ndcg@{settings.k}"
-    against = {
-        ndcg: float(popular.mean()),
-        "teacher_is_above": is_above(found.per_user[ndcg], popular),
-    }
-    results = {"temperature": temperature.value, "valid": found.means, "popularity": against}
+    against = PopularityBaseline(
+        ndcg=float(popular.mean()),
+        teacher_is_above=is_above(found.per_user[ndcg], popular),
+    )
+    results = {"temperature": temperature.value, "val": found.means, "popularity": against}
     finish(out, "teacher", workspace, results)
     return out
 
@@ -135,7 +135,7 @@ def train_student(workspace: Workspace, teacher: Path, out: Path) -> Path:
     )
     policy.save_pretrained(out, parts.catalogue.item_ids[1:].tolist(), parts.fingerprint)
     drop_checkpoint(out)
-    finish(out, "student", workspace, {"teacher": relative(teacher, out), "valid": found})
+    finish(out, "student", workspace, {"teacher": relative(teacher, out), "val": found})
     return out
 
 
@@ -196,7 +196,7 @@ def align(
         )
     workspace.say(f"aligned: {begin} for {reward.name}, in {out}")
     policy, untouched = (_told_policy(folder, ranges, workspace) for folder in (begin, student))
-    if read_json(begin / "run.json")["kind"] != "aligned":  # which was sharpened before
+    if RunMetadata.read(begin).kind != "aligned":  # which was sharpened before
         policy.apply_temperature(settings.temperature)
     chances = calibrated(teacher, workspace).probabilities
     validate = _validation(workspace, reward, ranges, chances)
@@ -228,7 +228,7 @@ def align(
         name: relative(folder, out) for name, folder in (("teacher", teacher), ("student", student))
     }
     places |= {"supervised_warmup": relative(begin, out)} if settings.warmup_lists else {}
-    finish(out, "aligned", workspace, {"rewards": names, **places, "valid": found})
+    finish(out, "aligned", workspace, {"rewards": names, **places, "val": found})
     return out
 
 
@@ -301,7 +301,7 @@ def supervised_warmup(
         out,
         "supervised_warmup",
         workspace,
-        {"teacher": relative(teacher, out), "student": relative(student, out), "valid": found},
+        {"teacher": relative(teacher, out), "student": relative(student, out), "val": found},
     )
     return out
 
@@ -373,7 +373,7 @@ def list_task(
 
 def require_same_files(run: Path, rewards: Sequence[str]) -> None:
     """Raise RunError where a reward file is not what it was when a run was aligned for it."""
-    found = read_json(run / "plan.json").get("reward_files", [])
+    found = RunPlan.read(run).reward_files or ()
     for file, then, now in zip(reward_files(rewards), found, _digests(rewards), strict=False):
         if then != now:
             raise RunError(
@@ -395,7 +395,7 @@ def _as_made(workspace: Workspace, teacher: Path, student: Path | None = None) -
         if run is None:
             continue
         made = getattr(
-            Settings.model_validate(read_json(run / "run.json")["settings"]), name
+            Settings.model_validate(RunMetadata.read(run).settings), name
         ).model_dump()
         wanted = getattr(asked, name).model_dump()
         fixed = {key: made[key] for key in (SHAPE if name == "student" else made)}

@@ -15,10 +15,11 @@ from genrec.data import Split, load, split
 from genrec.data.config import ReadConfig
 from genrec.data.download import KNOWN
 from genrec.data.sources import BUILT_IN
+from genrec.results import Kind, RunMetadata, RunPlan
 from genrec.training.checkpoint import CHECKPOINT
 from genrec.training.device import choose_device
 from genrec.training.logger import Logbook
-from genrec.training.run_directory import read_json, versions, write_json
+from genrec.training.run_directory import versions, write_json
 
 SECTIONS = {
     "teacher": ("teacher",),
@@ -82,11 +83,12 @@ def prepare_workspace(settings: Settings, quiet: bool = False) -> Workspace:
 
 
 def folder_of(run: Path, what: str) -> Path:
-    """The folder of the teacher or student that a run was made from."""
-    content = read_json(run / "run.json")
-    if what not in content:
-        raise RunError(f"{run} is a {content['kind']} run and names no {what}")
-    return Path(os.path.normpath(run / content[what]))
+    """Directory of the teacher, student or supervised warm-up that a run was made from."""
+    content = RunMetadata.read(run)
+    place: str | None = getattr(content, what)
+    if place is None:
+        raise RunError(f"{run} is a {content.kind} run and names no {what}")
+    return Path(os.path.normpath(run / place))
 
 
 def digest(file: Path) -> str:
@@ -99,34 +101,35 @@ def relative(target: Path, start: Path) -> str:
     return os.path.relpath(target, start)
 
 
-def finish(out: Path, kind: str, workspace: Workspace, results: Mapping[str, Any]) -> None:
+def finish(out: Path, kind: Kind, workspace: Workspace, results: Mapping[str, Any]) -> None:
     """Write ``run.json`` and ``items.json``: from now on the folder is a finished run."""
     catalogue = workspace.split.catalogue
     items = {"ids": catalogue.item_ids[1:].tolist(), "titles": catalogue.titles[1:].tolist()}
     write_json(out / "items.json", items)
-    description = {
-        "kind": kind,
-        "settings": workspace.settings.model_dump(),
-        "fingerprint": workspace.split.fingerprint,
-        "train_fingerprint": workspace.split.train_fingerprint,
-        "versions": versions(),
+    metadata = RunMetadata(
+        kind=kind,
+        settings=workspace.settings.model_dump(),
+        fingerprint=workspace.split.fingerprint,
+        train_fingerprint=workspace.split.train_fingerprint,
+        versions=versions(),
         **results,
-    }
-    write_json(out / "run.json", description)
+    )
+    metadata.write(out)
 
 
-def _plan(kind: str, workspace: Workspace, **origin: Any) -> dict[str, Any]:
+def _plan(kind: Kind, workspace: Workspace, **origin: Any) -> RunPlan:
     """What a stage depends on: two runs with the same plan are the same run."""
     settings = workspace.settings.model_dump()
-    chosen = {key: settings[key] for key in (*SECTIONS[kind], *ALL_DEPEND_ON, "seed")}
-    parts = {
-        "fingerprint": workspace.split.fingerprint,
-        "train_fingerprint": workspace.split.train_fingerprint,
-    }
-    return {"kind": kind, **parts, **chosen, **origin}
+    return RunPlan(
+        kind=kind,
+        fingerprint=workspace.split.fingerprint,
+        train_fingerprint=workspace.split.train_fingerprint,
+        settings={key: settings[key] for key in (*SECTIONS[kind], *ALL_DEPEND_ON, "seed")},
+        **origin,
+    )
 
 
-def start(out: Path, kind: str, workspace: Workspace, **origin: Any) -> None:
+def start(out: Path, kind: Kind, workspace: Workspace, **origin: Any) -> None:
     """Note what is about to run; a checkpoint of another run is refused.
 
     Raises:
@@ -135,12 +138,12 @@ def start(out: Path, kind: str, workspace: Workspace, **origin: Any) -> None:
     out.mkdir(parents=True, exist_ok=True)
     plan = _plan(kind, workspace, **origin)
     if (out / CHECKPOINT).exists():
-        _require_same_plan(read_json(out / "plan.json"), plan, f"{out} holds a checkpoint of a run")
+        _require_same_plan(RunPlan.read(out), plan, f"{out} holds a checkpoint of a run")
         workspace.say(f"{kind}: going on from the checkpoint in {out}")
-    write_json(out / "plan.json", plan)
+    plan.write(out)
 
 
-def is_finished(out: Path, kind: str, workspace: Workspace, **origin: Any) -> bool:
+def is_finished(out: Path, kind: Kind, workspace: Workspace, **origin: Any) -> bool:
     """Whether ``out`` already holds this stage, made the same way.
 
     Raises:
@@ -148,70 +151,55 @@ def is_finished(out: Path, kind: str, workspace: Workspace, **origin: Any) -> bo
     """
     if not (out / "run.json").exists():
         return False
-    _require_same_plan(
-        read_json(out / "plan.json"),
-        _plan(kind, workspace, **origin),
-        f"{out} holds a finished run",
-    )
+    plan = _plan(kind, workspace, **origin)
+    _require_same_plan(RunPlan.read(out), plan, f"{out} holds a finished run")
     workspace.say(f"{kind}: {out} is finished, nothing to do")
     return True
 
 
-def _require_same_plan(found: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> None:
-    """Compare plans; settings that an older version did not have count as their defaults.
-
-    Nor did an older version note what was trained on: its plans agree on that where all else does.
-    """
-    found = {"train_fingerprint": wanted["train_fingerprint"], **found}
-    known = Settings.model_validate(
-        {key: found[key] for key in Settings.model_fields if key in found}
-    ).model_dump()
-    differs = [key for key in wanted if (known if key in known else found).get(key) != wanted[key]]
-    if differs:
+def _require_same_plan(found: RunPlan, wanted: RunPlan, where: str) -> None:
+    """Raise RunError, naming what differs, for two different plans."""
+    if differs := wanted.differences(found):
         raise RunError(
             f"{where} that differs in {', '.join(differs)}: choose another folder or remove it"
         )
 
 
-def require_run(run: Path, kinds: Sequence[str], workspace: Workspace) -> dict[str, Any]:
+def require_run(run: Path, kinds: Sequence[str], workspace: Workspace) -> RunMetadata:
     """The description of a finished run of one of these kinds that has seen the training events of
     this data only.
 
-    A run says which events it was trained on (``train_fingerprint``). One that an older version made does
-    not: there the dataset, the split and the number of events held back must do.
+    A run names the events it was trained on (``train_fingerprint``).
 
     Raises:
         RunError: if it is of another kind, or was made on other data, another split or other
             training events of it.
     """
-    content = read_json(run / "run.json")
-    if content["kind"] not in kinds:
-        raise RunError(
-            f"{run} is a {content['kind']} run; a {' or '.join(kinds)} run is needed here"
-        )
-    if content["fingerprint"] != workspace.split.fingerprint:
-        then, now = content["settings"]["dataset"], workspace.settings.dataset
+    content = RunMetadata.read(run)
+    if content.kind not in kinds:
+        raise RunError(f"{run} is a {content.kind} run; a {' or '.join(kinds)} run is needed here")
+    if content.fingerprint != workspace.split.fingerprint:
+        then, now = content.settings["dataset"], workspace.settings.dataset
         changed = (
             "the log, its item file or how they are read has changed since: " if then == now else ""
         )
         raise RunError(
-            f"{run} was made on {then} (fingerprint {content['fingerprint']}), but {now} has"
+            f"{run} was made on {then} (fingerprint {content.fingerprint}), but {now} has"
             " fingerprint"
             f" {workspace.split.fingerprint}: {changed}give the dataset it was made on"
         )
-    if content["settings"]["split"] != workspace.settings.split:
+    if content.settings["split"] != workspace.settings.split:
         raise RunError(
-            f"{run} was made on the {content['settings']['split']} split, not"
+            f"{run} was made on the {content.settings['split']} split, not"
             f" {workspace.settings.split}"
         )
     _require_unseen(run, content, workspace)
     return content
 
 
-def _require_unseen(run: Path, content: Mapping[str, Any], workspace: Workspace) -> None:
-    """Raise RunError where a run was trained on other events than those of the bench, so perhaps on
-    held-out ones."""
-    theirs, ours = content["settings"].get("hold_back", 0), workspace.settings.hold_back
+def _require_unseen(run: Path, content: RunMetadata, workspace: Workspace) -> None:
+    """Raise RunError where a run was trained on other events, so perhaps on held-out ones."""
+    theirs, ours = content.settings["hold_back"], workspace.settings.hold_back
     danger = "it may have seen events that this run is paid or evaluated on"
     if theirs != ours:
         raise RunError(
@@ -219,13 +207,9 @@ def _require_unseen(run: Path, content: Mapping[str, Any], workspace: Workspace)
             " or make teacher and"
             f" student anew with hold_back={ours}"
         )
-    if (
-        content.get("train_fingerprint", workspace.split.train_fingerprint)
-        != workspace.split.train_fingerprint
-    ):
+    if content.train_fingerprint != workspace.split.train_fingerprint:
         raise RunError(
-            f"{run} was trained on other events (train_fingerprint {content['train_fingerprint']}) than this"
-            " split has for training"
-            f" ({workspace.split.train_fingerprint}): {danger}. Split the log as for that run, or make teacher"
-            " and student anew"
+            f"{run} was trained on other events (train_fingerprint {content.train_fingerprint})"
+            f" than this split has for training ({workspace.split.train_fingerprint}): {danger}."
+            " Split the log as for that run, or make teacher and student anew"
         )

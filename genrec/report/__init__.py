@@ -1,4 +1,4 @@
-"""Tables, pictures and pages of a comparison; reads run directories and never loads a model."""
+"""Tables, pictures and pages of a comparison; reads results and never loads a model."""
 
 import lazy_loader
 

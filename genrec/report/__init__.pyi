@@ -1,9 +1,8 @@
+from .evaluations import evaluation_sentences as evaluation_sentences
+from .evaluations import evaluation_table as evaluation_table
 from .pages import page as page
 from .pictures import plot as plot
-from .pictures import plot_reliability as plot_reliability
-from .rows import Comparison as Comparison
-from .rows import Row as Row
+from .pictures import plot_calibration as plot_calibration
 from .rows import hypervolumes as hypervolumes
-from .rows import read as read
 from .tables import sentences as sentences
 from .tables import table as table

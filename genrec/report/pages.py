@@ -1,34 +1,38 @@
-"""A comparison as a page of Markdown: all that is too long for a terminal."""
+"""A comparison as a page of Markdown, with every table that is too long for a terminal."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from genrec.report.rows import (
-    Comparison,
-    best_of,
-    by_method,
+from genrec.report.rows import Rows, best_of, by_method, metrics_of
+from genrec.report.wording import (
+    SIGNIFICANT,
     heading_of,
-    metrics_of,
+    interval,
     name_of,
     number,
+    signed,
     title_of,
 )
+from genrec.results import Change, Comparison, GapAtWeight
 
 
 def page(comparison: Comparison) -> str:
-    """Every table of a comparison, to be read or pasted: best weights, gaps, areas, what else
-    moved, policies, rows."""
+    """Every table of a comparison as Markdown.
+
+    Sections: each method at its best weight, differences at equal goal, hypervolumes, side effects,
+    policies, seeds, all rows. A section without content is left out.
+    """
+    best = [best_of(rows) for rows in by_method(comparison.rows).values()]
     parts = [
-        f"# {title_of(comparison, comparison['reward'])}",
+        f"# {title_of(comparison, comparison.reward)}",
         _facts(comparison),
-        *_section("Every method at its weight with the best objective", _best(comparison)),
-        *_section("Against each re-ranker at equal goal", _gaps(comparison)),
-        *_section("Along the curve of the policy", _gaps_along(comparison)),
-        *_section("Hypervolume", _areas(comparison)),
-        *_section("What else moved", _moved(comparison)),
-        *_section("Policies, position by position", _policies(comparison)),
-        *_section("Seed by seed", _seeds(comparison)),
-        *_section("All rows", _rows(comparison, comparison["rows"])),
+        *_section("Every method at its weight with the best objective", _rows(comparison, best)),
+        *_section("Difference from each re-ranker at an equal goal", _gaps(comparison)),
+        *_section("Difference along the curve of the policy", _gaps_along(comparison)),
+        *_section("Hypervolumes", _hypervolumes(comparison)),
+        *_section("Side effects", _side_effects(comparison)),
+        *_section("Policies by position", _policies(comparison)),
+        *_section("Single seeds", _seeds(comparison)),
+        *_section("All rows", _rows(comparison, comparison.rows)),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -38,194 +42,168 @@ def _section(heading: str, content: str) -> list[str]:
 
 
 def _facts(comparison: Comparison) -> str:
-    named = (
-        "dataset",
-        "fingerprint",
-        "split",
-        "cases",
-        "seed",
-        "candidates",
-        "resamples",
-        "temperature",
-    )
-    facts = [f"{name} {comparison[name]}" for name in named if comparison.get(name) is not None]
-    weights = [f"{weight:g} · {name}" for name, weight in comparison.get("weights", {}).items()]
-    ranges = [
-        f"{name} from {low:g} to {high:g}"
-        for name, (low, high) in comparison.get("ranges", {}).items()
+    weights = [f"{weight:g} · {name}" for name, weight in comparison.weights.items()]
+    ranges = [f"{name} {low:g} to {high:g}" for name, (low, high) in comparison.ranges.items()]
+    facts = {
+        "dataset": comparison.dataset,
+        "fingerprint": comparison.fingerprint,
+        "split": comparison.split,
+        "test users": comparison.cases,
+        "seed": comparison.seed,
+        "candidates": comparison.candidates,
+        "bootstrap samples": comparison.resamples,
+        "temperature": comparison.temperature,
+    }
+    paragraphs = [
+        f"Reward: {' + '.join(weights)}. The objective has NDCG in place of expected NDCG.",
+        f"Ranges of the weights of the aligned policy: {', '.join(ranges)}. The reward above has"
+        " the middle weights."
+        if ranges
+        else "",
+        ", ".join(f"{name} {value}" for name, value in facts.items()),
+        ", ".join(f"{name} {version}" for name, version in comparison.versions.items()),
     ]
-    versions = [f"{name} {version}" for name, version in comparison.get("versions", {}).items()]
-    return "\n\n".join(
-        line
-        for line in (
-            f"Reward: {' + '.join(weights)}. The objective has NDCG in the place of expected NDCG."
-            if weights
-            else "",
-            f"The weights of the aligned policy: {', '.join(ranges)}; the reward above has the"
-            " middle."
-            if ranges
-            else "",
-            ", ".join(facts),
-            ", ".join(versions),
-        )
-        if line
-    )
+    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
 
 
-def _best(comparison: Comparison) -> str:
-    return _rows(comparison, [best_of(rows) for rows in by_method(comparison["rows"]).values()])
-
-
-def _rows(comparison: Comparison, rows: Sequence[Mapping[str, Any]]) -> str:
-    names = metrics_of(comparison["rows"])
-    headings = [heading_of(name, comparison["rows"], comparison["k"]) for name in names]
-    cells = [
-        [row["method"], _weight(row), *(number(row.get(name)) for name in names)] for row in rows
-    ]
+def _rows(comparison: Comparison, rows: Rows) -> str:
+    names = metrics_of(comparison.rows)
+    headings = [heading_of(name, comparison.rows, comparison.k) for name in names]
+    cells = []
+    for row in rows:
+        values = [number(row.metrics.get(name)) for name in names]
+        cells.append([row.method, _weight(row.weight), *values])
     return _table(["method", "weight", *headings], cells)
 
 
 def _seeds(comparison: Comparison) -> str:
-    seeds = comparison.get("seeds")
-    if not seeds:
+    if not comparison.seeds:
         return ""
-    names = [name for name in metrics_of(comparison["rows"]) if name in seeds[0]]
-    cells = [
-        [_weight(row), str(row["seed"]), *(number(row[name]) for name in names)] for row in seeds
-    ]
-    told = "The rows of the aligned policy are means over these; their errors count seeds as well as users."
-    return f"{told}\n\n{_table(['weight', 'seed', *names], cells)}"
+    first = comparison.seeds[0].metrics
+    names = [name for name in metrics_of(comparison.rows) if name in first]
+    cells = []
+    for row in comparison.seeds:
+        values = [number(row.metrics[name]) for name in names]
+        cells.append([_weight(row.weight), str(row.seed), *values])
+    text = (
+        "The rows of the aligned policy are means over these runs. Their standard errors include"
+        " the variance between seeds as well as between users."
+    )
+    return f"{text}\n\n{_table(['weight', 'seed', *names], cells)}"
 
 
 def _gaps(comparison: Comparison) -> str:
-    gaps = comparison.get("gaps")
-    if not gaps:
+    if not comparison.gaps:
         return ""
-    cells = [
-        [
-            name_of(gap["method"]),
-            *_signed(gap["gap"], gap["error"]),
-            _interval(gap, "low", "high"),
-            _p(gap["p"]),
-        ]
-        for gap in gaps
-    ]
-    k = comparison["k"]
-    told = (
-        f"NDCG@{k} of the aligned policy{_at(comparison)} minus that of the re-ranker, mixed from"
-        " two neighbouring"
-        f" weights so that its {comparison['reward']} is the policy's; – where none reaches that"
-        " far. ±"
-        " is the standard error of the paired difference, the interval holds 95 % of resampled"
-        " users, p is a paired"
-        " t-test with Holm's correction."
+    cells = []
+    for gap in comparison.gaps:
+        difference, error = signed(gap.difference, gap.error)
+        between = interval(gap.low, gap.high)
+        cells.append([name_of(gap.method), difference, error, between, _p(gap.p)])
+    weight = comparison.policy_weight
+    at = "" if weight is None else f" at weight {weight:g}"
+    text = (
+        f"NDCG@{comparison.k} of the aligned policy{at} minus NDCG@{comparison.k} of the re-ranker."
+        " The re-ranker is mixed from two neighbouring weights so that its mean"
+        f" {comparison.reward} equals that of the policy; – means that no two weights enclose it."
+        " ± is the standard error of the paired difference, the interval covers 95 % of resampled"
+        " users, and p is that of a paired t-test with Holm's correction."
     )
-    return f"{told}\n\n{_table(['against', 'difference', '±', '95 %', 'p'], cells)}"
+    headings = ["re-ranker", "difference", "±", "95 % interval", "p"]
+    return f"{text}\n\n{_table(headings, cells)}"
 
 
 def _gaps_along(comparison: Comparison) -> str:
-    along = comparison.get("gaps_along")
-    if not along:
+    gaps = comparison.gaps_along
+    if not gaps:
         return ""
-    found = {(gap["weight"], gap["method"]): gap for gap in along}
-    weights, methods = (
-        list(dict.fromkeys(gap[name] for gap in along)) for name in ("weight", "method")
+    by_place = {(gap.weight, gap.method): gap for gap in gaps}
+    weights = dict.fromkeys(gap.weight for gap in gaps)
+    methods = dict.fromkeys(gap.method for gap in gaps)
+    cells = []
+    for weight in weights:
+        values = [_gap_at_weight(by_place[weight, method]) for method in methods]
+        cells.append([_weight(weight), *values])
+    text = (
+        "The same difference at every weight of the policy ± its standard error, which includes the"
+        " variance between seeds where there are several. These differences are not tested."
     )
-    cells = [[f"{w:g}", *(_with_error(found[w, method]) for method in methods)] for w in weights]
-    told = "The same difference ± its standard error, which counts seeds too where there are several; not corrected."
-    return f"{told}\n\n{_table(['weight', *map(name_of, methods)], cells)}"
+    return f"{text}\n\n{_table(['weight', *map(name_of, methods)], cells)}"
 
 
-def _with_error(gap: Mapping[str, Any]) -> str:
-    return "–" if gap["gap"] is None else " ± ".join(_signed(gap["gap"], gap["error"]))
+def _gap_at_weight(gap: GapAtWeight) -> str:
+    return "–" if gap.difference is None else " ± ".join(signed(gap.difference, gap.error))
 
 
-def _at(comparison: Comparison) -> str:
-    weight = comparison.get("policy_weight")
-    return "" if weight is None else f" at weight {weight:g}"
-
-
-def _areas(comparison: Comparison) -> str:
-    areas = comparison.get("areas")
-    if not areas:
-        return ""
+def _hypervolumes(comparison: Comparison) -> str:
+    found = comparison.hypervolumes
     cells = [
         [
-            *(
-                name_of(each["method"]),
-                str(each["points"]),
-                number(each["area"]),
-                _interval(each, "low", "high"),
-            ),
-            *(
-                _signed(each["behind"])[0],
-                _interval(each, "behind_low", "behind_high"),
-                _p(each["p"]),
-            ),
+            name_of(each.method),
+            str(each.points),
+            number(each.area),
+            interval(each.low, each.high),
+            signed(each.difference)[0],
+            interval(each.difference_low, each.difference_high),
+            _p(each.p),
         ]
-        for each in areas["methods"]
+        for each in found.methods
     ]
-    ends = [f"{name} {number(low)} to {number(high)}" for name, low, high in _sides(areas)]
-    told = (
-        f"Share of the box {' and '.join(ends)} that the points of a method dominate; the corners"
-        " are the worst and the"
-        " best of all rows here. A method of one point dominates a rectangle, a curve is favoured"
-        " by its many points."
-        " Intervals hold 95 % of resampled users; p is the bootstrap's, with Holm's correction."
+    sides = zip(found.axes, found.worst, found.best, strict=True)
+    ends = [f"{name} {number(low)} to {number(high)}" for name, low, high in sides]
+    text = (
+        f"Share of the box {' and '.join(ends)} that the points of a method dominate. The corners"
+        " of the box are the worst and the best value of any row in this table. A method of one"
+        " point dominates a rectangle; many points favour a curve. Intervals cover 95 % of"
+        " resampled users; p is that of a bootstrap test with Holm's correction."
     )
-    return f"{told}\n\n{_table(['method', 'points', 'area', '95 %', 'policy minus it', '95 %', 'p'], cells)}"
+    headings = ["method", "points", "hypervolume", "95 % interval"]
+    headings += ["policy minus method", "95 % interval", "p"]
+    return f"{text}\n\n{_table(headings, cells)}"
 
 
-def _sides(areas: Mapping[str, Any]) -> Iterable[tuple[str, float, float]]:
-    return zip(areas["axes"], areas["worst"], areas["best"], strict=True)
-
-
-def _moved(comparison: Comparison) -> str:
-    moved = comparison.get("moved")
-    if not moved:
+def _side_effects(comparison: Comparison) -> str:
+    found = comparison.side_effects
+    if not found:
         return ""
-    names = list(dict.fromkeys(name for row in moved for name in row["changes"]))
-    cells = [
-        [
-            row["method"],
-            _weight(row),
-            row["with"],
-            *(_change(row["changes"].get(name)) for name in names),
-        ]
-        for row in moved
-    ]
-    headings = [name.removesuffix(f"@{comparison['k']}") for name in names]
-    told = (
-        "Every metric that was not rewarded, minus that of the lists it was made from; re-rankers"
-        " at the weight that"
-        " comes nearest to the goal of the policy. ± is the standard error of the paired"
-        " difference; \\* marks p < .05"
-        " of a paired t-test with Holm's correction over the table. distinct is the share of"
-        " different lists."
+    names = list(dict.fromkeys(name for each in found for name in each.changes))
+    cells = []
+    for each in found:
+        changes = [_change(each.changes.get(name)) for name in names]
+        cells.append([each.method, _weight(each.weight), each.reference, *changes])
+    headings = [name.removesuffix(f"@{comparison.k}") for name in names]
+    text = (
+        "Every metric that was not rewarded, minus the same metric of the reference. The reference"
+        " of a policy is its student, that of a re-ranker the teacher. Re-rankers have the weight"
+        " whose goal is nearest to that of the policy. ± is the standard error of the paired"
+        " difference; \\* marks p < .05 in a paired t-test with Holm's correction over the table."
+        " distinct is the number of different lists divided by the number of lists."
     )
-    return f"{told}\n\n{_table(['method', 'weight', 'against', *headings], cells)}"
+    return f"{text}\n\n{_table(['method', 'weight', 'reference', *headings], cells)}"
 
 
-def _change(change: Mapping[str, Any] | None) -> str:
+def _change(change: Change | None) -> str:
     if change is None:
         return "–"
-    if "error" not in change:
-        return _signed(change["difference"])[0]
-    difference, error = _signed(change["difference"], change["error"])
-    return f"{difference} ± {error}" + ("\\*" if change["p"] < 0.05 else "")
+    difference, error = signed(change.difference, change.error)
+    if change.p is None:
+        return difference
+    return f"{difference} ± {error}" + ("\\*" if change.p < SIGNIFICANT else "")
 
 
 def _policies(comparison: Comparison) -> str:
-    policies = comparison.get("policies")
-    if not policies:
+    if not comparison.policies:
         return ""
-    cells = [
-        [each["method"], what, *(f"{value:.2f}" for value in each[key])]
-        for each in policies
-        for what, key in (("KL from the student", "kl"), ("entropy", "entropy"))
-    ]
-    positions = [str(i + 1) for i in range(comparison["k"])]
-    return f"In nats, along the policy's own lists.\n\n{_table(['policy', '', *positions], cells)}"
+    cells = []
+    for each in comparison.policies:
+        for quantity, values in (("KL from student", each.kl), ("entropy", each.entropy)):
+            cells.append([each.method, quantity, *(f"{value:.2f}" for value in values)])
+    positions = [str(i + 1) for i in range(comparison.k)]
+    text = (
+        "KL divergence of a policy from the student, and entropy of the policy, in nats at each"
+        " position of its own lists."
+    )
+    return f"{text}\n\n{_table(['policy', 'quantity', *positions], cells)}"
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -233,22 +211,8 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _weight(row: Mapping[str, Any]) -> str:
-    return "" if row.get("weight") is None else f"{row['weight']:g}"
-
-
-def _signed(value: float | None, error: float | None = None) -> tuple[str, str]:
-    """A difference with its sign, and its standard error: four digits, six where four would make
-    the error nothing."""
-    if value is None:
-        return "–", "–"
-    if error is not None and 0 < error < 5e-5:
-        return f"{value:+.6f}".replace("0.", ".", 1), f"{error:.6f}".replace("0.", ".", 1)
-    return ("+" if value >= 0 else "") + number(value), number(error)
-
-
-def _interval(row: Mapping[str, Any], low: str, high: str) -> str:
-    return "–" if row[low] is None else f"{number(row[low])} to {number(row[high])}"
+def _weight(weight: float | None) -> str:
+    return "" if weight is None else f"{weight:g}"
 
 
 def _p(value: float | None) -> str:

@@ -1,50 +1,58 @@
-"""A comparison as a picture: accuracy against what was rewarded."""
+"""A comparison as a picture: accuracy against the rewarded metric."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
-from genrec.metrics.pareto import direction
-from genrec.report.rows import (
-    Comparison,
-    Row,
-    axes_of,
-    by_method,
-    column,
-    family_of,
-    hypervolumes,
-    is_single,
-    name_of,
-    title_of,
-)
+from genrec.report.rows import Rows, axes_of, by_method, column, hypervolumes, lower_is_better
+from genrec.report.wording import family_of, name_of, title_of
+from genrec.results import Comparison
 
-# Okabe and Ito's colours, which stay apart for colour-blind readers; the marker says the same
-# again.
+
+@dataclass(frozen=True)
+class Style:
+    """How a method is drawn.
+
+    Attributes:
+        colour: of lines and markers.
+        marker: of points, so that a reader who does not see the colour can tell methods too.
+        line: of a curve.
+    """
+
+    colour: str
+    marker: str
+    line: str = "-"
+
+
+# Okabe and Ito's colours, which colour-blind readers can distinguish. Their yellow has a contrast
+# of 1.3 on white; DPP has Tol's wine red instead.
 STYLES = {
-    "mmr": ("#0072B2", "o"),
-    "sog": ("#009E73", "s"),
-    "dpp": ("#F0E442", "h"),
-    "greedy": ("#E69F00", "^"),
-    "aligned": ("#D55E00", "*"),
-    "teacher": ("#000000", "D"),
-    "student": ("#CC79A7", "P"),
-    "markov": ("#7F7F7F", "X"),
-    "popularity": ("#7F7F7F", "v"),
+    "mmr": Style("#0072B2", "o"),
+    "sog": Style("#009E73", "s"),
+    "dpp": Style("#882255", "h"),
+    "greedy": Style("#E69F00", "^"),
+    "aligned": Style("#D55E00", "*"),
+    "teacher": Style("#000000", "D"),
+    "student": Style("#CC79A7", "P"),
+    "markov": Style("#7F7F7F", "X"),
+    "popularity": Style("#7F7F7F", "v"),
 }
-SPARE_STYLES = (("#56B4E9", "p"), ("#7F7F7F", "<"), ("#56B4E9", ">"))
+SPARE_STYLES = (Style("#56B4E9", "p"), Style("#7F7F7F", "<"), Style("#56B4E9", ">"))
 LINES = {"": "-", "calibrated": "--", "raw": ":", "sorted": "-."}
-BAND = 1.96  # standard errors: the middle 95 % of a normal distribution
+BAND = 1.96  # standard errors; the middle 95 % of a normal distribution
 
 
 class Curve(Protocol):
-    """What a reliability curve has: promised and kept, for K = 1, 2, ..."""
+    """A calibration curve: predicted and observed probability for K = 1, 2, ..."""
 
     @property
     def precision(self) -> NDArray[Any]:
@@ -58,149 +66,146 @@ class Curve(Protocol):
 
 
 def plot(comparison: Comparison, path: Path, x: str | None = None) -> None:
-    """Draw accuracy against what was rewarded, one curve or point a method, as a PNG of 1200 x 800
-    pixels.
+    """Draw accuracy against the rewarded metric as a PNG of 1200 x 800 pixels.
 
-    The bands and bars are 95 % intervals of NDCG, user by user: of each point by itself, so that
-    curves whose bands overlap may still differ in pairs.
+    A method is one curve or one point. Bands and bars are 95 % intervals of NDCG over the users,
+    of each point by itself: curves whose bands overlap may still differ in a paired test.
 
     Args:
-        comparison: as ``read`` gives it.
-        path: where the picture goes.
+        comparison: with at least one row.
+        path: of the picture.
         x: metric of the horizontal axis, by default the rewarded one. Where less is better the axis
-            runs backwards, so that the best corner is always the upper right one.
+            is reversed, so that the best corner is always the upper right one.
 
     Raises:
-        GenrecError: if no row has that metric; the message lists those there are.
+        GenrecError: if not every row has that metric; the message lists those that there are.
     """
     x, y = axes_of(comparison, x)
-    figure = Figure(
-        figsize=(12, 8), dpi=100, layout=ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.15)
-    )
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    shares, spare = _shares(comparison, x), cycle(SPARE_STYLES)
-    styles: dict[str, tuple[str, str]] = dict(STYLES)
-    for method, rows in by_method(_with_errors(comparison, y)).items():
-        family, variant = family_of(method.split("(")[0].strip().lower())
-        if family not in styles:
-            styles[family] = next(spare)
-        _draw(
-            axes, rows, (x, y), (*styles[family], LINES[variant]), _name(rows, shares.get(method))
-        )
-    _furnish(axes, comparison, (x, y))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    figure, axes = _new_figure()
+    areas, styles = _areas(comparison, x), _styles(comparison.rows)
+    for method, rows in by_method(comparison.rows).items():
+        _draw(axes, rows, names=(x, y), style=styles[method], label=_label(rows, areas.get(method)))
+    reverse = lower_is_better(comparison.rows, x)
+    if reverse:
+        axes.invert_xaxis()
+    axes.set_xlabel(f"{x}   ({'less' if reverse else 'more'} is better →)", fontsize=14)
+    axes.set_ylabel(f"{y.replace('ndcg', 'NDCG')}   (more is better →)", fontsize=14)
+    axes.set_title(title_of(comparison, x.split("@")[0]), fontsize=15, loc="left", pad=14)
+    axes.set_axisbelow(True)
+    axes.margins(0.06)
+    _finish(axes, legend_size=10)
+    _save(figure, path)
 
 
-def plot_reliability(curves: Mapping[str, Curve], path: Path) -> None:
-    """Draw precision@K against the promised probability of the first K items, K = 1, 2, ..., both
-    axes logarithmic.
+def plot_calibration(curves: Mapping[str, Curve], path: Path) -> None:
+    """Draw observed precision@K against predicted probability of the first K items.
+
+    One point per K = 1, 2, ...; both axes are logarithmic.
 
     Args:
-        curves: name -> its ``precision`` and ``probability``, as ``genrec.metrics.calibration``
-            measures them.
-        path: where the PNG goes.
+        curves: name -> curve, as ``genrec.metrics.calibration_curve`` measures it.
+        path: of the PNG.
     """
-    figure = Figure(
-        figsize=(12, 8), dpi=100, layout=ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.15)
-    )
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    for (name, curve), (colour, marker) in zip(
-        curves.items(), cycle((*STYLES.values(), *SPARE_STYLES)), strict=False
-    ):
+    figure, axes = _new_figure()
+    styles = cycle((*STYLES.values(), *SPARE_STYLES))
+    for (name, curve), style in zip(curves.items(), styles, strict=False):
         axes.loglog(
             curve.probability,
             curve.precision,
-            color=colour,
-            marker=marker,
+            color=style.colour,
+            marker=style.marker,
             markersize=4,
             label=name,
         )
     ends = [min(*axes.get_xlim(), *axes.get_ylim()), 1.0]
-    axes.plot(ends, ends, color="#7F7F7F", linestyle="--", label="kept as promised")
-    axes.set_xlabel("promised: mean probability of the first K items", fontsize=14)
-    axes.set_ylabel("kept: precision@K", fontsize=14)
-    axes.set_title("Promised and kept, K = 1 at the right", fontsize=15, loc="left", pad=14)
+    axes.plot(ends, ends, color="#7F7F7F", linestyle="--", label="perfect calibration")
+    axes.set_xlabel("predicted: mean probability of the first K items", fontsize=14)
+    axes.set_ylabel("observed: precision@K", fontsize=14)
+    axes.set_title("Calibration, from K = 1 at the right", fontsize=15, loc="left", pad=14)
+    _finish(axes, legend_size=12)
+    _save(figure, path)
+
+
+def _new_figure() -> tuple[Figure, Axes]:
+    layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.15)
+    figure = Figure(figsize=(12, 8), dpi=100, layout=layout)
+    FigureCanvasAgg(figure)
+    return figure, figure.add_subplot()
+
+
+def _finish(axes: Axes, legend_size: int) -> None:
+    """Ticks, grid, frame, and a legend beside the plot."""
     axes.tick_params(labelsize=12)
     axes.grid(color="#DDDDDD", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=12, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
+    axes.legend(
+        fontsize=legend_size,
+        frameon=False,
+        labelspacing=0.9,
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1),
+    )
+
+
+def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
 
 
-def _shares(comparison: Comparison, x: str) -> dict[str, float]:
-    """Method -> hypervolume: as the comparison tested it, where it did so for this metric."""
-    tested = comparison.get("areas")
-    if tested and tested["axes"][0] == x:
-        return {each["method"]: each["area"] for each in tested["methods"]}
+def _styles(rows: Rows) -> dict[str, Style]:
+    """Style of each method: variants of a re-ranker differ in the line only."""
+    families, spare = dict(STYLES), cycle(SPARE_STYLES)
+    styles = {}
+    for method in by_method(rows):
+        family, variant = family_of(method)
+        if family not in families:
+            families[family] = next(spare)
+        style = families[family]
+        styles[method] = Style(style.colour, style.marker, LINES[variant])
+    return styles
+
+
+def _areas(comparison: Comparison, x: str) -> dict[str, float]:
+    """Method -> hypervolume: that of the comparison where it has this axis, else a new one."""
+    tested = comparison.hypervolumes
+    if tested.axes[0] == x:
+        return {each.method: each.area for each in tested.methods}
     return hypervolumes(comparison, x)
 
 
-def _with_errors(comparison: Comparison, y: str) -> list[Row]:
-    """The rows with half of the 95 % interval of y, 0 where it is not known."""
-    rows = comparison["rows"]
-    errors = comparison.get("errors") or [{}] * len(rows)
-    return [
-        {**row, "band": BAND * error.get(y, 0.0)} for row, error in zip(rows, errors, strict=True)
-    ]
-
-
-def _draw(
-    axes: Axes, rows: Sequence[Row], names: tuple[str, str], style: tuple[str, str, str], label: str
-) -> None:
-    """One method: a line through its weights in order and a band around it, or a single larger
-    marker with a bar."""
-    xs, ys, band = column(rows, names[0]), column(rows, names[1]), column(rows, "band")
-    colour, marker, line = style
-    curve, star = len(rows) > 1, marker == "*"
+def _draw(axes: Axes, rows: Rows, *, names: tuple[str, str], style: Style, label: str) -> None:
+    """Draw a curve with a band through the weights in order, or one larger marker with a bar."""
+    xs, ys = column(rows, names[0]), column(rows, names[1])
+    band = BAND * np.array([row.errors.get(names[1], 0.0) for row in rows])
+    curve, star = len(rows) > 1, style.marker == "*"
     if curve:
-        axes.fill_between(xs, ys - band, ys + band, color=colour, alpha=0.1, linewidth=0, zorder=1)
+        axes.fill_between(
+            xs, ys - band, ys + band, color=style.colour, alpha=0.1, linewidth=0, zorder=1
+        )
     else:
-        axes.errorbar(xs, ys, yerr=band, color=colour, linewidth=1.2, zorder=2)
+        axes.errorbar(xs, ys, yerr=band, color=style.colour, linewidth=1.2, zorder=2)
     axes.plot(
         xs,
         ys,
-        color=colour,
-        marker=marker,
+        color=style.colour,
+        marker=style.marker,
         markersize=(6 if curve else 12) * (1.8 if star else 1),
         markeredgecolor="white",
         linewidth=2,
-        linestyle=line if curve else "none",
+        linestyle=style.line if curve else "none",
         label=label,
         zorder=5 if star else (3 if curve else 4),
     )
 
 
-def _furnish(axes: Axes, comparison: Comparison, names: tuple[str, str]) -> None:
-    """Title, axis labels that say where better is, legend, grid."""
-    x, y = names
-    lower = direction(x, column(comparison["rows"], x)) < 0
-    if lower:
-        axes.invert_xaxis()
-    axes.set_xlabel(f"{x}   ({'less' if lower else 'more'} is better →)", fontsize=14)
-    axes.set_ylabel(f"{y.replace('ndcg', 'NDCG')}   (more is better →)", fontsize=14)
-    axes.set_title(title_of(comparison, x.split("@")[0]), fontsize=15, loc="left", pad=14)
-    axes.tick_params(labelsize=12)
-    axes.grid(color="#DDDDDD", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.margins(0.06)
-    axes.legend(
-        fontsize=10, frameon=False, labelspacing=0.9, loc="upper left", bbox_to_anchor=(1.01, 1)
-    )
-
-
-def _name(rows: Sequence[Row], share: float | None) -> str:
-    weights = [f"{row['weight']:g}" for row in rows if not is_single(row)]
-    lines = [name_of(str(rows[0]["method"]))]
+def _label(rows: Rows, area: float | None) -> str:
+    """Legend of a method: its name, weights, and hypervolume."""
+    weights = [f"{row.weight:g}" for row in rows if row.weight is not None]
+    lines = [name_of(rows[0].method)]
     if len(rows) > 1:
-        span = f"weights {weights[0]} to {weights[-1]}" if weights else "points"
-        lines.append(
-            f"{len(rows)} {span}" + ("" if share is None else f", hypervolume {share:.2f}")
-        )
+        points = f"weights {weights[0]} to {weights[-1]}" if weights else "points"
+        share = "" if area is None else f", hypervolume {area:.2f}"
+        lines.append(f"{len(rows)} {points}{share}")
     elif weights:
         lines.append(f"weight {weights[0]}")
     return "\n".join(lines)

@@ -7,135 +7,168 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
-from genrec.metrics.pareto import direction
-from genrec.report.rows import (
-    Comparison,
-    Row,
-    best_of,
-    by_method,
-    column,
+from genrec.report.rows import Rows, best_of, best_value, by_method, metrics_of
+from genrec.report.wording import (
     family_of,
-    having,
     heading_of,
     label_of,
-    metrics_of,
     name_of,
     number,
+    signed,
     title_of,
+    verdict,
 )
+from genrec.results import Comparison, ComparisonRow, Gap, Hypervolume
+
+ALL_TABLES = "comparison.md"
 
 
-def table(comparison: Comparison, rows_per_method: int = 5) -> Table:
+def table(comparison: Comparison, *, rows_per_method: int = 5, width: int | None = None) -> Table:
     """All methods side by side, the best value of each column in bold.
 
-    A method that was run over many weights is shown at ``rows_per_method`` of them at most: evenly
-    spaced, the one with the best objective included. The caption says which methods were shortened.
+    A method with many weights is shown at ``rows_per_method`` of them at most: evenly spaced, the
+    one with the best objective included. Where not all columns fit into the width, those of
+    accuracy, the rewards, the objective and coverage come first. The caption names the methods and
+    columns that are shortened or left out.
+
+    Args:
+        comparison: with at least one row.
+        rows_per_method: largest number of weights to show of a method.
+        width: columns of the terminal; None for no limit.
     """
-    rows = comparison["rows"]
-    shown = [row for group in by_method(rows).values() for row in _spread(group, rows_per_method)]
-    metrics = metrics_of(rows)
+    rows = comparison.rows
+    shown = [row for group in by_method(rows).values() for row in _spaced(group, rows_per_method)]
+    metrics = _fitting(comparison, shown, width)
     view = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
-    view.title, view.caption = title_of(comparison, comparison["reward"]), _caption(rows, shown)
+    view.title = title_of(comparison, comparison.reward)
+    view.caption = _caption(comparison, shown, metrics)
     view.add_column("method", no_wrap=True)
     for name in metrics:
-        heading = heading_of(name, rows, comparison["k"]).replace("@", "\n@")
-        width = max(len(_cell(row.get(name))) for row in shown)
-        width = max([width, *(len(line) for line in heading.split("\n") if len(line) <= 6)])
-        view.add_column(heading, justify="right", overflow="fold", min_width=width)
-    best = {name: _best(shown, name) for name in metrics}
-    rows_of = Counter(row["method"] for row in shown)
-    for row, following in zip(shown, [*shown[1:], shown[-1]], strict=True):
-        cells = [
-            _cell(row.get(name), bold=row.get(name) is not None and row[name] == best[name])
-            for name in metrics
-        ]
-        curve_ends = (
-            row["method"] != following["method"]
-            and max(rows_of[row["method"]], rows_of[following["method"]]) > 1
-        )
-        view.add_row(label_of(row), *cells, end_section=curve_ends)
+        heading = "\n".join(_heading(comparison, name))
+        view.add_column(heading, justify="right", min_width=_width(comparison, shown, name))
+    best = {name: best_value(shown, name) for name in metrics}
+    ends = _ends_of_curves(shown)
+    for row, end in zip(shown, ends, strict=True):
+        cells = []
+        for name in metrics:
+            value = row.metrics.get(name)
+            bold = value is not None and value == best[name]
+            cells.append(f"[bold]{number(value)}[/bold]" if bold else number(value))
+        view.add_row(label_of(row), *cells, end_section=end)
     return view
 
 
-def sentences(comparison: Comparison) -> list[str]:
-    """How far the aligned policy lies above or below the curves: a line for each kind of re-ranker,
-    one for areas.
-
-    Of the variants of a re-ranker (scaled, calibrated, raw relevance) the one speaks against which
-    the policy does worst; ``page`` has them all.
-    """
-    lines = []
-    kinds: dict[str, list[Row]] = {}
-    for gap in comparison.get("gaps", []):
-        kinds.setdefault(family_of(gap["method"])[0], []).append(gap)
-    for kind, variants in kinds.items():
-        reached = [gap for gap in variants if gap["gap"] is not None]
-        lines.append(
-            _gap(
-                comparison,
-                kind,
-                min(reached, key=lambda gap: float(gap["gap"])) if reached else None,
-            )
-        )
-    return lines + ([_area(comparison)] if comparison.get("areas") else [])
+def _fitting(comparison: Comparison, shown: Rows, width: int | None) -> list[str]:
+    """The metrics to show, in the order of the rows; NDCG@K is always among them."""
+    metrics = metrics_of(comparison.rows)
+    if width is None:
+        return metrics
+    k = comparison.k
+    rewarded = [f"{name}@{k}" for name in (comparison.reward, *comparison.weights)]
+    important = [f"ndcg@{k}", *rewarded, "objective", f"coverage@{k}"]
+    by_importance = dict.fromkeys([*(each for each in important if each in metrics), *metrics])
+    left = width - max(len(label_of(row)) for row in shown) - 2  # both edges of the box
+    fitting = []
+    for name in by_importance:
+        needed = _width(comparison, shown, name) + 1  # one blank between two columns
+        if needed <= left or not fitting:
+            fitting.append(name)
+            left -= needed
+    return [name for name in metrics if name in fitting]
 
 
-def _gap(comparison: Comparison, kind: str, gap: Row | None) -> str:
-    goal = comparison["reward"]
-    if gap is None:
-        return f"{name_of(kind)}: no weight of its grid has the {goal} of the aligned policy"
-    return (
-        f"aligned against {name_of(gap['method'])} at equal {goal}: {gap['gap']:+.4f} ±"
-        f" {gap['error']:.4f}"
-        f" NDCG@{comparison['k']}, corrected p = {gap['p']:.2g}"
-    )
+def _width(comparison: Comparison, shown: Rows, name: str) -> int:
+    """Characters of the longest line of a column."""
+    cells = [number(row.metrics.get(name)) for row in shown]
+    return max(len(line) for line in (*_heading(comparison, name), *cells))
 
 
-def _area(comparison: Comparison) -> str:
-    methods = comparison["areas"]["methods"]
-    own = next(each for each in methods if each["behind"] is None)
-    best = max(
-        (each for each in methods if each["behind"] is not None),
-        key=lambda each: float(each["area"]),
-    )
-    return (
-        f"hypervolume: aligned {own['area']:.3f} with {own['points']} point(s);"
-        f" {name_of(best['method'])}, the best"
-        f" re-ranker, {best['area']:.3f} with {best['points']}; difference {best['behind']:+.3f}"
-        f" [{best['behind_low']:+.3f}, {best['behind_high']:+.3f}], corrected p = {best['p']:.2g}"
-    )
+def _heading(comparison: Comparison, name: str) -> list[str]:
+    """Lines of the heading of a metric: a cut-off that is not K has a line of its own."""
+    return heading_of(name, comparison.rows, comparison.k).replace("@", "\n@").split("\n")
 
 
-def _spread(rows: list[Row], count: int) -> list[Row]:
-    """At most ``count`` of the rows: the ends, some in between, and the one with the best
-    objective."""
+def _ends_of_curves(shown: Rows) -> list[bool]:
+    """Which rows are followed by a blank line: the last of a curve, and those before a curve."""
+    count = Counter(row.method for row in shown)
+    following = [*(row.method for row in shown[1:]), shown[-1].method]
+    return [
+        row.method != other and max(count[row.method], count[other]) > 1
+        for row, other in zip(shown, following, strict=True)
+    ]
+
+
+def _spaced(rows: list[ComparisonRow], count: int) -> list[ComparisonRow]:
+    """At most ``count`` rows: both ends, some in between, and the one with the best objective."""
     if len(rows) <= count:
         return rows
-    kept = {
-        *np.linspace(0, len(rows) - 1, count - 1).round().astype(int).tolist(),
-        rows.index(best_of(rows)),
-    }
+    even = np.linspace(0, len(rows) - 1, count - 1).round().astype(int).tolist()
+    kept = {*even, rows.index(best_of(rows))}
     return [rows[i] for i in sorted(kept)]
 
 
-def _best(rows: Sequence[Row], name: str) -> float | None:
-    there = having(rows, name)
-    if not there:
-        return None
-    sign = direction(name, column(there, name))
-    return float(sign * (sign * column(there, name)).max())
-
-
-def _cell(value: float | None, bold: bool = False) -> str:
-    return f"[bold]{number(value)}[/bold]" if bold else number(value)
-
-
-def _caption(rows: Sequence[Row], shown: Sequence[Row]) -> str:
-    every, some = by_method(rows), by_method(shown)
+def _caption(comparison: Comparison, shown: Rows, metrics: Sequence[str]) -> str:
+    """What bold means, and what is left out."""
+    parts = ["bold: best of the rows shown"]
+    every, some = by_method(comparison.rows), by_method(shown)
     shortened = [method for method in every if len(some[method]) < len(every[method])]
     if shortened and all(len(some[method]) == 1 for method in shortened):
-        return "bold: best of the rows shown · of each re-ranker's weights the one with the best objective"
-    short = [
-        f"{method}: {len(some[method])} of {len(every[method])} weights" for method in shortened
+        parts.append("each re-ranker at its weight with the best objective")
+    else:
+        counts = [f"{name}: {len(some[name])} of {len(every[name])} weights" for name in shortened]
+        parts += counts
+    left_out = [name for name in metrics_of(comparison.rows) if name not in metrics]
+    if left_out:
+        parts.append(f"not shown, but in {ALL_TABLES}: {', '.join(left_out)}")
+    return " · ".join(parts)
+
+
+def sentences(comparison: Comparison) -> list[str]:
+    """Differences between the aligned policy and the curves: one line per kind of re-ranker, and
+    one about hypervolumes.
+
+    Of the variants of a re-ranker (scaled, calibrated, raw relevance) the line is about the one
+    against which the policy does worst; ``page`` has them all.
+    """
+    kinds: dict[str, list[Gap]] = {}
+    for gap in comparison.gaps:
+        kinds.setdefault(family_of(gap.method)[0], []).append(gap)
+    lines = [_gap_sentence(comparison, kind, gaps) for kind, gaps in kinds.items()]
+    return [*lines, *_hypervolume_sentences(comparison.hypervolumes.methods)]
+
+
+def _gap_sentence(comparison: Comparison, kind: str, gaps: Sequence[Gap]) -> str:
+    """The variant with the lowest difference."""
+    goal, worst, lowest = comparison.reward, None, np.inf
+    for gap in gaps:
+        if gap.difference is not None and gap.difference < lowest:
+            worst, lowest = gap, gap.difference
+    if worst is None or worst.p is None:
+        return f"{name_of(kind)}: no weight of its grid has the {goal} of the aligned policy"
+    difference, error = signed(worst.difference, worst.error)
+    return (
+        f"aligned policy minus {name_of(worst.method)} at equal {goal}: {difference} ± {error}"
+        f" NDCG@{comparison.k}, {verdict(worst.p)}"
+    )
+
+
+def _hypervolume_sentences(methods: Sequence[Hypervolume]) -> list[str]:
+    """One sentence, about the re-ranker with the largest area; none without re-rankers."""
+    own = next(each for each in methods if each.difference is None)
+    others = [each for each in methods if each.difference is not None]
+    if not others:
+        return []
+    best = max(others, key=lambda each: each.area)
+    difference, low, high = (
+        signed(value)[0] for value in (best.difference, best.difference_low, best.difference_high)
+    )
+    outcome = "" if best.p is None else f", {verdict(best.p)}"
+    return [
+        f"hypervolume: aligned policy {number(own.area)} ({_points(own)}),"
+        f" {name_of(best.method)}, the best re-ranker, {number(best.area)} ({_points(best)});"
+        f" difference {difference}, 95 % interval {low} to {high}{outcome}"
     ]
-    return "bold: best of the rows shown" + "".join(f" · {text}" for text in short)
+
+
+def _points(hypervolume: Hypervolume) -> str:
+    return "1 point" if hypervolume.points == 1 else f"{hypervolume.points} points"

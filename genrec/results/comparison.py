@@ -74,7 +74,7 @@ class GapAtWeight(Record):
         error: standard error over users and, where there are several, seeds.
     """
 
-    weight: float
+    weight: float | None
     method: str
     difference: float | None = None
     error: float | None = None

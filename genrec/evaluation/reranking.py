@@ -1,0 +1,119 @@
+"""Re-rankers that take part in a comparison, each at a grid of weights."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genrec.evaluation.goals import Goals
+from genrec.rerankers import (
+    Pool,
+    dpp,
+    greedy,
+    greedy_lookahead,
+    mmr,
+    popularity_penalised,
+    sog,
+    sort_by_relevance,
+    with_surrogates,
+)
+
+Reranker = Callable[..., NDArray[np.int64]]
+"""Called as ``rerank(pool, k=k, weight=weight)``; returns the lists (B, k)."""
+
+
+@dataclass(frozen=True, eq=False)
+class RerankerGrid:
+    """A re-ranker and its weights.
+
+    Attributes:
+        name: of the method.
+        rerank: called with a pool, ``k`` and ``weight``.
+        weights: from 0 to 1; one end gives Top-K, the other the goal alone.
+    """
+
+    name: str
+    rerank: Reranker
+    weights: list[float]
+
+
+def reranker_grids(goals: Goals, points: int, highest: float) -> Iterator[RerankerGrid]:
+    """All re-rankers and their grids.
+
+    Relevance in [0, 1] comes from the scores of the teacher, scaled in each pool, and once more
+    from its calibrated probabilities, scaled alike ("-calibrated"). MMR and SOG also take raw
+    scores ("-raw"), as published [Petrov 2025, ch. 8]; these grids are dense where the goal has
+    most weight, because scores are larger than similarities.
+
+    Greedy selection maximises the reward of the run itself ("greedy"). Its lists also take part
+    sorted by relevance wherever that does not reduce the reward ("greedy-sorted"), and, where a
+    goal is paid at the end of a list, with one step of look-ahead ("greedy-ahead").
+
+    Args:
+        goals: of the run.
+        points: number of weights of each grid.
+        highest: see ``greedy_weights``.
+    """
+    even = np.linspace(0, 1, points)
+    rerankers: dict[str, Reranker] = {"mmr": mmr, "sog": sog, "dpp": dpp}
+    if any(term.name == "popularity" for term, _ in goals.terms):
+        rerankers["popularity-sort"] = popularity_penalised
+    raw = {"mmr": even**2, "sog": 1 - even[::-1] ** 2}
+    for name, rerank in rerankers.items():
+        yield RerankerGrid(name, rerank, _rounded(even))
+        calibrated = partial(_rerank_probabilities, rerank=rerank)
+        yield RerankerGrid(f"{name}-calibrated", calibrated, _rounded(even))
+        if name in raw:
+            yield RerankerGrid(f"{name}-raw", partial(rerank, normalise=False), _rounded(raw[name]))
+    if not goals.terms:
+        return
+    weights = greedy_weights(points, highest)
+    yield RerankerGrid("greedy", partial(_greedy, goals=goals), weights)
+    yield RerankerGrid("greedy-sorted", partial(_greedy_sorted, goals=goals), weights)
+    if goals.has_terminal:
+        yield RerankerGrid("greedy-ahead", partial(_greedy_ahead, goals=goals), weights)
+
+
+def greedy_weights(points: int, highest: float) -> list[float]:
+    """Grid of the greedy re-ranker: w of (1 − w) · accuracy + w · goals.
+
+    It reaches from Top-K (0) to the goals alone (1). w = 1/2 is the reward of the run itself; at
+    another w the goals weigh w / (1 − w) times as much as in the run. These three are always in the
+    grid; the rest lies evenly between 0 and highest / (1 + highest).
+
+    Args:
+        points: number of weights, at least these three.
+        highest: largest factor by which the goals weigh more than in the run, before 1.
+
+    >>> greedy_weights(5, highest=4)
+    [0.0, 0.4, 0.5, 0.8, 1.0]
+    """
+    even = np.linspace(0, highest / (1 + highest), max(1, points - 2))
+    return sorted({0.0, 0.5, 1.0, *_rounded(even)})
+
+
+def _greedy(pool: Pool, k: int, weight: float, goals: Goals) -> NDArray[np.int64]:
+    """Lists that maximise the mixed reward step by step, surrogates in place of terminal goals."""
+    surrogates = tuple((with_surrogates(term), factor) for term, factor in goals.terms)
+    return greedy(pool, k, replace(goals, terms=surrogates).mixed_with_accuracy(weight))
+
+
+def _greedy_sorted(pool: Pool, k: int, weight: float, goals: Goals) -> NDArray[np.int64]:
+    slates = _greedy(pool, k=k, weight=weight, goals=goals)
+    return sort_by_relevance(pool, slates, goals.mixed_with_accuracy(weight))
+
+
+def _greedy_ahead(pool: Pool, k: int, weight: float, goals: Goals) -> NDArray[np.int64]:
+    return greedy_lookahead(pool, k, goals.mixed_with_accuracy(weight))
+
+
+def _rerank_probabilities(pool: Pool, k: int, weight: float, rerank: Reranker) -> NDArray[np.int64]:
+    return rerank(pool.calibrated, k=k, weight=weight)
+
+
+def _rounded(weights: NDArray[np.float64]) -> list[float]:
+    """Weights with six digits, as the rows of a comparison name them."""
+    found: list[float] = weights.round(6).tolist()
+    return found
