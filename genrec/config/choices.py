@@ -18,6 +18,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from genrec.config.model import Config
 
 EXTERNAL = "external"
+CHOICE = "choice"  # type of the validation errors of a choice
 
 
 class External(Config):
@@ -126,7 +127,7 @@ class Choice:
             value = {self.key: value}
         if not isinstance(value, Mapping):
             raise PydanticCustomError(
-                "choice_type", "give one of {names}, or a mapping with the key {key}", self._facts()
+                CHOICE, "give one of {names}, or a mapping with the key {key}", self._facts()
             )
         content = dict(value)
         if self.default is not None:
@@ -137,14 +138,12 @@ class Choice:
         return self.prepare(content) if self.prepare else content
 
     def _unknown(self, name: object) -> PydanticCustomError:
-        close = get_close_matches(str(name), self.names, n=1)
-        facts = self._facts() | {"hint": f"; did you mean {close[0]!r}?" if close else ""}
         if name is None:
-            return PydanticCustomError("choice_missing", "needs the key {key}: {names}", facts)
-        facts["found"] = repr(name)
-        return PydanticCustomError(
-            "choice_unknown", "{found} is unknown{hint} Choose one of {names}{own}", facts
-        )
+            return PydanticCustomError(CHOICE, "needs the key {key}: {names}{own}", self._facts())
+        close = get_close_matches(str(name), self.names, n=1)
+        hint = f"; did you mean {close[0]!r}? Choose" if close else "; choose"
+        facts = self._facts() | {"hint": hint, "found": repr(name)}
+        return PydanticCustomError(CHOICE, "unknown{hint} one of {names}{own}", facts)
 
     def _facts(self) -> dict[str, str]:
         own = ", or a component of your own as module:attribute or file.py:attribute"
@@ -152,7 +151,6 @@ class Choice:
             "key": self.key,
             "names": ", ".join([*self.names, *self._entry_points()]),
             "own": own if self.takes_external else "",
-            "hint": "",
         }
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from genrec.config.choices import Choice, choice_of
+from genrec.config.choices import CHOICE, Choice, choice_of
 from genrec.config.errors import ConfigError
 from genrec.config.model import Config
 
@@ -51,7 +51,18 @@ def _line(problem: ErrorDetails, root: Any, where: str, moved: Mapping[str, str]
         return problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "missing":
         return f"setting {dotted} is missing: {_meaning(location, root)}"
+    if problem["type"] == CHOICE:
+        return _choice(problem, dotted)
     return f"setting {dotted} is {problem['input']!r}: {_lower(problem['msg'])}"
+
+
+def _choice(problem: ErrorDetails, dotted: str) -> str:
+    """A component that cannot be chosen: the key that names it, the name, and the choices."""
+    facts = problem["ctx"]
+    if "found" not in facts:
+        return f"setting {dotted} is {problem['input']!r}: {problem['msg']}"
+    named = dotted if facts["key"] == "name" else f"{dotted}.{facts['key']}"
+    return f"setting {named} is {facts['found']}: {problem['msg']}"
 
 
 def _unknown(

@@ -252,8 +252,8 @@ Loss = Annotated[
     BCEConfig | GBCEConfig | BPRLossConfig | SoftmaxConfig | LambdaRankConfig | ExternalComponent,
     Choice(LOSSES),
 ]
-Embedding = Annotated[TableConfig | RecJPQConfig, Choice()]
-Contrast = Annotated[NoContrast | CL4SRecConfig | DuoRecConfig, Choice()]
+Embedding = Annotated[TableConfig | RecJPQConfig, Choice(default="table")]
+Contrast = Annotated[NoContrast | CL4SRecConfig | DuoRecConfig, Choice(default="none")]
 
 
 class TrainingConfig(Config):

@@ -4,7 +4,7 @@ Nothing here imports torch, so that a mistyped key is answered at once.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -17,7 +17,8 @@ from genrec.agents.config import (
     MaskablePPOConfig,
     PPOConfig,
 )
-from genrec.config.choices import Choice, External, choice_of
+from genrec.config.choices import Choice, choice_of
+from genrec.config.errors import ConfigError
 from genrec.config.files import override, read_yaml
 from genrec.config.model import Config, Count, Number, Positive
 from genrec.config.validation import validated
@@ -233,17 +234,23 @@ def describe(section: str = "") -> list[Setting]:
     for setting in _settings_of(Settings, "", ()):
         same = (setting.key, setting.meaning, repr(setting.default))
         before = found.get(same)
-        used = setting.used_with
-        if before is not None:
-            used = (*before.used_with, *[each for each in used if each not in before.used_with])
-        found[same] = Setting(**{**asdict(setting), "used_with": used})
-    chosen = [each for each in found.values() if _inside(each.key, section)]
+        used = before.used_with if before else ()
+        found[same] = replace(setting, used_with=(*used, *setting.used_with))
+    chosen = [_shortened(each) for each in found.values() if _inside(each.key, section)]
     if not chosen:
-        from genrec.config.errors import ConfigError
-
         names = ", ".join(Settings.model_fields)
         raise ConfigError(f"there is no section {section!r} of settings; there are {names}")
     return chosen
+
+
+def _shortened(setting: Setting) -> Setting:
+    """The setting without ``used_with`` where every component has it."""
+    section = setting.key.partition(".")[0]
+    field = Settings.model_fields[section]
+    choice = choice_of(field.annotation, field.metadata)
+    if choice is None or len(set(choice.members.values())) > len(setting.used_with):
+        return setting
+    return replace(setting, used_with=())
 
 
 def _inside(key: str, section: str) -> bool:
@@ -278,10 +285,8 @@ def _settings_of_choice(
     for name, config in choice.members.items():
         members.setdefault(config, []).append(name)
     for config, names in members.items():
-        if issubclass(config, External):
-            continue
-        with_names = tuple(f"{named}={name}" for name in names)
-        for setting in _settings_of(config, f"{key}.", with_names if len(members) > 1 else ()):
+        label = f"{named}={'|'.join(names)}"
+        for setting in _settings_of(config, f"{key}.", (label,)):
             if setting.key != f"{key}.{choice.key}":
                 yield setting
 

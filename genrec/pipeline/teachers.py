@@ -1,0 +1,196 @@
+"""Teachers of every kind: trained from settings into a run directory, and loaded from one."""
+
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+from safetensors.torch import load_file
+
+from genrec.baselines.als import ALS
+from genrec.baselines.association_rules import AssociationRules
+from genrec.baselines.bpr import BPR
+from genrec.baselines.fpmc import FPMC
+from genrec.baselines.item_knn import ItemKNN
+from genrec.baselines.markov import Markov
+from genrec.baselines.popularity import Popularity
+from genrec.baselines.user_knn import UserKNN
+from genrec.config.components import load_object
+from genrec.config.errors import ConfigError
+from genrec.config.model import Config
+from genrec.config.validation import validated
+from genrec.data.splits import Split
+from genrec.models.build import build, build_scorer
+from genrec.models.codes import factor_codes, feature_codes, svd_codes
+from genrec.models.config import NeuralConfig, RecJPQConfig
+from genrec.models.contrastive import ContrastiveLoss, make_contrastive_loss
+from genrec.models.quantized import JointQuantized
+from genrec.models.trainer import fit
+from genrec.recipes import ExternalTeacher, NeuralTeacher, Teacher, TeacherConfig
+from genrec.recommender import Scorer
+from genrec.training.checkpoint import save_tensors
+from genrec.training.run_directory import read_json, write_json
+
+NEURAL, EXTERNAL = "neural", "external"
+TEACHER: TypeAdapter[Teacher] = TypeAdapter(TeacherConfig)
+BPR_EPOCHS = 20  # for RecJPQ's codes, as in [Petrov & Macdonald 2024b]
+RANDOM = ("als", "bpr", "fpmc")  # baselines that draw random numbers
+
+
+class Baseline(Scorer, Protocol):
+    """A scorer that is fitted to a split in one call and saves itself."""
+
+    @classmethod
+    def fit(cls, split: Split) -> "Baseline":
+        """Learn from the training sequences; tune on the validation cases."""
+        ...
+
+    def save(self, directory: Path) -> None:
+        """Write the scorer into the directory."""
+        ...
+
+    @classmethod
+    def load(cls, directory: Path) -> "Baseline":
+        """The scorer that ``save`` wrote."""
+        ...
+
+
+BASELINES: dict[str, type[Baseline]] = {
+    "popularity": Popularity,
+    "markov": Markov,
+    "item_knn": ItemKNN,
+    "user_knn": UserKNN,
+    "association_rules": AssociationRules,
+    "als": ALS,
+    "bpr": BPR,
+    "fpmc": FPMC,
+}
+
+
+def train_scorer(
+    split: Split,
+    config: Teacher,
+    *,
+    seed: int,
+    device: torch.device,
+    directory: Path,
+    quiet: bool = False,
+    k: int = 10,
+    trackers: tuple[str, ...] = (),
+) -> Scorer:
+    """Train the teacher that the settings describe and save it; resumes from a checkpoint.
+
+    Args:
+        split: data.
+        config: settings of a recipe, a baseline or a scorer of the user's own.
+        seed: random seed.
+        device: of a neural scorer.
+        directory: receives ``scorer.json`` and ``scorer.safetensors``.
+        quiet: no progress.
+        k: length of the lists that are validated.
+        trackers: further trackers of the metrics.
+    """
+    if not isinstance(config, NeuralTeacher):
+        return _fit_baseline(split, config, seed, directory)
+    num_items = split.catalogue.num_items
+    counts = torch.from_numpy(split.catalogue.counts)
+    recipe = build(config, num_items=num_items, seed=seed, counts=counts)
+    scorer = recipe.scorer
+    if isinstance(scorer.embedding, JointQuantized):
+        assert isinstance(config.embedding, RecJPQConfig)
+        if config.embedding.codes != "random":
+            codes = _codes(split, config.embedding, seed)
+            scorer.embedding.assign(torch.from_numpy(codes))
+    scorer.to(device)
+    fit(
+        recipe,
+        split,
+        config,
+        contrast=_contrast(split, config, scorer.embedding.mask_id),
+        hidden_size=config.hidden_size,
+        seed=seed,
+        directory=directory,
+        quiet=quiet,
+        k=k,
+        trackers=trackers,
+    )
+    save_tensors(directory / "scorer.safetensors", scorer.state_dict())
+    content = {
+        "kind": NEURAL,
+        "num_items": num_items,
+        "score_offset": scorer.score_offset,
+        "config": config.model_dump(),
+    }
+    write_json(directory / "scorer.json", content)
+    return scorer
+
+
+def _fit_baseline(split: Split, config: Config, seed: int, directory: Path) -> Scorer:
+    """Fit a baseline, or a scorer of the user's own, with its settings as keyword arguments."""
+    if isinstance(config, ExternalTeacher):
+        kind = _external(config.recipe)
+        scorer = kind.fit(split, **config.options)
+        scorer.save(directory)
+        write_json(directory / "scorer.json", {"kind": EXTERNAL, "recipe": config.recipe})
+        return scorer
+    options = config.model_dump()
+    name = options.pop("recipe")
+    if name in RANDOM:
+        options["seed"] = seed
+    scorer = BASELINES[name].fit(split, **options)
+    scorer.save(directory)
+    return scorer
+
+
+def _external(place: str) -> type[Baseline]:
+    """The class of a scorer of the user's own."""
+    found = load_object(place, "teacher")
+    missing = [name for name in ("fit", "load") if not callable(getattr(found, name, None))]
+    if missing:
+        raise ConfigError(
+            f"teacher {place!r} has no {' and no '.join(missing)}: give a class with"
+            " fit(split, **settings), score(histories), save(directory) and load(directory)"
+        )
+    return cast(type[Baseline], found)
+
+
+def _contrast(split: Split, config: NeuralTeacher, mask_id: int) -> ContrastiveLoss | None:
+    """The contrastive loss of the settings, over the training sequences of at least two items."""
+    train = split.train.take(split.train.lengths >= 2)
+    return make_contrastive_loss(
+        config.contrastive, train, max_length=config.max_length, mask_id=mask_id
+    )
+
+
+def _codes(split: Split, config: RecJPQConfig, seed: int) -> NDArray[np.uint8]:
+    """(V+1, m) RecJPQ codes of the items, from what the settings name."""
+    splits = config.splits
+    if config.codes == "features":
+        return feature_codes(split.catalogue.features, splits, seed)
+    if config.codes == "bpr":
+        fitted = BPR.fit(split, factors=splits, epochs=BPR_EPOCHS, seed=seed)
+        return factor_codes(fitted.item_vectors[1:], np.random.default_rng(seed))
+    return svd_codes(split.train, split.catalogue.num_items, splits=splits, seed=seed)
+
+
+def load_scorer(directory: Path, device: torch.device) -> Scorer:
+    """The scorer in a run directory.
+
+    Raises:
+        RunError: if there is none.
+    """
+    content = read_json(directory / "scorer.json")
+    kind = content["kind"]
+    if kind == EXTERNAL:
+        return _external(content["recipe"]).load(directory)
+    if kind != NEURAL:
+        return BASELINES[kind].load(directory)
+    config = validated(TEACHER, content["config"], where="teacher")
+    assert isinstance(config, NeuralConfig)
+    scorer = build_scorer(
+        config, num_items=content["num_items"], seed=0, score_offset=content["score_offset"]
+    )
+    scorer.load_state_dict(load_file(directory / "scorer.safetensors"))
+    return scorer.to(device).eval()
