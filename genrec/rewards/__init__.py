@@ -1,4 +1,4 @@
-"""Rewards: what each position of a list adds; also metrics and re-ranking criteria."""
+"""Rewards: what each position of a list earns; each is also a metric and a re-ranking criterion."""
 
 import lazy_loader
 

@@ -2,7 +2,6 @@ from .accuracy import Ndcg as Ndcg
 from .audit import Audit as Audit
 from .audit import Finding as Finding
 from .audit import audit_reward as audit_reward
-from .audit import sample_lists as sample_lists
 from .check import RewardError as RewardError
 from .check import checked as checked
 from .check import locate_errors as locate_errors
@@ -33,6 +32,7 @@ from .registry import available as available
 from .registry import resolve as resolve
 from .registry import reward as reward
 from .relevance import Relevance as Relevance
+from .sampling import sample_lists as sample_lists
 from .specs import as_weighted_sum as as_weighted_sum
 from .specs import weighted as weighted
 from .texts import complete_specs as complete_specs

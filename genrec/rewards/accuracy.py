@@ -1,4 +1,4 @@
-"""The reward for hitting the held-out item."""
+"""The reward for recommending the held-out item."""
 
 from dataclasses import dataclass
 
@@ -11,14 +11,15 @@ from genrec.rewards.contract import Reward
 
 @dataclass(frozen=True)
 class Ndcg(Reward):
-    """NDCG with one relevant item: sparse, exact accuracy.
+    """NDCG with one relevant item: a sparse, exact accuracy reward.
 
-    gain_i = 1[g_i = y] / log2(i + 1), where y is the held-out target; an unknown target (0) earns
+    gain_i = 1[g_i = y] / log2(i + 1), where y is the held-out item; an unknown one (0) earns
     nothing. The sum over a list of K items is NDCG@K [Järvelin & Kekäläinen 2002; Petrov 2025, p.
     225].
 
     >>> from genrec.data import Sequences, make_catalogue
-    >>> context = Context(Sequences.from_lists([[3]]), np.array([2]), make_catalogue(["a", "b", "c"]), k=2)
+    >>> catalogue = make_catalogue(["a", "b", "c"])
+    >>> context = Context(Sequences.from_lists([[3]]), np.array([2]), catalogue, k=2)
     >>> Ndcg()(np.array([[1, 2]]), context).round(4).tolist()
     [[0.0, 0.6309]]
     """
@@ -34,7 +35,7 @@ class Ndcg(Reward):
         return gains
 
     def marginal(self, slates: Slates, candidates: Slates, context: Context) -> Floats:
-        """(n, C): a candidate's hit at position j + 1, whatever was placed before."""
+        """(n, C) gain of each candidate at position j + 1, independent of the placed items."""
         gains: Floats = _hits(candidates, context) * discount(slates.shape[1] + 1)[-1]
         return gains
 

@@ -1,51 +1,47 @@
-"""Whether a reward keeps its contract, tried on lists; what is wrong is shown on the list it is
-wrong for."""
+"""The audit of a reward: every part of the contract, tried on lists.
+
+A violation is reported together with a list on which it occurs.
+"""
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from genrec.config.errors import GenrecError
-from genrec.data.dataset import Catalogue
-from genrec.data.sequences import Sequences
-from genrec.data.splits import Cases
 from genrec.metrics.context import Context, Floats, Slates
-from genrec.recommender import TopK
 from genrec.rewards.check import Checked, RewardError
 from genrec.rewards.contract import Reward
 
 MEANING = {
-    "answers": "it answers for whole lists, their beginnings and the first item",
-    "shape": "one gain for every item",
+    "runs": "it runs on whole lists, on their first positions and on a single list",
+    "shape": "it returns one gain per item",
     "dtype": "gains are numbers",
-    "finite": "every gain is a finite number",
-    "inputs": "lists and catalogue stay as they were",
-    "deterministic": "the same lists earn the same again",
-    "causal": "gains of the first positions do not change with later ones",
-    "independent": "what a list earns does not depend on the lists beside it",
-    "marginal": "marginal() is the gain of the next position",
-    "needs": "targets and times are read only where they are declared",
+    "finite": "all gains are finite",
+    "inputs": "it does not modify the lists or their context",
+    "deterministic": "the same lists always get the same gains",
+    "causal": "later positions do not change the gains of earlier ones",
+    "independent": "the gains of a list do not depend on the other lists",
+    "marginal": "marginal() returns the gain of the next position",
+    "needs": "targets and times are read only if they are declared",
 }
 TOLERANCE = 1e-6
-HALF_WAY = 0.5  # of a training: what a reward is tried at besides its end
+HALFWAY = 0.5  # progress of a training at which a reward is tried, besides its end
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One part of the contract and what was found.
+    """One part of the contract and whether the reward keeps it.
 
     Attributes:
         check: a key of ``MEANING``.
-        passed: None where an earlier failure left it untried.
+        passed: None where an earlier violation prevented the check.
         message: what is wrong; empty where nothing is.
-        slate: the list it is wrong for, as item indices; empty where no list is to blame.
+        slate: a list on which it is wrong, as item indices; empty where no single list shows it.
     """
 
     check: str
@@ -56,12 +52,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class Audit:
-    """What became of a reward on n lists.
+    """Result of the audit of a reward on n lists.
 
     Attributes:
-        findings: one for each key of ``MEANING``, in that order.
-        totals: (n,) what each list earned; empty where it could not be told.
-        milliseconds: time for 1,000 whole lists; NaN where it could not be told.
+        findings: one per key of ``MEANING``, in that order.
+        totals: (n,) sum of the gains of each list; empty where a violation prevented it.
+        milliseconds: time for 1,000 whole lists; NaN where a violation prevented it.
     """
 
     findings: tuple[Finding, ...]
@@ -70,273 +66,241 @@ class Audit:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether every check passed."""
         return all(finding.passed for finding in self.findings)
 
 
 def audit_reward(reward: Reward, slates: Slates, context: Context) -> Audit:
-    """Try every part of the reward contract on lists.
+    """Check every part of the reward contract on lists.
 
     Args:
-        reward: what is judged.
-        slates: (n, K) valid lists; a thousand tell more than ten.
-        context: of those lists, with what the reward needs.
+        reward: the reward.
+        slates: (n, K) valid lists; a thousand find more than ten.
+        context: context of these lists, with what the reward needs.
 
     >>> from genrec.data import Sequences, make_catalogue
     >>> from genrec.rewards.registry import reward
-    >>> context = Context(Sequences.from_lists([[], []]), np.array([0, 0]), make_catalogue(["a", "b", "c"]), k=2)
+    >>> catalogue = make_catalogue(["a", "b", "c"])
+    >>> context = Context(Sequences.from_lists([[], []]), np.array([0, 0]), catalogue, k=2)
     >>> @reward
     ... def best(slates, context):
     ...     return slates == slates.max(axis=1, keepdims=True)  # looks at later positions
     >>> found = audit_reward(best, np.array([[1, 2], [3, 1]]), context)
     >>> [(finding.check, finding.message) for finding in found.findings if not finding.passed]
-    [('causal', 'position 1 earns 0 in the whole list and 1 where the list ends after position 1')]
+    [('causal', 'position 1 earns 0 in the whole list and 1 if the list ends after position 1')]
     """
-    with redirect_stdout(sys.stderr):  # what a reward prints is no part of a command's answer
+    with redirect_stdout(sys.stderr):  # what a reward prints is not a command's output
         return _audit(reward, slates, context)
 
 
 def _audit(reward: Reward, slates: Slates, context: Context) -> Audit:
-    pristine = [array.copy() for array in _arrays(context)]
+    before = [array.copy() for array in _shared_arrays(context)]
+    # The later checks mean nothing for a reward that fails one of these.
     fatal = (
-        _broken(reward, slates.copy(), context)
-        or _harm(reward, slates, context, pristine)
-        or _chance(reward, slates, context)
+        _failure(reward, slates.copy(), context)
+        or _modified_inputs(reward, slates, context, before=before)
+        or _randomness(reward, slates, context)
     )
     if fatal is not None:
         at = list(MEANING).index(fatal.check)
-        before = [Finding(check, True) for check in MEANING][:at]
-        return Audit(
-            (*before, fatal, *[Finding(check, None) for check in MEANING][at + 1 :]),
-            np.empty(0),
-            np.nan,
-        )
+        passed = [Finding(check, True) for check in list(MEANING)[:at]]
+        untried = [Finding(check, None) for check in list(MEANING)[at + 1 :]]
+        return Audit((*passed, fatal, *untried), np.empty(0), np.nan)
     safe = Checked(reward, reveal=True)
-    earlier = [
-        replace(finding, message=f"{finding.message}, half way through a training")
-        for finding in _differences(safe, slates, replace(context, progress=HALF_WAY))
-    ]
-    verdicts = {
-        finding.check: finding for finding in (*earlier, *_differences(safe, slates, context))
+    violations = {
+        finding.check: replace(finding, message=f"{finding.message}, halfway through a training")
+        for finding in _violations(safe, slates, replace(context, progress=HALFWAY))
     }
-    findings = tuple(verdicts.get(check, Finding(check, True)) for check in MEANING)
-    return Audit(
-        findings, safe(slates, context).sum(axis=1), _milliseconds(reward, slates, context)
-    )
+    violations |= {finding.check: finding for finding in _violations(safe, slates, context)}
+    findings = tuple(violations.get(check, Finding(check, True)) for check in MEANING)
+    totals = safe(slates, context).sum(axis=1)
+    return Audit(findings, totals, _milliseconds(reward, slates, context))
 
 
-def sample_lists(
-    cases: Cases,
-    catalogue: Catalogue,
-    k: int,
-    count: int,
-    probabilities: Callable[[Sequences], Floats] | None = None,
-    seed: int = 0,
-) -> tuple[NDArray[np.int64], Context]:
-    """Random lists of unseen items to try a reward on, half of them with the held-out item in some
-    place.
+def _failure(reward: Reward, slates: Slates, context: Context) -> Finding | None:
+    """The first call that raises or returns anything but one finite number per item.
 
-    Args:
-        cases: whose lists.
-        catalogue: of a Split, with counts.
-        k: K.
-        count: n; lists of the same case come one after another through the cases.
-        probabilities: histories (H) -> (H, V+1), where the reward needs them.
-        seed: of the lists.
-
-    Raises:
-        GenrecError: if no case leaves k items.
+    Tried are whole lists at the end, in the middle and at the start of a training, a single list,
+    the first positions of lists, and marginal gains.
     """
-    rooms = np.flatnonzero(catalogue.num_items - cases.histories.distinct() >= k)
-    if not len(rooms):
-        raise GenrecError(
-            f"no case leaves {k} of {catalogue.num_items} items for a list; ask for shorter lists"
-        )
-    cases = cases.take(rooms[: max(1, count // 4)])
-    rows = np.arange(count) % len(cases)
-    chances = probabilities(cases.histories) if probabilities else None
-    context = Context(cases.histories, cases.targets, catalogue, k, of_probabilities=chances, rows=rows)
-    slates = TopK(_Dice(catalogue.num_items, torch.Generator().manual_seed(seed))).recommend(
-        context.histories, k
-    )
-    _plant_targets(slates, context)
-    return slates, context
-
-
-def _plant_targets(slates: Slates, context: Context) -> None:
-    """Put the held-out item, where it is new to the user, into every other list, at one place after
-    another."""
-    histories, targets = context.histories, context.targets
-    owner = histories.rows()
-    known = np.bincount(owner[histories.items == targets[owner]], minlength=len(slates)) > 0
-    known |= (targets == 0) | (slates == targets[:, None]).any(axis=1)
-    chosen = np.flatnonzero(~known & (np.arange(len(slates)) % 2 == 0))
-    slates[chosen, chosen // 2 % slates.shape[1]] = targets[chosen]
-
-
-@dataclass(frozen=True, eq=False)
-class _Dice:
-    """A scorer that throws dice."""
-
-    num_items: int
-    generator: torch.Generator
-
-    def score(self, histories: Sequences) -> torch.Tensor:
-        """(B, V+1) uniform numbers."""
-        return torch.rand((len(histories), self.num_items + 1), generator=self.generator)
-
-
-def _broken(reward: Reward, slates: Slates, context: Context) -> Finding | None:
-    """The first call that fails: whole lists all along a training, a single list, beginnings, first
-    items."""
     safe, k = Checked(reward, reveal=True), slates.shape[1]
     try:
-        for progress in (1.0, HALF_WAY, 0.0):
+        for progress in (1.0, HALFWAY, 0.0):
             safe(slates, replace(context, progress=progress))
         safe(slates[:1], context.take(np.arange(1)))
         for j in range(1, k):
             safe(slates[:, :j], context)
-        for j in _places(k):
+        for j in _prefix_lengths(k):
             safe.marginal(slates[:, :j], slates[:, j:], context)
     except RewardError as error:
-        return Finding(
-            error.fault, False, str(error), () if error.row is None else _row(slates, error.row)
-        )
+        slate = () if error.row is None else _row(slates, error.row)
+        return Finding(error.fault, False, str(error), slate)
     return None
 
 
-def _arrays(context: Context) -> list[NDArray[Any]]:
-    """What all lists share and no reward may touch."""
+def _shared_arrays(context: Context) -> list[NDArray[Any]]:
+    """Arrays that all lists share and that no reward may modify."""
     catalogue, histories = context.catalogue, context.of_histories
-    shared = [
+    arrays = [
         catalogue.features,
         catalogue.counts,
         catalogue.user_counts,
         catalogue.popularity,
         catalogue.vectors,
+        catalogue.known,
+        histories.items,
+        context.of_targets,
     ]
-    shared += [catalogue.known, histories.items, context.of_targets]
-    return shared + [
-        found for found in (histories.times, context.of_probabilities) if found is not None
-    ]
+    optional = (histories.times, context.of_probabilities)
+    return arrays + [array for array in optional if array is not None]
 
 
-def _harm(
-    reward: Reward, slates: Slates, context: Context, pristine: list[NDArray[Any]]
+def _modified_inputs(
+    reward: Reward, slates: Slates, context: Context, *, before: list[NDArray[Any]]
 ) -> Finding | None:
-    """Whether the reward writes into what it is given."""
+    """Whether the reward modifies what it is given; ``before`` are copies of shared arrays."""
     given = slates.copy()
     reward(given, context)
     changed = np.flatnonzero((given != slates).any(axis=1))
     if len(changed):
-        return Finding(
-            "inputs", False, "it writes into the lists it is given", _row(slates, int(changed[0]))
-        )
-    if not all(map(np.array_equal, _arrays(context), pristine)):
-        return Finding(
-            "inputs",
-            False,
-            "it writes into the catalogue, the histories, the targets or the probabilities",
-        )
+        message = "it modifies the lists that it is given"
+        return Finding("inputs", False, message, _row(slates, int(changed[0])))
+    if not all(map(np.array_equal, _shared_arrays(context), before)):
+        message = "it modifies the catalogue, the histories, the targets or the probabilities"
+        return Finding("inputs", False, message)
     return None
 
 
-def _chance(reward: Reward, slates: Slates, context: Context) -> Finding | None:
-    """Whether chance plays a part, at the end of a training or half way."""
-    for progress in (1.0, HALF_WAY):
-        once, again = (
-            Checked(reward, reveal=True)(slates, replace(context, progress=progress))
-            for _ in range(2)
+def _randomness(reward: Reward, slates: Slates, context: Context) -> Finding | None:
+    """Whether two calls differ, at the end of a training or halfway through it."""
+    safe = Checked(reward, reveal=True)
+    for progress in (1.0, HALFWAY):
+        at = replace(context, progress=progress)
+        found = _first_difference(
+            "deterministic",
+            safe(slates, at),
+            safe(slates, at),
+            slates=slates,
+            text="earns {} in one call and {} in the next",
+            tolerance=0,
         )
-        text = "earns {} the first time and {} the second"
-        for finding in _compare("deterministic", once, again, slates, text, tolerance=0):
-            return finding
+        if found:
+            return found
     return None
 
 
-def _differences(reward: Reward, slates: Slates, context: Context) -> Iterator[Finding]:
-    """What differs though it should not, at most one finding of each kind."""
+def _violations(reward: Reward, slates: Slates, context: Context) -> Iterator[Finding]:
+    """Gains that differ where they should be equal, at most one finding per check."""
     whole = reward(slates, context)
-    yield from _causality(reward, slates, context, whole)
-    order = np.random.default_rng(0).permutation(len(slates))[: max(1, len(slates) // 2)]
-    among_others = reward(slates[order], context.take(order))
-    yield from _compare(
+    half = max(1, len(slates) // 2)
+    order = np.random.default_rng(0).permutation(len(slates))[:half]
+    among_others = _first_difference(
         "independent",
         whole[order],
-        among_others,
-        slates[order],
-        "earns {} among these lists and {} among others",
+        reward(slates[order], context.take(order)),
+        slates=slates[order],
+        text="earns {} together with these lists and {} together with others",
     )
-    yield from _undeclared(reward, slates, context, whole)
-    for j in _places(slates.shape[1]):
-        closed = reward.marginal(slates[:, :j], slates[:, j:], context)
-        general = Reward.marginal(reward, slates[:, :j], slates[:, j:], context)
-        text = f"earns {{}} as item {j + 1} of the list and marginal() says {{}}"
-        wrong = list(_compare("marginal", general, closed, slates, text, shift=j))
-        if wrong:
-            yield wrong[0]
-            return
+    found = (
+        _causality(reward, slates, context, whole=whole),
+        among_others,
+        _undeclared_need(reward, slates, context, whole=whole),
+        _wrong_marginal(reward, slates, context),
+    )
+    yield from (finding for finding in found if finding is not None)
 
 
 def _causality(
-    reward: Reward, slates: Slates, context: Context, whole: Floats
-) -> Iterator[Finding]:
-    """The first beginning of lists that earns something else alone than in the whole lists."""
+    reward: Reward, slates: Slates, context: Context, *, whole: Floats
+) -> Finding | None:
+    """The shortest prefix of the lists whose gains differ from those in the whole lists."""
     for j in range(1, slates.shape[1]):
-        text = f"earns {{}} in the whole list and {{}} where the list ends after position {j}"
-        wrong = list(_compare("causal", whole[:, :j], reward(slates[:, :j], context), slates, text))
-        if wrong:
-            yield wrong[0]
-            return
+        found = _first_difference(
+            "causal",
+            whole[:, :j],
+            reward(slates[:, :j], context),
+            slates=slates,
+            text=f"earns {{}} in the whole list and {{}} if the list ends after position {j}",
+        )
+        if found:
+            return found
+    return None
 
 
-def _undeclared(
-    reward: Reward, slates: Slates, context: Context, whole: Floats
-) -> Iterator[Finding]:
-    """A fact that is read but not declared: a training may leave it out."""
-    histories = context.of_histories
-    unknown = {
+def _undeclared_need(
+    reward: Reward, slates: Slates, context: Context, *, whole: Floats
+) -> Finding | None:
+    """A fact that the reward reads without declaring it: a training may not provide it."""
+    untimed = replace(context.of_histories, times=None)
+    without = {
         "targets": replace(context, of_targets=np.zeros_like(context.of_targets), derived={}),
-        "times": replace(context, of_histories=replace(histories, times=None), derived={}),
+        "times": replace(context, of_histories=untimed, derived={}),
     }
-    for fact in sorted(unknown.keys() - reward.needs):
-        text = f"earns {{}}, and {{}} where {fact} are unknown: declare needs={{{{{fact!r}}}}}"
+    for fact in sorted(without.keys() - reward.needs):
         try:
-            wrong = list(_compare("needs", whole, reward(slates, unknown[fact]), slates, text))
+            found = _first_difference(
+                "needs",
+                whole,
+                reward(slates, without[fact]),
+                slates=slates,
+                text=f"earns {{}}, and {{}} if {fact} are unknown: declare needs={{{{{fact!r}}}}}",
+            )
         except RewardError as error:
-            wrong = [
-                Finding(
-                    "needs",
-                    False,
-                    f"it reads {fact}: declare needs={{{fact!r}}}; without them, {error}",
-                )
-            ]
-        if wrong:
-            yield wrong[0]
-            return
+            message = f"it reads {fact}: declare needs={{{fact!r}}}; without them, {error}"
+            return Finding("needs", False, message)
+        if found:
+            return found
+    return None
 
 
-def _compare(
+def _wrong_marginal(reward: Reward, slates: Slates, context: Context) -> Finding | None:
+    """The first position at which ``marginal`` differs from the gain of the longer list."""
+    for j in _prefix_lengths(slates.shape[1]):
+        found = _first_difference(
+            "marginal",
+            Reward.marginal(reward, slates[:, :j], slates[:, j:], context),
+            reward.marginal(slates[:, :j], slates[:, j:], context),
+            slates=slates,
+            text=f"earns {{}} as item {j + 1} of the list, but marginal() returns {{}}",
+            shift=j,
+        )
+        if found:
+            return found
+    return None
+
+
+def _first_difference(
     check: str,
     expected: Floats,
     found: Floats,
+    *,
     slates: Slates,
     text: str,
     tolerance: float = TOLERANCE,
     shift: int = 0,
-) -> Iterator[Finding]:
-    """The first place where two gains differ; ``text`` says it with the two values."""
+) -> Finding | None:
+    """The first place where two arrays of gains differ.
+
+    Args:
+        check: the check that this is for.
+        expected: (n, j) gains.
+        found: (n, j) gains that should be the same.
+        slates: (n, K) the lists.
+        text: message with a placeholder for each of the two values.
+        tolerance: absolute tolerance; the relative one is ten times as large.
+        shift: position of the first column, from 0.
+    """
     differs = ~np.isclose(expected, found, rtol=10 * tolerance, atol=tolerance)
-    if differs.any():
-        row, column = np.argwhere(differs)[0]
-        values = text.format(f"{expected[row, column]:g}", f"{found[row, column]:g}")
-        yield Finding(
-            check, False, f"position {column + 1 + shift} {values}", _row(slates, int(row))
-        )
+    if not differs.any():
+        return None
+    row, column = np.argwhere(differs)[0]
+    values = text.format(f"{expected[row, column]:g}", f"{found[row, column]:g}")
+    message = f"position {column + 1 + shift} {values}"
+    return Finding(check, False, message, _row(slates, int(row)))
 
 
-def _places(k: int) -> list[int]:
-    """Numbers of items already placed at which marginal gains are tried."""
+def _prefix_lengths(k: int) -> list[int]:
+    """Numbers of placed items at which marginal gains are tried."""
     return sorted({0, k // 2, k - 1})
 
 
@@ -345,7 +309,7 @@ def _row(slates: Slates, row: int) -> tuple[int, ...]:
 
 
 def _milliseconds(reward: Reward, slates: Slates, context: Context) -> float:
-    """The best of three runs, for 1,000 lists."""
+    """Time for 1,000 lists, the best of three runs."""
     times = []
     for _ in range(3):
         started = time.perf_counter()

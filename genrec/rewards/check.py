@@ -1,5 +1,7 @@
-"""A reward that is checked at every call: what goes wrong in it stops the run where it arises, and
-says where."""
+"""Rewards that are checked at every call.
+
+What goes wrong in a reward stops the run where it happens, and the message says where that is.
+"""
 
 import sys
 import traceback
@@ -16,16 +18,17 @@ from genrec.config.errors import GenrecError
 from genrec.metrics.context import Context, Floats, Slates
 from genrec.rewards.contract import Reward, WeightedSum
 
-Fault = Literal["answers", "shape", "dtype", "finite"]
+Fault = Literal["runs", "shape", "dtype", "finite"]
+"""The check that a reward failed; a key of ``genrec.rewards.audit.MEANING``."""
 Rows = NDArray[np.int64]
 
 
 class RewardError(GenrecError):
-    """A reward raised, or returned something that is not a gain for every position.
+    """A reward raised an exception, or returned anything but one finite gain per position.
 
     Attributes:
-        fault: what went wrong.
-        row: the list it went wrong on, None where no single list is to blame.
+        fault: the check that it failed.
+        row: index of the list on which it failed; None where no single list is the cause.
     """
 
     def __init__(self, message: str, fault: Fault, row: int | None = None) -> None:
@@ -34,18 +37,18 @@ class RewardError(GenrecError):
         self.row = row
 
     def __reduce__(self) -> tuple[type["RewardError"], tuple[str, Fault, int | None]]:
-        """So that it comes back whole from another process."""
+        """Keep all attributes when the error is pickled, as between processes."""
         return type(self), (str(self), self.fault, self.row)
 
 
 @dataclass(frozen=True)
 class Checked(Reward):
-    """A reward whose every answer is verified, and that sees no held-out item unless it says so:
-    see ``checked``.
+    """A reward whose every result is verified; see ``checked``.
 
     Attributes:
         reward: the reward.
-        reveal: show it held-out items all the same, to find out whether it reads them.
+        reveal: show it the held-out items even if it does not declare that it needs them, to find
+            out whether it reads them.
     """
 
     reward: Reward
@@ -67,18 +70,18 @@ class Checked(Reward):
         Raises:
             RewardError: naming the reward, the position and the list.
         """
-        context = self._shown(context)
-        gains = self._answer(
+        context = self._visible(context)
+        gains = self._verified(
             slates,
             slates,
-            lambda: self.reward(slates, context),
-            lambda rows: self.reward(slates[rows], context.take(rows)),
+            call=lambda: self.reward(slates, context),
+            call_on=lambda rows: self.reward(slates[rows], context.take(rows)),
         )
         if not np.isfinite(gains).all():
             row, column = np.argwhere(~np.isfinite(gains))[0]
             raise RewardError(
                 f"reward {self.name!r} is {gains[row, column]} at position {column + 1} of"
-                f" {_shown(slates, row)}",
+                f" {_describe(slates, row)}",
                 "finite",
                 int(row),
             )
@@ -90,96 +93,102 @@ class Checked(Reward):
         Raises:
             RewardError: naming the reward, the position, the candidate and the list.
         """
-        context = self._shown(context)
+        context = self._visible(context)
         reward = self.reward
-        if type(reward).marginal is Reward.marginal:  # which looks at the last column alone
-            reward = _Shaped(reward)
-        gains = self._answer(
+        if type(reward).marginal is Reward.marginal:  # takes the last column: verify all of them
+            reward = _ShapeChecked(reward)
+        gains = self._verified(
             slates,
             candidates,
-            lambda: reward.marginal(slates, candidates, context),
-            lambda rows: reward.marginal(slates[rows], candidates[rows], context.take(rows)),
+            call=lambda: reward.marginal(slates, candidates, context),
+            call_on=lambda rows: reward.marginal(
+                slates[rows], candidates[rows], context.take(rows)
+            ),
         )
         if not np.isfinite(gains).all():
             row, column = np.argwhere(~np.isfinite(gains))[0]
             raise RewardError(
                 f"reward {self.name!r} is {gains[row, column]} for item {candidates[row, column]}"
-                " at position"
-                f" {slates.shape[1] + 1} of {_shown(slates, row)}",
+                f" at position {slates.shape[1] + 1} of {_describe(slates, row)}",
                 "finite",
                 int(row),
             )
         return gains
 
-    def _shown(self, context: Context) -> Context:
-        """The context without held-out items, unless the reward says that it reads them: no
-        training has them then."""
+    def _visible(self, context: Context) -> Context:
+        """The context with unknown targets, unless the reward declares that it reads them.
+
+        A training has no targets for a reward that does not ask for them, so that validation must
+        not have any either.
+        """
         if self.reveal or "targets" in self.needs or not context.of_targets.any():
             return context
         return replace(context, of_targets=np.zeros_like(context.of_targets))
 
-    def _answer(
+    def _verified(
         self,
         slates: Slates,
         items: Slates,
-        ask: Callable[[], Floats],
-        ask_some: Callable[[Rows], Floats],
+        *,
+        call: Callable[[], Floats],
+        call_on: Callable[[Rows], Floats],
     ) -> Floats:
-        """The gains that ``ask`` gives, one for each of the items (n, m); ``ask_some`` finds the
-        list it raises on."""
+        """The gains that ``call`` returns, one for each of the items (n, m).
+
+        Args:
+            slates: (n, j) the lists.
+            items: (n, m) what there must be gains for: the lists themselves, or candidates.
+            call: calls the reward.
+            call_on: calls it on some of the lists, to find one that it raises on.
+
+        Raises:
+            RewardError: if it raises, or returns another shape or no numbers.
+        """
         try:
-            with redirect_stdout(
-                sys.stderr
-            ):  # what a reward prints is no part of a command's answer
-                array = np.asarray(ask())
+            with redirect_stdout(sys.stderr):  # what a reward prints is not a command's output
+                array = np.asarray(call())
         except RewardError:
             raise
         except Exception as error:
-            row = _first_that_raises(ask_some, np.arange(len(slates)))
-            lists = (
-                _shown(slates, row)
-                if row is not None
-                else f"{len(slates)} lists together, {_shown(slates, 0)}"
-            )
-            tried = (
-                ""
-                if items is slates
-                else f"{_candidate(items, row)}position {slates.shape[1] + 1} of "
-            )
+            row = _first_that_raises(call_on, np.arange(len(slates)))
+            where = "" if items is slates else _candidate(items, row, slates.shape[1] + 1)
+            lists = f"{len(slates)} lists together, " if row is None else ""
             raise RewardError(
                 f"reward {self.name!r} raised {type(error).__name__}: {error} ({_place(error)}) on"
-                f" {tried}{lists}",
-                "answers",
+                f" {where}{lists}{_describe(slates, row or 0)}",
+                "runs",
                 row,
             ) from error
-        return _numbers(array, items.shape, self.name, slates)
+        return _gains(array, items.shape, name=self.name, slates=slates)
 
 
 @dataclass(frozen=True)
-class _Shaped(Reward):
-    """A reward without a marginal of its own, whose gains are verified before their last column is
-    taken."""
+class _ShapeChecked(Reward):
+    """A reward without a marginal of its own, whose gains are verified as a whole.
+
+    ``Reward.marginal`` takes their last column, which exists even where the shape is wrong.
+    """
 
     reward: Reward
 
     def __call__(self, slates: Slates, context: Context) -> Floats:
-        return _numbers(
-            np.asarray(self.reward(slates, context)), slates.shape, self.reward.name, slates
-        )
+        gains = np.asarray(self.reward(slates, context))
+        return _gains(gains, slates.shape, name=self.reward.name, slates=slates)
 
 
 def checked(reward: Reward) -> Reward:
-    """The reward, with shape and finiteness of every answer verified; each term of a weighted sum
-    on its own.
+    """The reward with every result verified: its shape, and that all gains are finite numbers.
 
-    A reward that does not declare that it needs targets finds them unknown (0) wherever it is
-    asked, as in training: what is validated and reported is what was paid.
+    The terms of a weighted sum are checked one by one. For a reward that does not declare that it
+    needs targets, they are unknown (0) in every call, as they are in training: what is validated
+    and reported is what was paid.
 
-    The cost is one pass over the gains, small beside any reward.
+    The cost is one pass over the gains, which is small beside any reward.
 
     >>> from genrec.data import Sequences, make_catalogue
     >>> from genrec.rewards.contract import FunctionReward
-    >>> context = Context(Sequences.from_lists([[]]), np.array([0]), make_catalogue(["a", "b"]), k=2)
+    >>> catalogue = make_catalogue(["a", "b"])
+    >>> context = Context(Sequences.from_lists([[]]), np.array([0]), catalogue, k=2)
     >>> wrong = FunctionReward(lambda slates, context: np.array([[0.5, np.nan]]), "wrong")
     >>> checked(wrong)(np.array([[2, 1]]), context)
     Traceback (most recent call last):
@@ -195,7 +204,7 @@ def checked(reward: Reward) -> Reward:
 
 @contextmanager
 def locate_errors(place: str) -> Iterator[None]:
-    """Let a RewardError that passes through say where in a run it arose, such as "update 12"."""
+    """Let a RewardError that passes through say where in a run it happened, such as "update 12"."""
     try:
         yield
     except RewardError as error:
@@ -203,21 +212,26 @@ def locate_errors(place: str) -> Iterator[None]:
         raise
 
 
-def _shown(slates: Slates, row: int | np.signedinteger[Any]) -> str:
+def _describe(slates: Slates, row: int | np.signedinteger[Any]) -> str:
     return f"list {row}: {slates[row].tolist()}" if len(slates) else "no lists"
 
 
-def _candidate(items: Slates, row: int | None) -> str:
-    """The one item that is tried on a list, as in an environment; a re-ranker tries many."""
-    return f"item {items[row, 0]} at " if row is not None and items.shape[1] == 1 else ""
+def _candidate(items: Slates, row: int | None, position: int) -> str:
+    """Where a candidate was tried; named itself where there is one per list, as in environments."""
+    item = f"item {items[row, 0]} at " if row is not None and items.shape[1] == 1 else ""
+    return f"{item}position {position} of "
 
 
-def _numbers(array: NDArray[Any], shape: tuple[int, ...], name: str, slates: Slates) -> Floats:
-    """The array as floating-point gains of that shape."""
+def _gains(array: NDArray[Any], shape: tuple[int, ...], *, name: str, slates: Slates) -> Floats:
+    """What a reward returned as floating-point gains of that shape.
+
+    Raises:
+        RewardError: if it has another shape, or does not hold numbers.
+    """
     if array.shape != shape:
         raise RewardError(
             f"reward {name!r} returned shape {array.shape}, not one gain per item, {shape};"
-            f" it was given lists such as {_shown(slates, 0)}",
+            f" it was given lists such as {_describe(slates, 0)}",
             "shape",
         )
     if array.dtype.kind not in "fiub":
@@ -226,29 +240,27 @@ def _numbers(array: NDArray[Any], shape: tuple[int, ...], name: str, slates: Sla
     return gains
 
 
-def _first_that_raises(ask: Callable[[Rows], Floats], rows: Rows) -> int | None:
-    """A list on which ``ask`` raises when asked about it alone, found by halving; None where there
-    is none."""
+def _first_that_raises(call_on: Callable[[Rows], Floats], rows: Rows) -> int | None:
+    """A list that raises an exception by itself, found by bisection; None where there is none."""
     while len(rows) > 1:
         half = len(rows) // 2
-        rows = rows[:half] if _raises(ask, rows[:half]) else rows[half:]
-    return int(rows[0]) if len(rows) and _raises(ask, rows) else None
+        rows = rows[:half] if _raises(call_on, rows[:half]) else rows[half:]
+    return int(rows[0]) if len(rows) and _raises(call_on, rows) else None
 
 
-def _raises(ask: Callable[[Rows], Floats], rows: Rows) -> bool:
+def _raises(call_on: Callable[[Rows], Floats], rows: Rows) -> bool:
     try:
         with redirect_stdout(sys.stderr):
-            ask(rows)
+            call_on(rows)
     except Exception:
         return True
     return False
 
 
 def _place(error: Exception) -> str:
-    """File and line of an exception: the deepest line of the first file outside this room."""
-    frames = traceback.extract_tb(error.__traceback__)
-    outside = [
-        frame for frame in frames if Path(frame.filename).parent != Path(__file__).parent
-    ] or list(frames)
+    """File and line of an exception: the deepest line of the first file outside this package."""
+    frames = list(traceback.extract_tb(error.__traceback__))
+    here = Path(__file__).parent
+    outside = [frame for frame in frames if Path(frame.filename).parent != here] or frames
     deepest = [frame for frame in outside if frame.filename == outside[0].filename][-1]
     return f"{Path(deepest.filename).name}, line {deepest.lineno}"

@@ -1,5 +1,4 @@
-"""The reward contract: one object is metric, reinforcement-learning reward and re-ranking
-criterion."""
+"""The reward contract: one object is metric, RL reward and re-ranking criterion."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,26 +15,25 @@ from genrec.metrics.context import Context, Floats, Slates
 class Reward:
     """What a list earns, position by position.
 
-    A subclass (a frozen dataclass; its fields are the reward's parameters) defines ``__call__``.
-    The gains must be
-    *causal*: the first j columns do not change when later columns do. Then their sum is the list's
-        metric, column t is
-    the step reward r_t, and the last column over candidates is the marginal gain that a greedy
-    re-ranker maximises.
+    A subclass is a frozen dataclass, whose fields are the reward's parameters, and defines
+    ``__call__``. The gains must be *causal*: the first j columns do not change when later columns
+    do. Then their sum over a list is a metric, column t is the step reward r_t of reinforcement
+    learning, and the last column over candidates is the marginal gain that a greedy re-ranker
+    maximises.
 
-    What a list earns may depend on its own history, target and items, on the catalogue (features,
-    counts) and on ``context.progress``, the share of the training that is done: it does not depend
-    on the lists beside it, nor on chance. ``genrec rewards check`` tries all of that.
+    The gains of a list may depend on its own history, target and items, on the catalogue (features,
+    counts), and on ``context.progress``, the share of the training that is done. They must not
+    depend on the other lists, nor on chance. ``genrec rewards check`` tests all of this.
     """
 
     @property
     def name(self) -> str:
-        """How tables and logs call it."""
+        """Name in tables and logs."""
         return type(self).__name__.lower()
 
     @property
     def needs(self) -> frozenset[str]:
-        """Optional facts the context must carry: "targets", "probabilities", "times"."""
+        """Optional facts that the context must carry: "targets", "probabilities", "times"."""
         return frozenset()
 
     def __call__(self, slates: Slates, context: Context) -> Floats:
@@ -43,7 +41,7 @@ class Reward:
 
         Args:
             slates: (n, j) item indices, the first j <= K positions of n lists.
-            context: of those n lists.
+            context: context of these n lists.
 
         Returns:
             (n, j) what each position adds, given the positions before it.
@@ -53,16 +51,16 @@ class Reward:
     def marginal(self, slates: Slates, candidates: Slates, context: Context) -> Floats:
         """What each candidate would add as the next item.
 
-        The general form below evaluates every (list, candidate) pair; rewards with a closed form
-        override it.
+        This general form evaluates every pair of list and candidate; a reward with a closed form
+        overrides it.
 
         Args:
-            slates: (n, j) the items placed so far, j may be 0.
-            candidates: (n, C).
-            context: of the n lists.
+            slates: (n, j) the items placed so far; j may be 0.
+            candidates: (n, C) candidates of each list.
+            context: context of the n lists.
 
         Returns:
-            (n, C) the gain of position j + 1 for each candidate.
+            (n, C) gain of position j + 1 for each candidate.
         """
         lists, width = candidates.shape
         rows = np.repeat(np.arange(lists), width)
@@ -71,7 +69,7 @@ class Reward:
 
 
 def require_times(reward: Reward, histories: Sequences) -> None:
-    """Check that it is known when the events of histories happened, if a reward needs that.
+    """Check that the histories have times if a reward needs them.
 
     Raises:
         GenrecError: naming the reward.
@@ -79,14 +77,19 @@ def require_times(reward: Reward, histories: Sequences) -> None:
     if "times" in reward.needs and histories.times is None:
         raise GenrecError(
             f"reward {reward.name} needs to know when events happened, and this log has no"
-            " timestamps: take a log with"
-            " a time column, or leave the reward out"
+            " timestamps: take a log with a time column, or leave the reward out"
         )
 
 
 @dataclass(frozen=True)
 class FunctionReward(Reward):
-    """A plain function ``(slates, context) -> gains`` as a reward."""
+    """A plain function ``(slates, context) -> gains`` as a reward.
+
+    Attributes:
+        function: slates (n, j), context -> gains (n, j).
+        label: name of the reward.
+        needed: optional facts that the context must carry.
+    """
 
     function: Callable[[Slates, Context], Floats]
     label: str
@@ -99,23 +102,27 @@ class FunctionReward(Reward):
 
     @property
     def needs(self) -> frozenset[str]:
-        """As declared."""
+        """Facts that were declared."""
         return self.needed
 
     def __call__(self, slates: Slates, context: Context) -> Floats:
-        """The function's value."""
+        """Gains (n, j) that the function returns."""
         return self.function(slates, context)
 
 
 @dataclass(frozen=True)
 class WeightedSum(Reward):
-    """Sum over terms of weight x reward: again a reward."""
+    """Σ over terms of weight · reward, which is a reward again.
+
+    Attributes:
+        terms: rewards and their weights.
+    """
 
     terms: tuple[tuple[Reward, float], ...]
 
     @property
     def name(self) -> str:
-        """Such as ``relevance+0.5*diversity``."""
+        """The terms, such as ``relevance+0.5*diversity``."""
         return "+".join(
             reward.name if weight == 1 else f"{weight:g}*{reward.name}"
             for reward, weight in self.terms
@@ -123,18 +130,18 @@ class WeightedSum(Reward):
 
     @property
     def needs(self) -> frozenset[str]:
-        """All that any term needs."""
+        """Everything that any term needs."""
         return reduce(frozenset.union, (reward.needs for reward, _ in self.terms), frozenset())
 
     def __call__(self, slates: Slates, context: Context) -> Floats:
-        """Weighted sum of the terms' gains."""
+        """Weighted sum (n, j) of the terms' gains."""
         total: Floats = np.zeros(slates.shape)
         for reward, weight in self.terms:
             total = total + weight * reward(slates, context)
         return total
 
     def marginal(self, slates: Slates, candidates: Slates, context: Context) -> Floats:
-        """Weighted sum of the terms' marginal gains."""
+        """Weighted sum (n, C) of the terms' marginal gains."""
         total: Floats = np.zeros(candidates.shape)
         for reward, weight in self.terms:
             total = total + weight * reward.marginal(slates, candidates, context)

@@ -1,4 +1,4 @@
-"""The reward for items unlike what the user already knows."""
+"""The reward for items that differ from the user's history."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,11 @@ from genrec.rewards.contract import Reward
 class Novelty(Reward):
     """Distance from the history, also called unexpectedness.
 
-    gain_i = 1/K · mean_h d(g_i, h) over the known items h of the history, d(a, b) = 1 − cos(a, b)
-    of ``catalogue.vectors``. The sum over a list of K items is its mean distance from the user's
-    past, in [0, 1] [Castells et al. 2015, user-specific unexpectedness].
+    gain_i = 1/K · mean_h d(g_i, h) over the items h with features in the history, where
+    d(a, b) = 1 − cos(a, b) of ``catalogue.vectors``. The sum over a list of K items is its mean
+    distance from the history, in [0, 1] [Castells et al. 2015, user-specific unexpectedness].
 
-    A history without known items and an item of which nothing is known (a zero vector) earn 0.
+    The gain is 0 for an item without features (a zero vector), and where the history has none.
 
     >>> from genrec.data import Sequences, make_catalogue
     >>> catalogue = make_catalogue(["a", "b", "c"], features={"a": ["x"], "b": ["x"], "c": ["y"]})
@@ -30,18 +30,15 @@ class Novelty(Reward):
         return _distance(slates, context) / context.k
 
     def marginal(self, slates: Slates, candidates: Slates, context: Context) -> Floats:
-        """(n, C): the same at every position, whatever was placed before."""
+        """(n, C) gain of each candidate, which is the same at every position."""
         return _distance(candidates, context) / context.k
 
 
 def _distance(items: Slates, context: Context) -> Floats:
-    """(n, m) mean distance of items (n, m) from the known history items: 1 − item · mean of the
-    history's vectors."""
+    """(n, m) mean distance of items (n, m) from the history: 1 − item · mean of its vectors."""
     profiles = context.profiles
-    reachable = np.asarray(profiles.any(axis=1))
-    similarity = (context.catalogue.vectors[items] @ profiles[:, :, None])[:, :, 0].astype(
-        np.float64
-    )
-    both_known = context.catalogue.known[items] & reachable[:, None]
-    distance: Floats = np.maximum(both_known - similarity, 0)
+    has_profile = np.asarray(profiles.any(axis=1))
+    similarity = (context.catalogue.vectors[items] @ profiles[:, :, None])[:, :, 0]
+    both_known = context.catalogue.known[items] & has_profile[:, None]
+    distance: Floats = np.maximum(both_known - similarity.astype(np.float64), 0)
     return distance

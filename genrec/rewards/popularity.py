@@ -1,4 +1,4 @@
-"""The reward for items that not everybody gets anyway."""
+"""The reward for items that are not popular."""
 
 from dataclasses import dataclass
 
@@ -12,13 +12,13 @@ from genrec.rewards.contract import Reward
 
 @dataclass(frozen=True)
 class Popularity(Reward):
-    """Popularity, as a cost.
+    """Popularity as a cost.
 
-    gain_i = −p(g_i) / (sum of the K largest p), p = share of the training events that are of the
-    item. The list of the K most popular items earns −1, a list of untouched items 0; a positive
-    weight makes lists less popular. This is nPCOUNT [Petrov 2025, p. 225] with the sign turned,
-    counts of training events only, and one reference list for everybody, not the most popular items
-    that are new to the user.
+    gain_i = −p(g_i) / (sum of the K largest p), where p is an item's share of the training events.
+    The list of the K most popular items earns −1, a list of items without training events 0; a
+    positive weight makes lists less popular. This is nPCOUNT [Petrov 2025, p. 225] with the
+    opposite sign, with counts of training events only, and with one reference list for all users
+    instead of the most popular items that are new to each user.
 
     >>> from dataclasses import replace
     >>> from genrec.data import Sequences, make_catalogue
@@ -37,7 +37,7 @@ class Popularity(Reward):
         return _cost(slates, context.catalogue, context.k)
 
     def marginal(self, slates: Slates, candidates: Slates, context: Context) -> Floats:
-        """(n, C): the same at every position, whatever was placed before."""
+        """(n, C) gain of each candidate, which is the same at every position."""
         return _cost(candidates, context.catalogue, context.k)
 
 

@@ -1,5 +1,4 @@
-"""Weights that are not one number but a range, for a policy that is told which weight to write
-for."""
+"""Ranges of weights, for a policy that is conditioned on the weights of its rewards."""
 
 from collections.abc import Iterable, Mapping
 from itertools import product
@@ -10,12 +9,13 @@ from numpy.typing import NDArray
 from genrec.config.errors import GenrecError
 
 Ranges = Mapping[str, tuple[float, float]]
+"""Name of a reward -> low and high end of its weight."""
 
-AT_AN_END = 0.1  # of all draws, for each end
+AT_AN_END = 0.1  # share of the drawn weights that are exactly the low end; as many are the high end
 
 
 def split_spec(spec: str) -> tuple[str, str]:
-    """The reward and the text of its weight, "" where none is given.
+    """The target of a spec and the text of its weight, "" where none is given.
 
     >>> split_spec("diversity=0:2"), split_spec("./a=b.py:fresh")
     (('diversity', '0:2'), ('./a=b.py:fresh', ''))
@@ -34,7 +34,7 @@ def read_weight(text: str, target: str) -> tuple[float, float]:
         target: the reward, for the message.
 
     Raises:
-        GenrecError: for what is neither, or a range that does not rise.
+        GenrecError: if it is neither, or LOW is not below HIGH.
     """
     low, colon, high = text.partition(":")
     try:
@@ -44,8 +44,7 @@ def read_weight(text: str, target: str) -> tuple[float, float]:
     if not np.isfinite(ends).all():
         raise GenrecError(
             f"weight {text!r} of reward {target!r} is not a number; write for instance"
-            f" {target}=0.5, or a range"
-            f" {target}=0:2"
+            f" {target}=0.5, or a range {target}=0:2"
         )
     if colon and ends[0] >= ends[1]:
         raise GenrecError(
@@ -58,7 +57,7 @@ def read_weights(texts: Iterable[str]) -> dict[str, float]:
     """Name -> weight, from texts such as ``diversity=0.7``.
 
     Raises:
-        GenrecError: for a text that is not a name and a number.
+        GenrecError: if a text is not a name and a number.
 
     >>> read_weights(["diversity=0.7"])
     {'diversity': 0.7}
@@ -69,9 +68,7 @@ def read_weights(texts: Iterable[str]) -> dict[str, float]:
         if not equals:
             raise GenrecError(f"weight {text!r}: write NAME=WEIGHT, for instance diversity=0.5")
         if ":" in number:
-            raise GenrecError(
-                f"weight {text!r}: one number is needed here, for instance {name}=0.5"
-            )
+            raise GenrecError(f"weight {text!r}: give one number, for instance {name}=0.5")
         weights[name.strip()], _ = read_weight(number, name.strip())
     return weights
 
@@ -80,12 +77,13 @@ def weight_at(low: float, high: float, share: NDArray[np.float64] | float) -> ND
     """The weight at a share of the way through a range: low + share² · (high − low).
 
     Lists change most at small weights, where the first gains of a goal cost little accuracy, and
-    hardly at large ones. Even steps of the share are therefore small steps of a small weight.
+    hardly at large ones. Equal steps of the share are therefore smaller steps where the weight is
+    small.
 
     Args:
-        low: end of the range.
-        high: end of the range.
-        share: (...) 0 to 1.
+        low: low end of the range.
+        high: high end of the range.
+        share: (...) share of the way from low to high, 0 to 1.
 
     >>> weight_at(0, 2, np.array([0, 0.25, 0.5, 1])).tolist()
     [0.0, 0.125, 0.5, 2.0]
@@ -94,7 +92,7 @@ def weight_at(low: float, high: float, share: NDArray[np.float64] | float) -> ND
 
 
 def share_of(low: float, high: float, weight: float) -> float:
-    """The share of the way through a range that a weight is at, the inverse of ``weight_at``.
+    """The share of the way through a range at which a weight lies: the inverse of ``weight_at``.
 
     >>> share_of(0, 2, 0.5)
     0.5
@@ -103,7 +101,7 @@ def share_of(low: float, high: float, weight: float) -> float:
 
 
 def middle_weight(low: float, high: float) -> float:
-    """The weight half of the way through a range, or the weight itself where both ends are equal.
+    """The weight halfway through a range; the weight itself where both ends are equal.
 
     >>> middle_weight(0, 2), middle_weight(0.3, 0.3)
     (0.5, 0.3)
@@ -116,33 +114,37 @@ def require_ranges(ranges: Ranges) -> None:
     for name, (low, high) in ranges.items():
         if not (np.isfinite([low, high]).all() and low < high):
             raise GenrecError(
-                f"the weights of {name} range from {low:g} to {high:g}: give two numbers that rise"
+                f"the weights of {name} range from {low:g} to {high:g}: give two finite numbers,"
+                " the smaller one first"
             )
 
 
 def draw_weights(ranges: Ranges, count: int, generator: np.random.Generator) -> NDArray[np.float64]:
-    """(count, C) weights at uniform shares of the way, but one in ten at the low end and one in ten
-    at the high end.
+    """Random weights for a policy that is conditioned on them.
 
-    A list is asked for at an end more often than near it, and a uniform draw never falls on one.
-    See ``weight_at``.
+    The share of the way through a range (``weight_at``) is uniform, except that one weight in ten
+    is the low end and one in ten the high end: users ask for the ends more often than for weights
+    near them, and a uniform draw would never be exactly an end.
 
     Args:
-        ranges: name -> low, high; C of them, drawn independently, a column each in their order.
-        count: rows.
+        ranges: C ranges, which are drawn independently.
+        count: number of draws.
         generator: source of randomness.
+
+    Returns:
+        (count, C) weights, one column per range in their order.
     """
-    shares = np.clip(
-        (generator.random((count, len(ranges))) - AT_AN_END) / (1 - 2 * AT_AN_END), 0, 1
-    )
-    return np.stack(
-        [weight_at(*ends, shares[:, i]) for i, ends in enumerate(ranges.values())], axis=1
-    )
+    uniform = generator.random((count, len(ranges)))
+    shares = np.clip((uniform - AT_AN_END) / (1 - 2 * AT_AN_END), 0, 1)
+    columns = [weight_at(*ends, shares[:, i]) for i, ends in enumerate(ranges.values())]
+    return np.stack(columns, axis=1)
 
 
 def weight_grid(ranges: Ranges, points: int) -> NDArray[np.float64]:
-    """(n, C) weights at even shares of the way, ends included: about ``points`` of them, at least 2
-    a range.
+    """(n, C) a grid of weights at equally spaced shares of the way through each range.
+
+    The ends are included. There are about ``points`` combinations, and at least two weights per
+    range.
 
     >>> weight_grid({"diversity": (0, 2)}, 5)[:, 0].tolist()
     [0.0, 0.125, 0.5, 1.125, 2.0]
@@ -155,7 +157,7 @@ def weight_grid(ranges: Ranges, points: int) -> NDArray[np.float64]:
 
 
 def weights_along(ranges: Ranges, share: float) -> dict[str, float]:
-    """Name -> weight at a share of the way from the low to the high end of every range.
+    """Name -> weight, at one share of the way through every range.
 
     >>> weights_along({"diversity": (0, 2), "novelty": (1, 2)}, 0.5)
     {'diversity': 0.5, 'novelty': 1.25}
@@ -164,14 +166,14 @@ def weights_along(ranges: Ranges, share: float) -> dict[str, float]:
 
 
 def require_inside(weights: Mapping[str, float], ranges: Ranges) -> None:
-    """Raise GenrecError for a weight without a range of its own, or outside it."""
+    """Raise GenrecError for a weight of a reward without a range, or outside its range."""
     for name, weight in weights.items():
         if name not in ranges:
             known = ", ".join(f"{each}={low:g}:{high:g}" for each, (low, high) in ranges.items())
-            hint = f"there are {known}" if known else "this run has none: its weights are fixed"
-            raise GenrecError(f"no weight of {name!r} can be chosen; {hint}")
+            hint = f"the ranges are {known}" if known else "all weights of this run are fixed"
+            raise GenrecError(f"the weight of {name!r} cannot be chosen: {hint}")
         low, high = ranges[name]
         if not low <= weight <= high:
             raise GenrecError(
-                f"weight {weight:g} of {name} is outside what was trained, {low:g} to {high:g}"
+                f"weight {weight:g} of {name} is outside the trained range, {low:g} to {high:g}"
             )

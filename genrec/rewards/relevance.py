@@ -1,4 +1,4 @@
-"""The reward for items that a calibrated teacher expects."""
+"""The reward for items to which a calibrated teacher gives a high probability."""
 
 from dataclasses import dataclass
 
@@ -9,17 +9,19 @@ from genrec.rewards.contract import Reward
 
 @dataclass(frozen=True)
 class Relevance(Reward):
-    """Expected NDCG under the teacher: dense accuracy.
+    """Expected NDCG under the teacher: a dense accuracy reward.
 
     gain_i = P(g_i | history) / log2(i + 1). If the teacher's probabilities are right, the sum over
-    a list of K items is the expectation of NDCG@K, so that every position of every list earns
-    something, hit or not. The probabilities must be calibrated (``genrec.metrics.calibration``):
-    raw scores of most teachers are far from probabilities.
+    a list of K items is the expectation of NDCG@K. Unlike NDCG itself, every position of every list
+    earns something. The probabilities must be calibrated (``genrec.metrics.calibration``): the raw
+    scores of most teachers are far from probabilities.
 
     >>> import numpy as np
     >>> from genrec.data import Sequences, make_catalogue
     >>> p = np.array([[0.0, 0.5, 0.3, 0.2]])
-    >>> context = Context(Sequences.from_lists([[]]), np.array([0]), make_catalogue(["a", "b", "c"]), 2, p)
+    >>> catalogue = make_catalogue(["a", "b", "c"])
+    >>> empty = Sequences.from_lists([[]])
+    >>> context = Context(empty, np.array([0]), catalogue, k=2, of_probabilities=p)
     >>> Relevance()(np.array([[1, 2]]), context).round(4).tolist()
     [[0.5, 0.1893]]
     """
@@ -35,6 +37,6 @@ class Relevance(Reward):
         return gains
 
     def marginal(self, slates: Slates, candidates: Slates, context: Context) -> Floats:
-        """(n, C): a candidate's probability, discounted for position j + 1."""
+        """(n, C) probability of each candidate, discounted for position j + 1."""
         gains: Floats = context.probability(candidates) * discount(slates.shape[1] + 1)[-1]
         return gains

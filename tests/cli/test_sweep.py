@@ -138,7 +138,7 @@ def test_ranges_and_recommending_for_a_weight(folder, monkeypatch):
         told = CliRunner().invoke(app, [*asked, "--weight", weight])
         assert told.exit_code == code, told.output
     assert (
-        "outside what was trained, 0 to 2"
+        "outside the trained range, 0 to 2"
         in CliRunner().invoke(app, [*asked, "--weight", "diversity=3"]).stderr
     )
     assert len(CliRunner().invoke(app, asked).stdout.splitlines()) == 5

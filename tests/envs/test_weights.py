@@ -64,8 +64,8 @@ def test_one_list(ranged):
 def test_weights_that_cannot_be_chosen_are_refused(task, ranged):
     env = ListGenerationVectorEnv(ranged, num_envs=2)
     for weights, message in (
-        ({"diversity": 3}, "weight 3 of diversity is outside what was trained, 0 to 2"),
-        ({"ndcg": 1}, "no weight of 'ndcg' can be chosen; there are diversity=0:2"),
+        ({"diversity": 3}, "weight 3 of diversity is outside the trained range, 0 to 2"),
+        ({"ndcg": 1}, "the weight of 'ndcg' cannot be chosen: the ranges are diversity=0:2"),
         (
             {"diversity": [1, 1, 1]},
             r"weights of diversity have shape \(3,\); give a number, or 2 of them",
@@ -73,7 +73,7 @@ def test_weights_that_cannot_be_chosen_are_refused(task, ranged):
     ):
         with pytest.raises(ValueError, match=message):
             env.reset(options={"weights": weights})
-    with pytest.raises(ValueError, match="range from 2 to 1: give two numbers that rise"):
+    with pytest.raises(ValueError, match="range from 2 to 1: give two finite numbers"):
         replace(task, ranges={"diversity": (2.0, 1.0)})
     with pytest.raises(
         ValueError, match="ranges of novelty, but the reward has the terms ndcg, diversity"

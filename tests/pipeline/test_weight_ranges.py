@@ -246,7 +246,7 @@ def test_evaluate_tells_a_policy_for_a_range_its_weight_and_nobody_else(workspac
         == {}
     )
     with pytest.raises(
-        ValueError, match="weight 5 of diversity is outside what was trained, 0 to 4"
+        ValueError, match="weight 5 of diversity is outside the trained range, 0 to 4"
     ):
         told_to(folder, {"diversity": 5.0})
 
@@ -256,12 +256,12 @@ def test_titles_for_a_weight(workspace, folder):
     rows = recommend_titles(folder, ids, 3, workspace.device, weights={"diversity": 4})
     assert len({raw for raw, _ in rows}) == 3
     with pytest.raises(
-        ValueError, match="weight 5 of diversity is outside what was trained, 0 to 4"
+        ValueError, match="weight 5 of diversity is outside the trained range, 0 to 4"
     ):
         recommend_titles(folder, ids, 3, workspace.device, weights={"diversity": 5})
     for run in ("teacher", "student"):
         with pytest.raises(
-            ValueError, match="no weight of 'diversity' can be chosen; this run has none"
+            ValueError, match="the weight of 'diversity' cannot be chosen: all weights of this run"
         ):
             recommend_titles(folder / run, ids, 3, workspace.device, weights={"diversity": 1})
 

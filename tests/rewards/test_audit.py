@@ -37,7 +37,11 @@ def world(count: int = 40) -> tuple[np.ndarray, Context]:
     found = cases([[1], [2, 3], [], [4, 5, 6, 7]], [8, 9, 10, 11])
     found = replace(found, histories=replace(found.histories, times=60 * np.arange(7)))
     return sample_lists(
-        found, catalogue, k=K, count=count, probabilities=lambda histories: np.full((len(histories), V + 1), 1 / V)
+        found,
+        catalogue,
+        k=K,
+        count=count,
+        probabilities=lambda histories: np.full((len(histories), V + 1), 1 / V),
     )
 
 
@@ -114,7 +118,7 @@ DICE = np.random.default_rng(0)
 BAD = [
     (
         function(raises_on_7),
-        "answers",
+        "runs",
         r"'mine' raised KeyError: 'seven' \(test_audit.py, line \d+\) on list \d+: .*7",
     ),
     (
@@ -130,12 +134,12 @@ BAD = [
         "'mine' is nan at position",
     ),
     (function(lambda slates, context: slates / max(context.progress, 1e-320)), "finite", "is inf"),
-    (function(writes_into_the_lists), "inputs", "writes into the lists"),
-    (function(writes_into_the_catalogue), "inputs", "writes into the catalogue"),
+    (function(writes_into_the_lists), "inputs", "modifies the lists"),
+    (function(writes_into_the_catalogue), "inputs", "modifies the catalogue"),
     (
         function(lambda slates, context: DICE.random(slates.shape)),
         "deterministic",
-        "position 1 earns .* the second",
+        "position 1 earns .* in one call and .* in the next",
     ),
     (
         function(lambda slates, context: slates / slates.sum(axis=1, keepdims=True)),
@@ -145,7 +149,7 @@ BAD = [
     (
         function(lambda slates, context: slates / slates.shape[1]),
         "causal",
-        "where the list ends after position 1",
+        "if the list ends after position 1",
     ),
     (
         function(lambda slates, context: slates * (context.k == slates.shape[1])),
@@ -155,14 +159,14 @@ BAD = [
     (
         function(lambda slates, context: slates - slates.mean(axis=0)),
         "independent",
-        "among these lists and .* others",
+        "together with these lists and .* others",
     ),
     (
         function(writes_into_the_probabilities),
         "inputs",
-        "writes into the catalogue, .* or the probabilities",
+        "modifies the catalogue, .* or the probabilities",
     ),
-    (function(divides_the_popularity_in_place), "inputs", "writes into the catalogue"),
+    (function(divides_the_popularity_in_place), "inputs", "modifies the catalogue"),
     (
         function(forgets_that_there_may_be_one_list),
         "shape",
@@ -171,7 +175,7 @@ BAD = [
     (
         function(lambda slates, context: slates * (1 + (1 - context.progress) * DICE.random())),
         "deterministic",
-        "earns .* the first time",
+        "earns .* in one call",
     ),
     (
         function(
@@ -180,19 +184,23 @@ BAD = [
             )
         ),
         "causal",
-        "ends after position 1, half way through a training",
+        "ends after position 1, halfway through a training",
     ),
     (
         function(lambda slates, context: slates == context.targets[:, None]),
         "needs",
-        r"earns 1, and 0 where targets are unknown: declare needs=\{'targets'\}",
+        r"earns 1, and 0 if targets are unknown: declare needs=\{'targets'\}",
     ),
     (
         function(looks_back),
         "needs",
         r"it reads times: declare needs=\{'times'\}; without them, reward 'mine' raised",
     ),
-    (Mistaken(), "marginal", r"position 3 earns (\d+) as item 3 of the list and marginal\(\) says"),
+    (
+        Mistaken(),
+        "marginal",
+        r"position 3 earns (\d+) as item 3 of the list, but marginal\(\) returns",
+    ),
 ]
 
 
@@ -221,7 +229,7 @@ def test_what_breaks_it_is_found_and_shown(reward, check, message):
 def test_what_was_not_tried_is_not_called_right():
     found = audit_reward(function(lambda slates, context: slates[:, 0]), *world())
     verdicts = {finding.check: finding.passed for finding in found.findings}
-    assert (verdicts["answers"], verdicts["shape"], verdicts["finite"], verdicts["causal"]) == (
+    assert (verdicts["runs"], verdicts["shape"], verdicts["finite"], verdicts["causal"]) == (
         True,
         False,
         None,

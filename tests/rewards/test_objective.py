@@ -243,7 +243,7 @@ class TestObjects:
         ("given", "message"),
         [
             ([("diversity", float("nan"))], "weight 'nan' of reward 'diversity' is not a number"),
-            ([("diversity", (2, 1))], "range from 2 to 1: give two numbers that rise"),
+            ([("diversity", (2, 1))], "range from 2 to 1: give two finite numbers"),
             ([("diversity=1", 2)], "unknown reward 'diversity=1'"),
             ([3], "3 is a int, not a Reward"),
             (["ndcg", Ndcg()], "share a name"),

@@ -88,9 +88,11 @@ def test_grids():
 
 def test_weights_outside_are_refused():
     require_inside({"a": 0, "b": 2}, {"a": (0, 1), "b": (0, 2)})
-    with pytest.raises(ValueError, match="weight 3 of a is outside what was trained, 0 to 1"):
+    with pytest.raises(ValueError, match="weight 3 of a is outside the trained range, 0 to 1"):
         require_inside({"a": 3}, {"a": (0, 1)})
-    with pytest.raises(ValueError, match="no weight of 'c' can be chosen; there are a=0:1"):
+    with pytest.raises(
+        ValueError, match="the weight of 'c' cannot be chosen: the ranges are a=0:1"
+    ):
         require_inside({"c": 3}, {"a": (0, 1)})
-    with pytest.raises(ValueError, match="its weights are fixed"):
+    with pytest.raises(ValueError, match="all weights of this run are fixed"):
         require_inside({"c": 3}, {})

@@ -136,9 +136,13 @@ def test_unknown_name_lists_the_names_and_the_close_match() -> None:
 
 @pytest.mark.parametrize(
     ("attribute", "name", "gains"),
-    [("fresh", "fresh", [0, 1]), ("plain", "plain", [0.5, 1]), ("Scaled", "scaled", [2, 4]),
-     ("half", "required", [0.5, 1])],
-)  # fmt: skip
+    [
+        ("fresh", "fresh", [0, 1]),
+        ("plain", "plain", [0.5, 1]),
+        ("Scaled", "scaled", [2, 4]),
+        ("half", "required", [0.5, 1]),
+    ],
+)
 @pytest.mark.parametrize("place", ["./my_rewards.py", "my_rewards"])
 def test_attribute_of_a_file_or_module(
     plugin: str, place: str, attribute: str, name: str, gains: list[float]
@@ -203,9 +207,14 @@ def test_an_unknown_name_tells_which_plugins_are_left_out(plugged: None) -> None
 
 @pytest.mark.parametrize(
     ("spec", "name", "weight"),
-    [("diversity", "diversity", 1), ("diversity=0.5", "diversity", 0.5), ("ndcg=-2e-1", "ndcg", -0.2),
-     ("./my_rewards.py:fresh=0.3", "fresh", 0.3), ("./my_rewards.py:fresh", "fresh", 1)],
-)  # fmt: skip
+    [
+        ("diversity", "diversity", 1),
+        ("diversity=0.5", "diversity", 0.5),
+        ("ndcg=-2e-1", "ndcg", -0.2),
+        ("./my_rewards.py:fresh=0.3", "fresh", 0.3),
+        ("./my_rewards.py:fresh", "fresh", 1),
+    ],
+)
 def test_parse(plugin: str, spec: str, name: str, weight: float) -> None:
     found, given = parse(spec)
     assert (found.name, given) == (name, weight)
@@ -296,10 +305,13 @@ def test_checked_finds_the_list_on_which_a_reward_raises() -> None:
     of_five = Context(
         Sequences.from_lists([[]] * 5), np.zeros(5, int), make_catalogue(["a", "b", "c"]), 2
     )
-    message = r"reward 'mine' raised ZeroDivisionError: three \(test_registry.py, line \d+\) on list 2: \[1, 3\]"
+    message = (
+        r"reward 'mine' raised ZeroDivisionError: three \(test_registry.py, line \d+\)"
+        r" on list 2: \[1, 3\]"
+    )
     with pytest.raises(RewardError, match=message) as found:
         checked(returning(picky))(lists, of_five)
-    assert (found.value.fault, found.value.row) == ("answers", 2)
+    assert (found.value.fault, found.value.row) == ("runs", 2)
     with pytest.raises(RewardError, match=r"on item 3 at position 2 of list 3: \[2\]"):
         checked(returning(picky)).marginal(
             lists[:, :1], np.array([[1], [2], [1], [3], [2]]), of_five

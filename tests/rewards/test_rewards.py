@@ -82,8 +82,9 @@ def test_novelty_without_a_known_history_is_zero(history: list[int]) -> None:
 
 def test_popularity_is_relative_to_the_most_popular_list() -> None:
     # p = .4 .3 .2 .1 0; the two most popular sum to .7
-    np.testing.assert_allclose(Popularity()(np.array([[2, 1], [5, 4]]), context(2).take(np.array([0, 0]))),
-                               [[-3 / 7, -4 / 7], [0, -1 / 7]])  # fmt: skip
+    two_lists = context(2).take(np.array([0, 0]))
+    gains = Popularity()(np.array([[2, 1], [5, 4]]), two_lists)
+    np.testing.assert_allclose(gains, [[-3 / 7, -4 / 7], [0, -1 / 7]])
 
 
 def test_popularity_without_counts_says_what_to_do() -> None:

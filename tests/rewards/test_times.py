@@ -116,5 +116,5 @@ def test_a_log_without_times_is_refused_before_anything_runs(catalogue):
             untimed,
         )
     require_times(FunctionReward(lambda s, c: s % 2, "even"), untimed)
-    with pytest.raises(ValueError, match="not known when the events of these histories happened"):
+    with pytest.raises(ValueError, match="times of these histories' events are unknown"):
         Context(untimed, np.zeros(3, int), catalogue, 2).of_times  # noqa: B018
