@@ -104,7 +104,13 @@ def decorated(slates, context):  # type: ignore[no-untyped-def]
         (["diversity"], "mixed", ["relevance=0.5", "ndcg=0.5", "diversity=0.25"]),
         (["diversity"], "none", ["diversity=0.25"]),
         (["diversity", "ndcg"], "relevance", ["diversity=0.25", "ndcg=1"]),
+        (["diversity=2", "novelty"], "ndcg", ["ndcg=1", "diversity=2", "novelty=0.25"]),
+        (["ndcg=2", "diversity"], "mixed", ["ndcg=2", "diversity=0.25"]),
+        (["diversity", "relevance=3"], "relevance", ["diversity=0.25", "relevance=3"]),
+        (["diversity=0.123456789"], "none", ["diversity=0.123456789"]),
+        (["genrec.rewards:Novelty"], "none", ["genrec.rewards:Novelty=0.25"]),
         ([], "relevance", ["relevance=1"]),
+        ([], "mixed", ["relevance=0.5", "ndcg=0.5"]),
         ([("diversity", 2), ("ndcg", (0.5, 1))], "mixed", ["diversity=2", "ndcg=0.5:1"]),
         ("diversity=0.12345678901234", "none", ["diversity=0.123456789012"]),
     ],
@@ -114,6 +120,13 @@ def test_specs_are_completed(specs, accuracy: str, complete: list[str]) -> None:
     assert objective.specs == complete
     assert parse_rewards(complete) == objective
     assert load_objectives([complete]) == [objective]
+
+
+def test_a_file_is_found_from_anywhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    complete = parse_rewards("./mine.py:fresh=0.3").specs
+    assert complete == [f"{folder / 'mine.py'}:fresh=0.3"]
+    monkeypatch.chdir("/")
+    assert weighted(complete).name == "0.3*fresh"
 
 
 def test_a_file_is_executed_once(folder: Path) -> None:

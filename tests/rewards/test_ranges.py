@@ -5,8 +5,7 @@ import pytest
 
 from genrec.rewards import (
     draw_weights,
-    parse,
-    ranges_of,
+    parse_rewards,
     require_inside,
     weight_grid,
     weighted,
@@ -25,15 +24,16 @@ from genrec.rewards import (
     ],
 )
 def test_a_range_counts_with_its_middle(spec, weight, ranges):
-    assert parse(spec)[1] == pytest.approx(weight)
-    assert ranges_of([spec]) == ranges
+    objective = parse_rewards(spec)
+    assert objective.terms[0].weight == pytest.approx(weight)
+    assert objective.ranges == ranges
 
 
 def test_a_range_of_a_reward_in_a_file(tmp_path):
     (tmp_path / "a=1").mkdir()
     file = tmp_path / "a=1" / "mine.py"
     file.write_text("def fresh(slates, context):\n    return slates * 0.5\n")
-    assert ranges_of([f"{file}:fresh=0:2", f"{file}:fresh"]) == {"fresh": (0, 2)}
+    assert parse_rewards([f"{file}:fresh=0:2", "ndcg"]).ranges == {"fresh": (0, 2)}
     assert weighted([f"{file}:fresh=0:2"]).name == "0.5*fresh"
 
 
@@ -51,7 +51,7 @@ def test_a_range_of_a_reward_in_a_file(tmp_path):
 )
 def test_what_is_no_range_is_said(text, message):
     with pytest.raises(ValueError, match=message):
-        parse(f"diversity={text}")
+        parse_rewards(f"diversity={text}")
 
 
 def test_draws_are_denser_at_the_low_end_with_a_share_at_the_ends():

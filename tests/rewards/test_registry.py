@@ -22,7 +22,7 @@ from genrec.rewards import (
     available,
     checked,
     locate_errors,
-    parse,
+    parse_rewards,
     resolve,
     reward,
     weighted,
@@ -216,21 +216,21 @@ def test_an_unknown_name_tells_which_plugins_are_left_out(plugged: None) -> None
     ],
 )
 def test_parse(plugin: str, spec: str, name: str, weight: float) -> None:
-    found, given = parse(spec)
-    assert (found.name, given) == (name, weight)
+    (term,) = parse_rewards(spec).terms
+    assert (term.name, term.weight) == (name, weight)
 
 
 def test_a_folder_may_have_an_equals_sign(plugin: str, tmp_path: Path) -> None:
     (tmp_path / "a=1").mkdir()
     (tmp_path / "a=1" / "r.py").write_text(PLUGIN)
-    assert parse("a=1/r.py:fresh=2")[1] == 2
-    assert parse("a=1/r.py:fresh")[1] == 1
+    assert weighted(["a=1/r.py:fresh=2"]).name == "2*fresh"
+    assert weighted(["a=1/r.py:fresh"]).name == "fresh"
 
 
 @pytest.mark.parametrize("text", ["", "high", "nan", "inf"])
 def test_a_weight_must_be_a_number(text: str) -> None:
     with pytest.raises(ValueError, match=rf"weight '{text}' of reward 'diversity' is not a number"):
-        parse(f"diversity={text}")
+        parse_rewards(f"diversity={text}")
 
 
 def test_weighted() -> None:
