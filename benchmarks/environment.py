@@ -1,12 +1,12 @@
-"""Steps per second of the vector environment against gymnasium's SyncVectorEnv of the single one.
+"""Steps per second of the vector environment, compared with Gymnasium's SyncVectorEnv.
 
     python benchmarks/environment.py
 
-Both write the same lists on the same synthetic log, with all built-in rewards on; a step is one
-item of one list, and resets count. "masked" also asks for action_masks() before every step, as an
-agent does. Rounds of the two alternate and the median counts, in seconds of processor time, so that
-other work on the machine matters little. The teacher's probabilities are looked up in a table, so
-that the environments are measured and not a model. Prints the table and writes environment.json
+Both write the same lists on the same synthetic log with all built-in rewards. A step is one item of
+one list; resets are included. "masked" also calls action_masks() before every step, as an agent
+does. Rounds of the two alternate, and the median of their processor time is reported, on which
+other work on the machine has little influence. The teacher's probabilities come from a table, so
+that the environments are measured and not a model. Prints the results and writes environment.json
 beside this file.
 """
 
@@ -27,17 +27,15 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 import genrec.envs
 from genrec.data import Sequences, make_catalogue
 from genrec.envs import ListGenerationEnv, ListGenerationVectorEnv, ListTask
-from genrec.rewards import weighted
 
-ALL = ("relevance=1", "ndcg=1", "diversity=0.5", "novelty=0.3", "popularity=0.2")
-# items in no history, from which lists are drawn: every choice is allowed and costs nothing to find
+REWARDS = ("relevance=1", "ndcg=1", "diversity=0.5", "novelty=0.3", "popularity=0.2")
+# Lists are drawn from items that are in no history: every action is allowed without a search.
 UNSEEN = 200
 GENRES = 18
 
 
 def synthetic_task(num_items: int, k: int, users: int = 2000, mean_length: int = 160) -> ListTask:
-    """Histories of geometric length, genres at random, counts and probabilities that fall off as 1
-    / rank."""
+    """Task with histories of geometric length, random genres, and counts proportional to 1/rank."""
     rng = np.random.default_rng(0)
     names = [str(i) for i in range(num_items)]
     genres = {
@@ -57,61 +55,57 @@ def synthetic_task(num_items: int, k: int, users: int = 2000, mean_length: int =
         histories,
         targets,
         catalogue,
-        weighted(ALL),
-        k,
-        200,
+        reward=REWARDS,
+        k=k,
+        max_length=200,
         probabilities=lambda asked: table[asked.lengths % 64],
     )
 
 
-def rounds(
-    env: VectorEnv, task: ListTask, seed: int, masks: Callable[[], object] | None
+def play_round(
+    env: VectorEnv, task: ListTask, *, seed: int, masks: Callable[[], object] | None
 ) -> tuple[float, float]:
-    """Seconds to write one list in every sub-environment, and what all of them earned."""
+    """Seconds to write one list in every sub-environment, and the sum of their returns."""
     rng = np.random.default_rng(seed)
-    lists = (
-        rng.random((env.num_envs, UNSEEN)).argsort(axis=1)[:, : task.k]
-        + task.num_items
-        - UNSEEN
-        + 1
-    )
-    earned = 0.0
+    first_unseen = task.num_items - UNSEEN + 1
+    lists = first_unseen + rng.random((env.num_envs, UNSEEN)).argsort(axis=1)[:, : task.k]
+    returns = 0.0
     started = time.process_time()
     env.reset(seed=seed)
     for t in range(task.k):
         if masks:
             masks()
         _, reward, *_ = env.step(lists[:, t])
-        earned += float(np.sum(reward))
-    return time.process_time() - started, earned
+        returns += float(np.sum(reward))
+    return time.process_time() - started, returns
 
 
-def measured(num_envs: int, num_items: int, k: int, repeats: int) -> dict[str, float]:
-    """Steps per second of both, with and without masks, and their ratios."""
+def measure(*, num_envs: int, num_items: int, k: int, repeats: int) -> dict[str, float]:
+    """Steps per second of both environments, with and without masks, and their ratios."""
     task = synthetic_task(num_items, k)
     vector = ListGenerationVectorEnv(task, num_envs)
     copies = [lambda: ListGenerationEnv(task)] * num_envs
     sync = SyncVectorEnv(copies, copy=False, autoreset_mode=AutoresetMode.DISABLED)
-    asked = {"vector": vector.action_masks, "sync": lambda: sync.call("action_masks")}
-    out: dict[str, float] = {}
+    mask_calls = {"vector": vector.action_masks, "sync": lambda: sync.call("action_masks")}
+    results: dict[str, float] = {}
     for label, masked in (("", False), ("_masked", True)):
         times: dict[str, list[float]] = {"vector": [], "sync": []}
         for seed in range(repeats):
-            for name, env, more in (("sync", sync, 1), ("vector", vector, 5)):
-                for extra in range(more):
-                    seconds, earned = rounds(
-                        env, task, seed + 1000 * extra, asked[name] if masked else None
-                    )
-                    assert earned > 0
+            # The vector environment is faster, so that more of its rounds fit into the same time.
+            for name, env, rounds in (("sync", sync, 1), ("vector", vector, 5)):
+                for extra in range(rounds):
+                    masks = mask_calls[name] if masked else None
+                    seconds, returns = play_round(env, task, seed=seed + 1000 * extra, masks=masks)
+                    assert returns > 0
                     times[name].append(seconds)
-        for name, found in times.items():
-            out[f"{name}{label}_steps_per_second"] = round(num_envs * k / median(found))
-        out[f"vector/sync{label}"] = round(median(times["sync"]) / median(times["vector"]), 1)
-    return out
+        for name, seconds_of in times.items():
+            results[f"{name}{label}_steps_per_second"] = round(num_envs * k / median(seconds_of))
+        results[f"vector/sync{label}"] = round(median(times["sync"]) / median(times["vector"]), 1)
+    return results
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, print the results and write them."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -121,8 +115,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     options = parser.parse_args()
-    found = measured(options.envs, options.items, options.k, options.repeats)
-    for name, value in found.items():
+    results = measure(
+        num_envs=options.envs, num_items=options.items, k=options.k, repeats=options.repeats
+    )
+    for name, value in results.items():
         print(f"{name:<34}{value:>12,}")
     about = {
         "environment": genrec.envs.LIST_GENERATION,
@@ -138,9 +134,9 @@ def main() -> None:
     content = {
         "command": "python " + " ".join(sys.argv),
         **about,
-        "rewards": ALL,
+        "rewards": REWARDS,
         **versions,
-        **found,
+        **results,
     }
     options.out.write_text(json.dumps(content, indent=2) + "\n")
 

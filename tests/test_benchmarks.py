@@ -1,6 +1,6 @@
-"""The benchmark of the alignment runs, and refuses to compare ways that compute different
-things."""
+"""The benchmark of the alignment runs, and times only implementations of the same mathematics."""
 
+import importlib
 import json
 import runpy
 import sys
@@ -16,6 +16,7 @@ SCRIPT = Path(__file__).parents[1] / "benchmarks" / "alignment.py"
 def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """The functions of the script, in sizes that take a second."""
     threads = torch.get_num_threads()
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))  # as python does for the script it runs
     monkeypatch.setattr(
         sys, "argv", [SCRIPT.name, "--quick", "--json", str(tmp_path / "alignment.json")]
     )
@@ -23,17 +24,22 @@ def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     torch.set_num_threads(threads)
 
 
+@pytest.fixture
+def implementations(script):
+    """The module of the three implementations, which the script has imported."""
+    return importlib.import_module("implementations")
+
+
 def test_the_quick_run_writes_what_it_prints(script, tmp_path, capsys):
     script["main"]()
     printed, found = capsys.readouterr().out, json.loads((tmp_path / "alignment.json").read_text())
     seconds = {
-        name: sum(found[f"{name}_seconds"].values()) for name in ("shared", "apart", "generate")
+        name: sum(found[f"{name}_seconds"].values()) for name in ("shared", "separate", "generate")
     }
     for name, taken in seconds.items():
-        assert found["lists_per_second"][name] == pytest.approx(
-            3 * 2 / taken
-        )  # one round, so the medians are its own
-    for name in ("apart", "generate"):
+        # one round, so the medians are its own
+        assert found["lists_per_second"][name] == pytest.approx(3 * 2 / taken)
+    for name in ("separate", "generate"):
         assert found[f"shared/{name}"] == pytest.approx(seconds[name] / seconds["shared"])
         assert f"shared/{name}" in printed
         assert f"{found[f'shared/{name}']:.2f}  aim 5" in printed
@@ -41,17 +47,16 @@ def test_the_quick_run_writes_what_it_prints(script, tmp_path, capsys):
 
 
 def test_the_multiply_adds_are_those_counted_by_hand(script):
-    """3 histories of 20 items and SEP, 2 lists of 4, width 16, 2 blocks, 60 items and 2 tokens, a
-    head of attention.
+    """3 histories of 20 items and SEP, 2 lists of 4, width 16, 2 blocks, 62 tokens, one head.
 
-    A token costs a block 12·16² = 3,072. Encoding: 63 tokens · 2 blocks · 3,072 and 2 · 21² · 16 in
-    6 attentions, 471,744. Going on: 18 list items, 110,592, and attention, 28,800 item by item,
-    31,104 at once. Output: 24 · 16 · 62 = 23,808. Critic: 24 · (16² + 16) = 6,528. Rollout 634,944;
-    a pass 643,776; its gradient 2 · 613,440 of the blocks and 3 · 23,808 of the output, which is
-    computed again. A rollout, a pass that judges, two that learn: 5,162,880.
+    A token costs 12·16² = 3,072 in a block. Encoding: 63 tokens · 2 blocks · 3,072 and 2 · 21² · 16
+    in 6 attentions, 471,744. Lists: 18 items, 110,592, and attention, 28,800 item by item, 31,104
+    at once. Output: 24 · 16 · 62 = 23,808. Critic: 24 · (16² + 16) = 6,528. Rollout 634,944; a pass
+    643,776; its gradient 2 · 613,440 of the blocks and 3 · 23,808 of the output, which is computed
+    again. A rollout, a pass for the advantages, two for the update: 5,162,880.
     """
     sizes, settings = script["QUICK"], script["AlignSettings"]()
-    found = script["measured"](
+    found = script["measure"](
         script["make_task"](sizes), script["make_policy"](sizes), sizes, settings
     )
     assert found["multiply_adds"] == 5_162_880
@@ -68,16 +73,15 @@ def shifted(function):
 
 
 def truncated(function):
-    """Lists apart of which the newest item is not read."""
+    """States of separate lists whose newest item is not read."""
 
     def wrong(policy, histories, placed):
-        return function(
-            policy, histories, placed.clone().index_fill_(2, torch.tensor([placed.shape[2] - 1]), 1)
-        )
+        if placed.shape[2]:
+            placed = placed.clone()
+            placed[:, :, -1] = 1
+        return function(policy, histories, placed)
 
-    return lambda policy, histories, placed: (wrong if placed.shape[2] else function)(
-        policy, histories, placed
-    )
+    return wrong
 
 
 def unmasked(function):
@@ -87,23 +91,23 @@ def unmasked(function):
 
 @pytest.mark.parametrize(
     ("name", "wrong"),
-    [("history_tokens", shifted), ("states_apart", truncated), ("Unplaced", unmasked)],
+    [("history_tokens", shifted), ("separate_states", truncated), ("MaskItems", unmasked)],
 )
-def test_other_mathematics_is_not_timed(script, name, wrong):
-    script[name] = wrong(script[name])
+def test_other_mathematics_is_not_timed(script, implementations, monkeypatch, name, wrong):
+    monkeypatch.setattr(implementations, name, wrong(getattr(implementations, name)))
     with pytest.raises(AssertionError, match="do not compute the same"):
         script["main"]()
 
 
 def test_other_losses_are_not_timed(script):
-    """A way whose steps are longer has another loss after the first."""
-    ways = script["make_ways"]
+    """An implementation with longer steps has another loss after the first step."""
+    make = script["make_implementations"]
 
     def longer(policy, settings):
-        made = ways(policy, settings)
-        made["apart"].optimizer.param_groups[0]["lr"] *= 10
+        made = make(policy, settings)
+        made["separate"].optimizer.param_groups[0]["lr"] *= 10
         return made
 
-    script["make_ways"] = longer
+    script["make_implementations"] = longer
     with pytest.raises(AssertionError, match="do not compute the same"):
         script["main"]()
