@@ -1,5 +1,4 @@
-"""GPTRec policies and what trains them: distillation, PPO, MaskablePPO (stable-baselines3) and
-GRPO (TRL)."""
+"""GPTRec and its trainers: distillation, PPO, MaskablePPO (stable-baselines3) and GRPO (TRL)."""
 
 import lazy_loader
 

@@ -1,16 +1,16 @@
-"""One student, one reward, three trainers: our PPO, stable-baselines3's MaskablePPO, TRL's GRPO.
+r"""Comparison of three trainers with one student and one reward: PPO, MaskablePPO and GRPO.
 
-    python benchmarks/trainers.py --teacher runs/t --student runs/s --reward diversity=0.1 --folder
-    runs/trainers \
-        > benchmarks/trainers.json
+    python benchmarks/trainers.py --teacher runs/t --student runs/s --reward diversity=0.1 \
+        --folder runs/trainers > trainers.json
 
-Each training is a process of `genrec align --agent ...` without a supervised warm-up, first with the same
-number of updates, then with as many as fit into the time that our PPO took. Time and lists per
-second are those of the training alone, validations included; peak memory is the process's. The
-objective is the reward of the greedy lists for all test users, NDCG in the place of relevance.
-"sb3, rows apart" is stable-baselines3 with a policy that encodes the history of every observation
-anew, as a policy written for it without more ado does; it is timed over a few updates only. A line
-a training on standard error, JSON on standard output.
+PPO is genrec's own, MaskablePPO is that of stable-baselines3, GRPO that of TRL. Each training is a
+process of `genrec align --agent ...` without a supervised warm-up, first with the same number of
+updates, then with as many as fit into the time of genrec's PPO. Time and lists per second are those
+of the training alone, validations included; peak memory is that of the process. The objective is
+the reward of the greedy lists for all test users, with NDCG in place of relevance. "sb3, rows
+apart" is stable-baselines3 with a policy that encodes the history of every observation separately,
+as a straightforward policy for it does; it is timed over a few updates only. Writes one line per
+training to standard error and JSON to standard output.
 """
 
 import argparse
@@ -22,6 +22,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 
@@ -34,47 +35,51 @@ AGENTS = ("ppo", "sb3", "grpo")
 APART = "sb3, rows apart"
 
 
-def trained(arguments: argparse.Namespace, agent: str, updates: int, seed: int) -> dict[str, Any]:
-    """A finished training: its folder, seconds, lists per second, peak memory. What is finished is
-    kept."""
+def trained(
+    arguments: argparse.Namespace, agent: str, *, updates: int, seed: int
+) -> dict[str, Any]:
+    """Train unless the run exists; returns its directory, seconds, lists per second and memory."""
     out = arguments.folder / f"{agent}-{updates}-seed{seed}"
     usage = out / "usage.json"
     if not usage.exists():
-        changes = [
-            f"align.updates={updates}",
-            f"align.evaluate_every={updates}",
-            "align.warmup_lists=0",
-            *arguments.set,
-        ]
-        chosen = [
-            "-r",
-            arguments.reward,
-            "--teacher",
-            str(arguments.teacher),
-            "--student",
-            str(arguments.student),
-        ]
-        chosen += ["--agent", agent, "--seed", str(seed), "-o", str(out), "-q"]
-        chosen += [part for change in changes for part in ("-s", change)]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "genrec", "align", *chosen], stdout=subprocess.DEVNULL
-        )
+        options = align_options(arguments, agent, updates=updates, seed=seed, out=out)
+        command = [sys.executable, "-m", "genrec", *options]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         _, status, used = os.wait4(process.pid, 0)
         if status:
             raise SystemExit(f"{agent} ended with {os.waitstatus_to_exitcode(status)}")
         write_json(usage, {"peak_gib": used.ru_maxrss / 2**20})
-    align = read_json(out / "run.json")["settings"]["align"]
-    records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    seconds = (
-        records[-1]["seconds"] - records[0]["seconds"]
-    )  # from the first validation to the last
+    found = {"agent": agent, "seed": seed, "updates": updates, **speed(out, updates)}
+    return {**found, **read_json(usage), "run": str(out)}
+
+
+def align_options(
+    arguments: argparse.Namespace, agent: str, *, updates: int, seed: int, out: Path
+) -> list[str]:
+    """Command line of one alignment, without validations before its end."""
+    changes = [
+        f"align.updates={updates}",
+        f"align.evaluate_every={updates}",
+        "align.warmup_lists=0",
+        *arguments.set,
+    ]
+    options = ["align", "--reward", arguments.reward, "--agent", agent, "--seed", str(seed)]
+    options += ["--teacher", str(arguments.teacher), "--student", str(arguments.student)]
+    options += [part for change in changes for part in ("--set", change)]
+    return [*options, "--out", str(out), "--quiet"]
+
+
+def speed(run: Path, updates: int) -> dict[str, float]:
+    """Lists of a run, its seconds from the first validation to the last, and their ratio."""
+    align = read_json(run / "run.json")["settings"]["align"]
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    seconds = records[-1]["seconds"] - records[0]["seconds"]
     lists = updates * align["histories"] * align["group_size"]
-    found = {"agent": agent, "seed": seed, "updates": updates, "lists": lists, "seconds": seconds}
-    return {**found, "lists_per_second": lists / seconds, **read_json(usage), "run": str(out)}
+    return {"lists": lists, "seconds": seconds, "lists_per_second": lists / seconds}
 
 
 def objective(run: Path, reward: str) -> dict[str, float]:
-    """NDCG, the goal and their weighted sum over all test users."""
+    """NDCG, the reward and their weighted sum, means over all test users."""
     workspace = prepare_workspace(
         Settings.model_validate(read_json(run / "run.json")["settings"]), quiet=True
     )
@@ -85,63 +90,75 @@ def objective(run: Path, reward: str) -> dict[str, float]:
 
 
 def rows_apart(arguments: argparse.Namespace, updates: int) -> dict[str, Any]:
-    """Lists per second of stable-baselines3 with a policy that knows nothing of shared
-    histories."""
+    """Lists per second of stable-baselines3 with a policy that does not share histories."""
     from genrec.agents.sb3 import policy as maskable
+    from genrec.cli import app
 
-    def alone(policy: Any, history: torch.Tensor, slate: torch.Tensor) -> torch.Tensor:
+    def states_per_row(policy: Any, history: torch.Tensor, slate: torch.Tensor) -> torch.Tensor:
         placed = (slate > 0).sum(dim=1).clamp(max=slate.shape[1] - 1)
-        states = policy.slate_states(
-            policy.encode(maskable.unpadded(history.cpu().numpy())), slate[:, None]
-        )
+        prefix = policy.encode(maskable.unpadded(history.cpu().numpy()))
+        states = policy.slate_states(prefix, slate[:, None])
         return states[torch.arange(len(slate)), 0, placed]  # type: ignore[no-any-return]
 
-    maskable.next_states = alone
-    from genrec.pipeline import stages
-
-    settings = Settings.model_validate(read_json(arguments.student / "run.json")["settings"])
-    changes = dict(change.removeprefix("align.").split("=") for change in arguments.set)
-    align = {
-        "updates": updates,
-        "evaluate_every": updates,
-        "warmup_lists": 0,
-        "agent": "sb3",
-        **changes,
-    }
-    settings = Settings.model_validate(
-        {**settings.model_dump(), "align": {**settings.align.model_dump(), **align}}
-    )
     out = arguments.folder / "rows-apart"
-    stages.align(
-        prepare_workspace(settings, quiet=True),
-        [arguments.reward],
-        arguments.teacher,
-        arguments.student,
-        out,
-    )
-    records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    seconds = records[-1]["seconds"] - records[0]["seconds"]
-    lists = updates * settings.align.histories * settings.align.group_size
-    return {
-        "agent": APART,
-        "updates": updates,
-        "lists_per_second": lists / seconds,
-        "seconds": seconds,
-    }
+    options = align_options(arguments, "sb3", updates=updates, seed=0, out=out)
+    # In this process, where the function that shares histories can be replaced.
+    with mock.patch.object(maskable, "next_states", states_per_row):
+        app(options, standalone_mode=False)
+    return {"agent": APART, "updates": updates, **speed(out, updates)}
 
 
 def ratios(rows: list[dict[str, Any]]) -> Mapping[str, float]:
-    """How many times as many lists a second our PPO writes and learns from."""
-    speed = {row["agent"]: row["lists_per_second"] for row in reversed(rows)}
+    """Lists per second of genrec's PPO divided by those of each other trainer."""
+    speeds = {row["agent"]: row["lists_per_second"] for row in reversed(rows)}
     return {
-        f"lists_per_second_ppo_over_{agent}": speed["ppo"] / speed[agent]
-        for agent in speed
+        f"lists_per_second_ppo_over_{agent}": speeds["ppo"] / found
+        for agent, found in speeds.items()
         if agent != "ppo"
     }
 
 
 def main() -> None:
-    """Train, measure, print."""
+    """Train with all agents, measure the runs and print the results."""
+    arguments = read_options()
+    rows = []
+    for seed in map(int, arguments.seeds.split(",")):
+        rows += rows_of_seed(arguments, seed)
+    if arguments.apart:
+        rows.append(rows_apart(arguments, arguments.apart))
+        report(rows[-1])
+    content = {
+        "reward": arguments.reward,
+        "threads": torch.get_num_threads(),
+        "date": time.strftime("%Y-%m-%d"),
+        "fingerprint": read_json(arguments.student / "run.json")["fingerprint"],
+        **versions(),
+    }
+    print(json.dumps({**content, **ratios(rows), "rows": rows}, indent=2))
+
+
+def rows_of_seed(arguments: argparse.Namespace, seed: int) -> list[dict[str, Any]]:
+    """One row per agent and budget: the same number of lists, and the same time."""
+    updates = arguments.updates
+    same_lists = {agent: trained(arguments, agent, updates=updates, seed=seed) for agent in AGENTS}
+    rows = []
+    for agent, row in same_lists.items():
+        fitting = max(1, round(updates * same_lists["ppo"]["seconds"] / row["seconds"]))
+        same_time = row if agent == "ppo" else trained(arguments, agent, updates=fitting, seed=seed)
+        for budget, found in (("lists", row), ("time", same_time)):
+            measured = objective(Path(found["run"]), arguments.reward)
+            rows.append({"same": budget, **found, **measured})
+            report(rows[-1])
+    return rows
+
+
+def report(row: dict[str, Any]) -> None:
+    """Print a row to standard error, so that a long benchmark can be followed."""
+    print(json.dumps(row), file=sys.stderr, flush=True)
+
+
+def read_options() -> argparse.Namespace:
+    """Options of the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -151,7 +168,7 @@ def main() -> None:
         "--reward", default="diversity=0.1", help="diversity=WEIGHT or novelty=WEIGHT"
     )
     parser.add_argument(
-        "--folder", type=Path, required=True, help="of the runs; finished ones are kept"
+        "--folder", type=Path, required=True, help="directory of the runs; finished ones are kept"
     )
     parser.add_argument("--updates", type=int, default=100)
     parser.add_argument("--seeds", default="0", help="such as 0,1,2")
@@ -159,38 +176,12 @@ def main() -> None:
         "--apart",
         type=int,
         default=1,
-        help="updates of the policy without sharing; 0 leaves it out",
+        help="updates of the policy that does not share histories; 0 leaves it out",
     )
     parser.add_argument(
         "--set", action="append", default=[], help="settings of align, such as align.group_size=8"
     )
-    arguments = parser.parse_args()
-    rows = []
-    for seed in map(int, arguments.seeds.split(",")):
-        first = {agent: trained(arguments, agent, arguments.updates, seed) for agent in AGENTS}
-        for agent, row in first.items():
-            fit = max(1, round(arguments.updates * first["ppo"]["seconds"] / row["seconds"]))
-            for budget, found in (
-                ("lists", row),
-                ("time", row if agent == "ppo" else trained(arguments, agent, fit, seed)),
-            ):
-                rows.append(
-                    {"same": budget, **found, **objective(Path(found["run"]), arguments.reward)}
-                )
-                print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
-    if arguments.apart:
-        rows.append(rows_apart(arguments, arguments.apart))
-        print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
-    content = {
-        "reward": arguments.reward,
-        "threads": torch.get_num_threads(),
-        "date": time.strftime("%Y-%m-%d"),
-    }
-    content |= {
-        "fingerprint": read_json(arguments.student / "run.json")["fingerprint"],
-        **versions(),
-    }
-    print(json.dumps({**content, **ratios(rows), "rows": rows}, indent=2))
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
