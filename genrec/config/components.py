@@ -88,7 +88,7 @@ class Registry(Generic[T]):
 
     def names(self) -> list[str]:
         """Names of the built-in components and of those of plugins, sorted; nothing is loaded."""
-        return sorted({*self.built_in, *(point.name for point in self._plugins())})
+        return sorted({*self.built_in, *(point.name for point in plugins(self.group))})
 
     def resolve(self, target: str, modules: Modules | None = None) -> T:
         """The component of that name or place.
@@ -107,7 +107,7 @@ class Registry(Generic[T]):
             return self.convert(found, target.rpartition(":")[2], target)
         if target in self.built_in:
             return self._built_in(target)
-        for point in self._plugins():
+        for point in plugins(self.group):
             if point.name == target:
                 return self._from_plugin(point)
         raise ConfigError(self._unknown(target))
@@ -119,7 +119,7 @@ class Registry(Generic[T]):
         """
         rows = [Component(name, "built-in", self._built_in(name)) for name in self.built_in]
         taken = dict.fromkeys(self.built_in, "built-in")
-        for point in self._plugins():
+        for point in plugins(self.group):
             origin = _origin(point)
             if point.name in taken:
                 error = f"the name is taken by {taken[point.name]}"
@@ -139,19 +139,8 @@ class Registry(Generic[T]):
             return self.convert(load_object(found, self.kind), name, found)
         return found
 
-    def _plugins(self) -> list[EntryPoint]:
-        return sorted(entry_points(group=self.group), key=lambda point: (point.name, point.value))
-
     def _from_plugin(self, point: EntryPoint) -> T:
-        try:
-            with redirect_stdout(sys.stderr):  # what an import prints is not a command's output
-                found = point.load()
-        except (Exception, SystemExit) as error:
-            raise ConfigError(
-                f"{self.kind} {point.name!r} of {_origin(point)} cannot be loaded:"
-                f" {type(error).__name__}: {error}"
-            ) from error
-        return self.convert(found, point.name, _origin(point))
+        return self.convert(_load_plugin(point, self.kind), point.name, _origin(point))
 
     def _unknown(self, target: str) -> str:
         names = self.names()
@@ -162,6 +151,11 @@ class Registry(Generic[T]):
             f"unknown {self.kind} {target!r}.{hint} Known: {', '.join(names)}; give a file of your"
             f" own as ./file.py:attribute{''.join(left_out)}"
         )
+
+
+def plugins(group: str) -> list[EntryPoint]:
+    """Entry points of a group, sorted by name; nothing is loaded."""
+    return sorted(entry_points(group=group), key=lambda point: (point.name, point.value))
 
 
 def is_place(target: str) -> bool:
@@ -195,25 +189,29 @@ def load_object(
     target: str,
     kind: str = "component",
     *,
+    group: str | None = None,
     modules: Modules | None = None,
     proposes: Callable[[object], bool] | None = None,
 ) -> object:
-    """The object at ``package.module:attribute`` or ``path/file.py:attribute``.
+    """The object at ``package.module:attribute``, at ``path/file.py:attribute`` or of a plugin.
 
     What is printed while the module is imported goes to standard error.
 
     Args:
-        target: where the object is.
+        target: where the object is, or the name of an entry point.
         kind: what messages call it.
+        group: group in which the name of an entry point is looked up.
         modules: files that were executed before; a file in it is not executed again, and one that
             is executed joins it. A command keeps one such dictionary. Without it the file is
             executed anew, so that an edit between two calls takes effect.
         proposes: which attributes of the module a message names where the attribute is missing.
 
     Raises:
-        ConfigError: if the file or module does not exist, cannot be executed, or has no such
-            attribute.
+        ConfigError: if the file, module or entry point does not exist, cannot be executed, or has
+            no such attribute.
     """
+    if group is not None and not is_place(target):
+        return _load_plugin(_plugin(target, kind, group), kind)
     place, _, attribute = target.rpartition(":") if ":" in target else (target, "", "")
     if place.endswith(".py"):
         module = _load_file(Path(place), kind, {} if modules is None else modules)
@@ -228,6 +226,28 @@ def load_object(
             f"{place} has no {kind} {attribute!r}; give one of {known or 'its functions'} as"
             f" {place}:attribute"
         ) from None
+
+
+def _plugin(name: str, kind: str, group: str) -> EntryPoint:
+    points = {point.name: point for point in plugins(group)}
+    if name not in points:
+        known = ", ".join(points) or "none"
+        raise ConfigError(
+            f"unknown {kind} {name!r}. Installed plugins: {known}; give a file of your own as"
+            " ./file.py:attribute"
+        )
+    return points[name]
+
+
+def _load_plugin(point: EntryPoint, kind: str) -> object:
+    try:
+        with redirect_stdout(sys.stderr):  # what an import prints is not a command's output
+            return point.load()
+    except (Exception, SystemExit) as error:
+        raise ConfigError(
+            f"{kind} {point.name!r} of {_origin(point)} cannot be loaded: {type(error).__name__}:"
+            f" {error}"
+        ) from error
 
 
 def _load_module(name: str, kind: str, target: str) -> ModuleType:

@@ -1,5 +1,7 @@
 """Re-rankers of a user's own are found by place, and their lists are verified."""
 
+import sys
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -53,11 +55,12 @@ number = 3
 
 
 @pytest.fixture
-def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "mine.py").write_text(FILE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    return tmp_path / "mine.py"
+    yield tmp_path / "mine.py"
+    sys.modules.pop("mine", None)
 
 
 def make_pool() -> Pool:
