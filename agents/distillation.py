@@ -238,7 +238,9 @@ def _plan(
     return [
         b
         for e in epochs
-        for b in length_buckets(lengths, width, tokens, np.random.default_rng([seed, e]))
+        for b in length_buckets(
+            lengths, max_length=width, tokens=tokens, generator=np.random.default_rng([seed, e])
+        )
     ]
 
 

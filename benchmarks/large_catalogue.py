@@ -95,13 +95,13 @@ def synthetic_log(sizes: Sizes, seed: int = 0) -> Split:
     cases = Cases(train, items[:, -1].astype(np.int32), np.arange(sizes.users))
     half = np.arange(min(256, sizes.users // 2))
     return Split(
-        "leave-one-out",
-        "synthetic",
-        train,
-        cases.take(half),
-        cases.take(half + len(half)),
-        catalogue,
-        (),
+        name="leave-one-out",
+        fingerprint="synthetic",
+        train=train,
+        valid=cases.take(half),
+        test=cases.take(half + len(half)),
+        catalogue=catalogue,
+        notes=(),
     )
 
 
@@ -175,11 +175,14 @@ def step_seconds(
     optimizer = torch.optim.AdamW(scorer.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.0)
     scorer.train()
     seconds = []
-    for rows in length_buckets(sequences.lengths, LENGTH, settings.tokens_per_step, numbers)[
-        : count + 1
-    ]:
+    for rows in length_buckets(
+        sequences.lengths, max_length=LENGTH, tokens=settings.tokens_per_step, generator=numbers
+    )[: count + 1]:
         batch = scorer.objective.batch(
-            sequences.take(rows), max_length=LENGTH, mask_id=scorer.embedding.mask_id, generator=numbers
+            sequences.take(rows),
+            max_length=LENGTH,
+            mask_id=scorer.embedding.mask_id,
+            generator=numbers,
         )
         started = time.perf_counter()
         with autocast(scorer.device, settings.bf16):

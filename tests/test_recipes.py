@@ -144,7 +144,9 @@ def test_scores_start_where_the_loss_is_content(name: str, changes: dict, base: 
 
 
 def test_a_scorer_keeps_its_base_and_an_older_one_had_none(tmp_path: Path):
-    parts = leave_one_out(synthetic.chain(30, 20, 6, 0.1, seed=0))
+    parts = leave_one_out(
+        synthetic.chain(num_users=30, num_items=20, length=6, randomness=0.1, seed=0)
+    )
     settings = TeacherSettings(
         recipe="gsasrec", hidden_size=8, epochs=1, num_negatives=4, max_length=10
     )
@@ -323,7 +325,9 @@ def test_every_setting_of_an_axis_is_a_setting():
 def test_a_baseline_says_which_settings_change_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    split = leave_one_out(synthetic.chain(40, 15, 6, 0.1, seed=0))
+    split = leave_one_out(
+        synthetic.chain(num_users=40, num_items=15, length=6, randomness=0.1, seed=0)
+    )
     settings = TeacherSettings(recipe="popularity", epochs=3)
     train_scorer(split, settings, 0, CPU, tmp_path, quiet=True)
     assert (
@@ -372,7 +376,9 @@ def test_an_unknown_recipe_lists_all_names():
 
 @pytest.mark.parametrize("name", ["als", "bpr", "fpmc"])
 def test_the_seed_of_the_run_reaches_baselines_that_draw(name: str, tmp_path: Path):
-    split = leave_one_out(synthetic.chain(40, 15, 6, 0.1, seed=0))
+    split = leave_one_out(
+        synthetic.chain(num_users=40, num_items=15, length=6, randomness=0.1, seed=0)
+    )
     history = Sequences.from_lists([[1, 2]])
     first, again, other = (
         train_scorer(split, TeacherSettings(recipe=name), seed, CPU, tmp_path, quiet=True).score(
@@ -392,7 +398,9 @@ def test_a_folder_without_a_scorer(tmp_path: Path):
 def test_training_ends_without_a_checkpoint_and_goes_on_from_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    split = leave_one_out(synthetic.chain(40, 15, 6, 0.1, seed=0))
+    split = leave_one_out(
+        synthetic.chain(num_users=40, num_items=15, length=6, randomness=0.1, seed=0)
+    )
     settings = TeacherSettings(
         hidden_size=8, blocks=1, max_length=5, epochs=4, evaluate_every=1, bf16=False
     )

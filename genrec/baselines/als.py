@@ -154,7 +154,10 @@ def solved(
     out = torch.empty(len(sets), width)
     sizes = np.maximum(sets.lengths, width)  # a batch holds a (D, D) system for each of its rows
     for rows in length_buckets(
-        sizes, int(sizes.max(initial=1)), ENTRIES_PER_SOLVE, np.random.default_rng(0)
+        sizes,
+        max_length=int(sizes.max(initial=1)),
+        tokens=ENTRIES_PER_SOLVE,
+        generator=np.random.default_rng(0),
     ):
         chosen = y[torch.from_numpy(sets.take(rows).padded())]
         systems = torch.baddbmm(shared, chosen.transpose(1, 2), chosen, alpha=alpha)

@@ -84,7 +84,9 @@ class FPMC:
         longest = int(train.lengths.max(initial=1))
         for epoch in range(epochs):
             optimizer.param_groups[0]["lr"] = learning_rate * (1 - epoch / epochs)
-            for rows in length_buckets(train.lengths, longest, tokens, numbers):
+            for rows in length_buckets(
+                train.lengths, max_length=longest, tokens=tokens, generator=numbers
+            ):
                 padded = torch.from_numpy(train.take(rows).padded())
                 negatives = torch.randint(1, size, (num_negatives,), generator=generator)
                 loss = next_item_loss(

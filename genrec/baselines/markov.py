@@ -15,8 +15,9 @@ from genrec.baselines import storage
 from genrec.baselines.popularity import log_popularity
 from genrec.baselines.tuning import best
 from genrec.config.errors import GenrecError
+from genrec.data.cases import Cases
 from genrec.data.sequences import Sequences
-from genrec.data.splits import Cases, Split
+from genrec.data.splits import Split
 
 POPULARITY_WEIGHT = 1e-3
 MOST_COUNTS = 30_000_000

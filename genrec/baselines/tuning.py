@@ -6,7 +6,7 @@ from typing import TypeVar
 import numpy as np
 
 from genrec.config.errors import GenrecError
-from genrec.data.splits import Cases
+from genrec.data.cases import Cases
 from genrec.metrics.ranking import discount
 from genrec.recommender import Scorer, batches, mask_seen
 

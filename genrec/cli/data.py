@@ -90,9 +90,9 @@ def fetch_dataset(
       genrec data fetch ml-latest-small
       genrec data fetch ml-1m --cache data
     """  # noqa: D301
-    from genrec.data.download import BASE, KNOWN, fetch
+    from genrec.data.download import BASE_URL, KNOWN, fetch
 
-    folder = fetch(name, cache, base or BASE, quiet)
+    folder = fetch(name, cache, base_url=base or BASE_URL, quiet=quiet)
     if KNOWN[name].sha256 is None and not quiet:
         typer.echo(
             f"{name} changes with releases: it has no checksum, only the zip file was checked",

@@ -1,8 +1,13 @@
 from . import synthetic as synthetic
+from .cases import Cases as Cases
+from .cases import random_cases as random_cases
+from .cases import whole_cases as whole_cases
 from .config import ReadConfig as ReadConfig
 from .dataset import Catalogue as Catalogue
 from .dataset import Dataset as Dataset
 from .dataset import make_catalogue as make_catalogue
+from .download import fetch as fetch
+from .export import write as write
 from .interactions import Log as Log
 from .interactions import Report as Report
 from .interactions import clean as clean
@@ -10,7 +15,6 @@ from .sequences import PAD as PAD
 from .sequences import Sequences as Sequences
 from .sources import Loaded as Loaded
 from .sources import load as load
-from .splits import Cases as Cases
 from .splits import Split as Split
 from .splits import global_time as global_time
 from .splits import leave_one_out as leave_one_out

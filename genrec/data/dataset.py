@@ -1,4 +1,4 @@
-"""An interaction log inside genrec: ragged user sequences and the catalogue of items."""
+"""An interaction log in genrec: ragged user sequences and the catalogue of items."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -11,21 +11,21 @@ from genrec.config.errors import GenrecError
 from genrec.data.sequences import Sequences
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Catalogue:
-    """What is known of the V items; row i of every array is item i, row 0 is PAD.
+    """Everything known about the V items; row i of every array is item i, row 0 is PAD.
 
     Attributes:
         item_ids: (V+1,) raw ids as strings, "" at 0.
-        titles: (V+1,) what to print for an item; its raw id where no title is known.
+        titles: (V+1,) title of each item; its raw id where no title is known.
         features: (V+1, F) bool multi-hot, for instance genres; F is 0 where none are known.
         feature_names: the F names.
-        counts: (V+1,) number of *training* events of each item; zeros before a split.
-        user_counts: (V+1,) number of distinct training users of each item; zeros before a split.
+        counts: (V+1,) number of *training* events per item; zeros before a split.
+        user_counts: (V+1,) number of distinct training users per item; zeros before a split.
         num_users: number of training users.
-        vectors: (V+1, D) float32 rows of unit length with entries >= 0, between which all distances
-            are measured: normalised features or, where the catalogue has none, training
-            co-occurrences. A zero row is an item of which nothing is known.
+        vectors: (V+1, D) float32 rows of unit length with entries >= 0, for distances between
+            items: normalised features or, where the catalogue has none, training co-occurrences.
+            An item about which nothing is known has a zero row.
     """
 
     item_ids: NDArray[np.str_]
@@ -39,31 +39,30 @@ class Catalogue:
 
     @property
     def num_items(self) -> int:
-        """V, without PAD."""
+        """V, the number of items without PAD."""
         return len(self.item_ids) - 1
 
     @cached_property
     def popularity(self) -> NDArray[np.float64]:
-        """(V+1,) share of all training events that are of this item; sums to 1."""
+        """(V+1,) share of each item in all training events; sums to 1."""
         return self.counts / max(1, int(self.counts.sum()))
 
     @cached_property
     def known(self) -> NDArray[np.bool_]:
-        """(V+1,) whether anything is known of each item, so that distances from it mean
-        something."""
+        """(V+1,) whether an item's vector is not zero, so that distances from it are meaningful."""
         flags: NDArray[np.bool_] = np.asarray(self.vectors.any(axis=1))
         return flags
 
     @cached_property
     def index(self) -> dict[str, int]:
-        """Raw item id -> index."""
+        """Index of each raw item id."""
         return {str(raw): i for i, raw in enumerate(self.item_ids) if i}
 
     def indices(self, raw_ids: list[str]) -> NDArray[np.int32]:
         """Indices of raw item ids.
 
         Raises:
-            GenrecError: naming the ids that are not in the catalogue.
+            GenrecError: naming the ids that the catalogue does not contain.
         """
         unknown = [raw for raw in raw_ids if raw not in self.index]
         if unknown:
@@ -80,12 +79,12 @@ def make_catalogue(
     titles: dict[str, str] | None = None,
     features: dict[str, list[str]] | None = None,
 ) -> Catalogue:
-    """A catalogue, with counts still zero, from raw ids in index order (first id = index 1).
+    """A catalogue with counts of zero from raw ids in index order (the first id has index 1).
 
     Args:
         item_ids: raw ids of items 1..V.
-        titles: raw id -> title.
-        features: raw id -> names of its features, for instance genres.
+        titles: from raw id to title.
+        features: from raw id to the names of its features, for instance genres.
     """
     known = features or {}
     names = tuple(sorted({name for raw in item_ids for name in known.get(raw, [])}))
@@ -94,9 +93,10 @@ def make_catalogue(
     for row, raw in enumerate(item_ids, start=1):
         multi_hot[row, [column[name] for name in known.get(raw, [])]] = True
     size = len(item_ids) + 1
+    shown = [(titles or {}).get(raw, raw) for raw in item_ids]
     return Catalogue(
         item_ids=np.array(["", *item_ids], dtype=np.str_),
-        titles=np.array(["", *[(titles or {}).get(raw, raw) for raw in item_ids]], dtype=np.str_),
+        titles=np.array(["", *shown], dtype=np.str_),
         features=multi_hot,
         feature_names=names,
         counts=np.zeros(size, np.int64),
@@ -112,17 +112,17 @@ def unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     return (rows / np.where(length > 0, length, 1)).astype(np.float32)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Dataset:
-    """An interaction log: one sequence a user, oldest event first.
+    """An interaction log: one sequence per user, oldest event first.
 
     Attributes:
-        name: what the user called it.
+        name: name of the log, for messages and reports.
         users: (U,) raw user ids.
         sequences: U item sequences.
         timestamps: (M,) int64 seconds, aligned with ``sequences.items``; None where the source has
-            only an order. They are the ``times`` of the sequences, and so of all that is cut from
-            them.
+            only an order. They become the ``times`` of the sequences, and thereby of every history
+            taken from them.
         catalogue: the items.
     """
 
@@ -137,8 +137,10 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits over events, their times, items and features: datasets with the same one
-        are one benchmark."""
+        """16 hex digits over events, times, items and features.
+
+        Results on datasets with the same fingerprint can be compared.
+        """
         digest = hashlib.sha256()
         times = [] if self.timestamps is None else [self.timestamps]
         parts = (self.sequences.offsets, self.sequences.items, self.catalogue.features, *times)
@@ -148,7 +150,7 @@ class Dataset:
         return digest.hexdigest()[:16]
 
     def statistics(self) -> dict[str, float]:
-        """Users, items, interactions, lengths and density of the log."""
+        """Numbers of users, items and events, lengths of sequences, and density of the log."""
         lengths = self.sequences.lengths
         users, items, events = len(self.users), self.catalogue.num_items, int(lengths.sum())
         return {

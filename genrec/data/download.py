@@ -1,5 +1,4 @@
-"""Known public datasets: downloaded into a cache, resumed where broken off, checked before use,
-unpacked safely."""
+"""Public datasets: downloaded into a cache with resumption, verified, and unpacked safely."""
 
 import hashlib
 import http.client
@@ -10,7 +9,6 @@ import sys
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -19,19 +17,21 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from genrec.config.errors import DataError
 
-BASE = "https://files.grouplens.org/datasets/movielens/"
-CHUNK = 1 << 18
+BASE_URL = "https://files.grouplens.org/datasets/movielens/"
+CHUNK = 1 << 18  # bytes per write
 TIMEOUT = 30  # seconds without a byte
-MAX_UNPACKED = 4 << 30  # bytes
+MAX_UNPACKED = 4 << 30  # bytes; a small archive can unpack to any size
+RANGE_NOT_SATISFIABLE = 416  # HTTP status codes
+PARTIAL_CONTENT = 206
 
 
 @dataclass(frozen=True)
-class Known:
-    """A public dataset.
+class KnownDataset:
+    """A public dataset that can be loaded by name.
 
     Attributes:
-        summary: what it is, in a line.
-        sha256: of the archive; None where releases change it.
+        summary: a description in one line.
+        sha256: checksum of the archive; None if releases change it.
     """
 
     summary: str
@@ -39,42 +39,44 @@ class Known:
 
 
 KNOWN = {
-    "ml-100k": Known(
+    "ml-100k": KnownDataset(
         "MovieLens 100K, 1998; research use, no redistribution",
         "50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229",
     ),
-    "ml-1m": Known(
+    "ml-1m": KnownDataset(
         "MovieLens 1M, 2003; research use, no redistribution",
         "a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20",
     ),
-    "ml-20m": Known(
+    "ml-20m": KnownDataset(
         "MovieLens 20M, 2015; research use",
         "96f243c338a8665f6bcc89c53edf6ee39162a846940de6b7c8c48aeada765ff3",
     ),
-    "ml-latest-small": Known(
+    "ml-latest-small": KnownDataset(
         "MovieLens latest-small; changes with releases, so it has no checksum", None
     ),
 }
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: the environment variable GENREC_CACHE, else ~/.cache/genrec."""
+    """The folder of downloads: the environment variable GENREC_CACHE, else ~/.cache/genrec."""
     return Path(os.environ.get("GENREC_CACHE") or "~/.cache/genrec").expanduser()
 
 
-def fetch(name: str, cache: Path | None = None, base: str = BASE, quiet: bool = False) -> Path:
+def fetch(
+    name: str, cache: Path | None = None, *, base_url: str = BASE_URL, quiet: bool = False
+) -> Path:
     """The folder of a known dataset, downloaded if it is not in the cache.
 
     Args:
         name: one of ``KNOWN``.
         cache: folder of downloads; ``cache_folder()`` by default.
-        base: address of the folder that holds ``<name>.zip``.
-        quiet: show no progress bar (there is none either where stderr is not a terminal).
+        base_url: address of the folder that contains ``<name>.zip``.
+        quiet: show no progress bar; without a terminal there is none either.
 
     Raises:
         DataError: for an unknown name, a wrong checksum or an unsafe archive.
-        ConnectionError: where the download fails; what has come is kept and resumed by the next
-            call.
+        ConnectionError: if the download fails; the part that has arrived is kept, and the next call
+            resumes.
     """
     if name not in KNOWN:
         raise DataError(f"no dataset {name!r} is known; known are {', '.join(KNOWN)}")
@@ -84,7 +86,7 @@ def fetch(name: str, cache: Path | None = None, base: str = BASE, quiet: bool = 
         return folder
     cache.mkdir(parents=True, exist_ok=True)
     part = cache / f"{name}.zip.part"
-    url = f"{base.rstrip('/')}/{name}.zip"
+    url = f"{base_url.rstrip('/')}/{name}.zip"
     try:
         download(url, part, quiet)
     except (
@@ -94,9 +96,8 @@ def fetch(name: str, cache: Path | None = None, base: str = BASE, quiet: bool = 
         ConnectionError,
     ) as error:
         raise ConnectionError(
-            f"could not download {url}: {error}. What has come is kept in {part}; run the same"
-            " again to go on, or"
-            f" put the unpacked files into {folder}"
+            f"could not download {url}: {error}. The part that has arrived is kept in {part}; run"
+            f" the same command again to resume, or put the unpacked files into {folder}"
         ) from error
     verify(part, KNOWN[name].sha256)
     unpack(part, folder)
@@ -105,13 +106,18 @@ def fetch(name: str, cache: Path | None = None, base: str = BASE, quiet: bool = 
 
 
 def download(url: str, part: Path, quiet: bool = False) -> None:
-    """Bytes of an address into a file, going on where an earlier attempt broke off.
+    """Download a file, resuming where an earlier attempt stopped.
 
-    A server that does not know ranges sends the whole file, which then replaces the beginning.
+    A server without ranges sends the whole file, which then replaces the part.
+
+    Args:
+        url: address of the file.
+        part: where to write it; bytes that are already there are not requested again.
+        quiet: show no progress bar.
 
     Raises:
         DataError: for an address that is not http(s).
-        OSError: where the connection fails or ends early.
+        OSError: if the connection fails or ends early.
     """
     if not url.startswith(("http://", "https://")):
         raise DataError(
@@ -124,45 +130,40 @@ def download(url: str, part: Path, quiet: bool = False) -> None:
             urllib.request.Request(url, headers=headers), timeout=TIMEOUT
         )
     except urllib.error.HTTPError as error:
-        if error.code != 416 or not have:
+        if error.code != RANGE_NOT_SATISFIABLE or not have:
             raise
+        # The part has the length of the file on the server, or is longer and so no part of it.
         if error.headers.get("Content-Range") != f"bytes */{have}":
-            part.unlink()  # longer than the file on the server: not a beginning of it
+            part.unlink()
             download(url, part, quiet)
         return
     with response:
-        resumed = response.status == 206 and response.headers.get("Content-Range", "").startswith(
-            f"bytes {have}-"
-        )
-        if response.status == 206 and not resumed:
-            raise ConnectionError(
-                "the server answered with the wrong range"
-                f" {response.headers.get('Content-Range')!r}"
-            )
+        sent_range = response.headers.get("Content-Range", "")
+        resumed = response.status == PARTIAL_CONTENT and sent_range.startswith(f"bytes {have}-")
+        if response.status == PARTIAL_CONTENT and not resumed:
+            raise ConnectionError(f"the server answered with the wrong range {sent_range!r}")
         start = have if resumed else 0
         length = response.headers.get("Content-Length")
         total = start + int(length) if length else None
         with part.open("ab" if resumed else "wb") as file, _progress(quiet) as progress:
             task = progress.add_task(url.rsplit("/", 1)[-1], total=total, completed=start)
-            _copy(response.read, file.write, lambda size: progress.advance(task, size))
+            while chunk := response.read(CHUNK):
+                file.write(chunk)
+                progress.advance(task, len(chunk))
     if total is not None and part.stat().st_size < total:
         raise ConnectionError(f"the connection ended after {part.stat().st_size} of {total} bytes")
 
 
-def _copy(
-    read: Callable[[int], bytes], write: Callable[[bytes], object], advance: Callable[[int], None]
-) -> None:
-    while chunk := read(CHUNK):
-        write(chunk)
-        advance(len(chunk))
-
-
 def _progress(quiet: bool) -> Progress:
-    return Progress(
+    """A progress bar on standard error that vanishes when it is done."""
+    columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         DownloadColumn(),
         TimeRemainingColumn(),
+    )
+    return Progress(
+        *columns,
         console=Console(stderr=True),
         transient=True,
         disable=quiet or not sys.stderr.isatty(),
@@ -170,8 +171,11 @@ def _progress(quiet: bool) -> Progress:
 
 
 def verify(archive: Path, sha256: str | None) -> None:
-    """Check an archive against its checksum, or, where it has none, that it is a sound zip file;
-    else delete it.
+    """Check an archive and delete it if it is broken.
+
+    Args:
+        archive: the file.
+        sha256: expected checksum; None to check only that the zip file is sound.
 
     Raises:
         DataError: with both checksums.
@@ -194,14 +198,15 @@ def verify(archive: Path, sha256: str | None) -> None:
         archive.unlink()
         raise DataError(
             f"{archive} has the SHA-256 {found}, expected was {sha256}; it was deleted. Fetch it"
-            " again; if that"
-            " repeats, the file has been changed on the server or on the way: do not use it"
+            " again; if the error repeats, the file has been changed on the server or on the way:"
+            " do not use it"
         )
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Files of a zip archive into a folder that appears only when complete; a single top folder is
-    left out.
+    """Unpack the files of a zip archive into a folder, which appears only when it is complete.
+
+    A single top folder of the archive is left out.
 
     Raises:
         DataError: for an entry that leads out of the folder or is a link, and for more than 4 GiB.
@@ -212,11 +217,11 @@ def unpack(archive: Path, folder: Path) -> None:
         with zipfile.ZipFile(archive) as opened:
             files = [entry for entry in opened.infolist() if not entry.is_dir()]
             _require_safe(archive, files)
-            tops = {PurePosixPath(entry.filename).parts[0] for entry in files}
-            nested = all(len(PurePosixPath(entry.filename).parts) > 1 for entry in files)
-            for entry in files:
-                parts = PurePosixPath(entry.filename).parts[1 if len(tops) == 1 and nested else 0 :]
-                target = unfinished.joinpath(*parts)
+            paths = [PurePosixPath(entry.filename) for entry in files]
+            one_top_folder = len({path.parts[0] for path in paths}) == 1
+            nested = all(len(path.parts) > 1 for path in paths)
+            for entry, path in zip(files, paths, strict=True):
+                target = unfinished.joinpath(*path.parts[1 if one_top_folder and nested else 0 :])
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with opened.open(entry) as source, target.open("wb") as file:
                     shutil.copyfileobj(source, file)
@@ -226,6 +231,7 @@ def unpack(archive: Path, folder: Path) -> None:
 
 
 def _require_safe(archive: Path, files: list[zipfile.ZipInfo]) -> None:
+    """Raise DataError for entries that lead out of the folder, for links, and for large sizes."""
     for entry in files:
         path = PurePosixPath(entry.filename)
         if (

@@ -10,16 +10,16 @@ from genrec.data.dataset import Dataset
 
 
 def write(dataset: Dataset, path: Path) -> tuple[Path, Path]:
-    """Write events and items; the form follows from the ending of the name.
+    """Write events and items in the format that the ending of the name stands for.
 
-    ``.txt`` is SASRec text: ``user item`` a line, numbers from 1, a user's events in order; the
-    numbers are row and index in genrec, raw ids are in the item file. ``.csv`` and ``.parquet``
-    have columns user, item and, where known, time (seconds), with raw ids. The item file
-    ``<stem>.items.csv`` has item_id, raw_id (for text), title and genres, and is found by the
-    reader.
+    ``.txt`` is SASRec text: ``user item`` per line, numbers from 1, each user's events in order.
+    The numbers are the row and index in genrec; raw item ids are in the item file. ``.csv`` and
+    ``.parquet`` have columns user, item and, where known, time (seconds), with raw ids. The item
+    file ``<stem>.items.csv`` has item_id, raw_id (for text), title and genres; ``load`` finds it
+    beside the log.
 
     Returns:
-        The two paths written.
+        The paths of the log and of the item file.
 
     Raises:
         DataError: for another ending, or a folder that does not exist.
@@ -29,37 +29,38 @@ def write(dataset: Dataset, path: Path) -> tuple[Path, Path]:
             f"cannot write {path}: the name must end in .txt (SASRec text), .csv or .parquet"
         )
     if not path.parent.is_dir():
-        raise DataError(f"cannot write {path}: there is no folder {path.parent}; make it first")
-    as_text = path.suffix == ".txt"
-    events = _events(dataset, as_text)
-    if as_text:
+        raise DataError(f"cannot write {path}: there is no folder {path.parent}; create it first")
+    as_numbers = path.suffix == ".txt"
+    events = _events(dataset, as_numbers)
+    if as_numbers:
         events.to_csv(path, sep=" ", header=False, index=False, lineterminator="\n")
     elif path.suffix == ".csv":
         events.to_csv(path, index=False, lineterminator="\n")
     else:
         events.to_parquet(path, index=False)
     item_file = path.with_name(f"{path.stem}.items.csv")
-    _items(dataset, as_text).to_csv(item_file, index=False, lineterminator="\n")
+    _items(dataset, as_numbers).to_csv(item_file, index=False, lineterminator="\n")
     return path, item_file
 
 
 def _events(dataset: Dataset, as_numbers: bool) -> pd.DataFrame:
+    """One row per event, with raw ids or with numbers from 1."""
     rows, items = dataset.sequences.rows(), dataset.sequences.items
     if as_numbers:
         return pd.DataFrame({"user": rows + 1, "item": items})
     columns = {"user": dataset.users[rows], "item": dataset.catalogue.item_ids[items]}
-    return pd.DataFrame(
-        columns | ({} if dataset.timestamps is None else {"time": dataset.timestamps})
-    )
+    times = {} if dataset.timestamps is None else {"time": dataset.timestamps}
+    return pd.DataFrame(columns | times)
 
 
 def _items(dataset: Dataset, as_numbers: bool) -> pd.DataFrame:
+    """One row per item, with its id in the log."""
     catalogue = dataset.catalogue
     names = np.array(catalogue.feature_names, dtype=object)
-    table = {
+    columns = {
         "title": catalogue.titles[1:],
         "genres": ["|".join(names[row]) for row in catalogue.features[1:]],
     }
     raw = catalogue.item_ids[1:]
     ids = {"item_id": np.arange(1, len(raw) + 1), "raw_id": raw} if as_numbers else {"item_id": raw}
-    return pd.DataFrame(ids | table)
+    return pd.DataFrame(ids | columns)

@@ -1,4 +1,4 @@
-"""One way in: a built-in name, a known dataset or a path becomes a Dataset and a report."""
+"""Loading a dataset from its source: a built-in name, a known dataset, or a path."""
 
 import difflib
 from dataclasses import dataclass, replace
@@ -13,13 +13,14 @@ from genrec.data.interactions import Report, clean
 from genrec.data.synthetic import demo
 
 BUILT_IN = {
-    "demo": "2,000 users and 1,000 films with genres, habits and fashions; made in a moment, no download"
+    "demo": "2,000 users and 1,000 films with genres, habits and changing moods; generated in a"
+    " moment, no download"
 }
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A dataset and what was done to get it."""
+    """A dataset, and a report of how it was read and cleaned."""
 
     dataset: Dataset
     report: Report
@@ -29,12 +30,12 @@ def load(source: str | Path, options: ReadConfig | None = None) -> Loaded:
     """The dataset of a source.
 
     Args:
-        source: "demo"; a known name such as "ml-1m", downloaded when it is not in the cache; or the
-            path of a file or folder (write ./demo for a folder that is called demo).
+        source: "demo"; a known name such as "ml-1m", downloaded if it is not in the cache; or the
+            path of a file or folder (write ./demo for a folder called demo).
         options: columns, separator and filters.
 
     Raises:
-        DataError: for an unknown source, and for a file that cannot be read as a log.
+        DataError: for an unknown source, or a file that cannot be read as a log.
     """
     options = options or ReadConfig()
     name = str(source)
@@ -51,7 +52,10 @@ def load(source: str | Path, options: ReadConfig | None = None) -> Loaded:
     if name in KNOWN:
         log = replace(log, name=name)
     dataset, report = clean(
-        log, options.min_user_events, options.min_item_events, options.drop_repeats
+        log,
+        min_user_events=options.min_user_events,
+        min_item_events=options.min_item_events,
+        drop_repeats=options.drop_repeats,
     )
     return Loaded(dataset, report)
 
@@ -61,14 +65,19 @@ def _unknown(name: str) -> str:
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return (
         f"there is no file, folder or dataset {name!r}.{hint} Built in: {', '.join(BUILT_IN)}."
-        f" Known by name: {', '.join(KNOWN)}. Anything else is the path of a file or a folder"
+        f" Known by name: {', '.join(KNOWN)}. Anything else must be the path of a file or a folder"
     )
 
 
 def _built_in(name: str) -> Loaded:
     dataset = demo()
-    events, items = len(dataset.sequences.items), dataset.catalogue.num_items
-    notes = ("generated, seed 0",)
-    return Loaded(
-        dataset, Report(name, events, 0, 0, 0, False, 0, 0, 0, 0, "time", items, items, notes, ())
+    items = dataset.catalogue.num_items
+    report = Report(
+        source=name,
+        rows=len(dataset.sequences.items),
+        order="time",
+        titled_items=items,
+        featured_items=items,
+        notes=("generated, seed 0",),
     )
+    return Loaded(dataset, report)

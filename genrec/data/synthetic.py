@@ -1,5 +1,4 @@
-"""Made-up logs: a Markov chain of tunable randomness for tests, and the built-in ``demo``
-dataset."""
+"""Synthetic logs: a Markov chain of adjustable randomness, and the built-in ``demo`` dataset."""
 
 from dataclasses import dataclass
 
@@ -7,12 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genrec.config.errors import GenrecError
-from genrec.data.dataset import Dataset, make_catalogue
+from genrec.data.dataset import Catalogue, Dataset, make_catalogue
 from genrec.data.sequences import Sequences
 
-DAY = 86_400
-FIRST_DAY = 1_577_836_800  # 2020-01-01, UTC
-SUCCESSOR_SHARES = (0.3, 0.2, 0.14, 0.1, 0.09, 0.07, 0.06, 0.04)
+DAY = 86_400  # seconds
+FIRST_DAY = 1_577_836_800  # 2020-01-01, UTC, in seconds since 1970
+SUCCESSOR_SHARES = (0.3, 0.2, 0.14, 0.1, 0.09, 0.07, 0.06, 0.04)  # of the eight likely successors
+SECONDARY_GENRES = (0.35, 0.1)  # probabilities of a second and a third genre
+MOOD_CHANGE = 0.03  # probability per event that a user's mood changes
 GENRE_WORDS = {
     "Action": "Strike Bullet Pursuit Fortress Rampage Convoy Blade Vendetta",
     "Adventure": "Voyage Island Compass Expedition Summit Treasure Jungle Horizon",
@@ -28,56 +29,33 @@ GENRE_WORDS = {
     "Thriller": "Witness Deadline Cipher Stranger Trap Hostage Motive Tunnel",
 }
 ADJECTIVES = (
-    *(
-        "Amber",
-        "Broken",
-        "Crimson",
-        "Distant",
-        "Eternal",
-        "Fading",
-        "Golden",
-        "Hidden",
-        "Iron",
-        "Jade",
-        "Kindred",
-    ),
-    *(
-        "Lonely",
-        "Midnight",
-        "Northern",
-        "Open",
-        "Pale",
-        "Quiet",
-        "Restless",
-        "Silver",
-        "Tender",
-        "Unseen",
-        "Velvet",
-    ),
-    *("Wild", "Young"),
-)
+    "Amber", "Broken", "Crimson", "Distant", "Eternal", "Fading", "Golden", "Hidden", "Iron",
+    "Jade", "Kindred", "Lonely", "Midnight", "Northern", "Open", "Pale", "Quiet", "Restless",
+    "Silver", "Tender", "Unseen", "Velvet", "Wild", "Young",
+)  # fmt: skip
 
 
-def chain(num_users: int, num_items: int, length: int, randomness: float, seed: int) -> Dataset:
+def chain(*, num_users: int, num_items: int, length: int, randomness: float, seed: int) -> Dataset:
     """Sequences of a first-order Markov chain over one fixed cycle through all items.
 
     The next item is the successor of the last one in the cycle with probability 1 - ``randomness``,
-    else uniform over the items that the user has not seen. It is also uniform where the successor
-    has been seen. No item comes twice in a sequence. 0 is perfectly predictable, 1 is noise.
+    else uniform over the items that the user has not seen. It is also uniform if the successor has
+    been seen. No item occurs twice in a sequence. With randomness 0 sequences are perfectly
+    predictable, with 1 they are noise.
 
     Args:
         num_users: U sequences.
         num_items: V items, all in the catalogue.
-        length: events of each user, less than V.
+        length: number of events per user, less than V.
         randomness: between 0 and 1.
-        seed: of the cycle and of the sequences.
+        seed: random seed of the cycle and of the sequences.
 
     Raises:
         GenrecError: if ``length`` leaves no unseen item, or ``randomness`` is not a probability.
     """
     if not 1 <= length < num_items:
         raise GenrecError(
-            f"length {length} must be from 1 to num_items - 1 = {num_items - 1}: no item comes"
+            f"length {length} must be from 1 to num_items - 1 = {num_items - 1}: no item occurs"
             " twice"
         )
     _require_probability("randomness", randomness)
@@ -85,50 +63,57 @@ def chain(num_users: int, num_items: int, length: int, randomness: float, seed: 
     cycle = rng.permutation(num_items)
     successor = np.empty(num_items, np.int64)
     successor[cycle] = np.roll(cycle, -1)
-    every = np.arange(num_users)
+    users = np.arange(num_users)
     unseen = np.ones((num_users, num_items), dtype=bool)
     items = np.empty((num_users, length), dtype=np.int64)
     items[:, 0] = rng.integers(num_items, size=num_users)
     for step in range(length - 1):
-        unseen[every, items[:, step]] = False
+        unseen[users, items[:, step]] = False
         following = successor[items[:, step]]
-        jump = np.flatnonzero((rng.random(num_users) < randomness) | ~unseen[every, following])
+        jump = np.flatnonzero((rng.random(num_users) < randomness) | ~unseen[users, following])
         following[jump] = _draw(unseen[jump], rng)
         items[:, step + 1] = following
     lengths = np.full(num_users, length)
-    return _dataset("chain", items, lengths, rng, _item_ids(num_items))
+    catalogue = make_catalogue(_item_ids(num_items))
+    return _dataset("chain", items, lengths=lengths, catalogue=catalogue, rng=rng)
 
 
 @dataclass(frozen=True)
 class _World:
-    """What the demo's users move in: item genres, popularity and successors, all 0-based."""
+    """The demo's items and how users choose among them, all 0-based.
 
-    genres: NDArray[np.bool_]  # (V, G)
-    main_genre: NDArray[np.int64]  # (V,)
-    successors: NDArray[np.int64]  # (V, S)
-    taste: NDArray[
-        np.float64
-    ]  # (G, V): weight of each item for a user who is in the mood for a genre
-    moods: NDArray[np.float64]  # (G,): how often a user is in the mood for a genre
+    Attributes:
+        genres: (V, G) genres of each item.
+        main_genre: (V,) the genre that most successors share.
+        successors: (V, S) likely successors of each item, the likeliest first.
+        taste: (G, V) weight of each item for a user who is in the mood for a genre.
+        moods: (G,) probability of being in the mood for each genre.
+    """
+
+    genres: NDArray[np.bool_]
+    main_genre: NDArray[np.int64]
+    successors: NDArray[np.int64]
+    taste: NDArray[np.float64]
+    moods: NDArray[np.float64]
 
 
 def demo(
-    num_users: int = 2000, num_items: int = 1000, predictability: float = 0.7, seed: int = 0
+    *, num_users: int = 2000, num_items: int = 1000, predictability: float = 0.7, seed: int = 0
 ) -> Dataset:
     """The built-in dataset: a small film service whose users follow habits.
 
-    Items have one to three of twelve genres and long-tailed popularity (weight of rank r: 1 / (r +
-    10)^0.8). Every item has eight likely successors, mostly of its own genre, taken with shares
-    from .3 down to .04. The next event of a user is an unseen successor of the last one with
-    probability ``predictability``, else an unseen item by popularity and by the genre that the user
-    is in the mood for, which changes now and then. So accurate lists are of one genre, and
-    diversifying them costs accuracy.
+    Items have one to three of twelve genres and long-tailed popularity (weight of rank r:
+    1 / (r + 10)^0.8). Every item has eight likely successors, mostly of its own genre, which are
+    taken with shares from .3 down to .04. The next event of a user is an unseen successor of the
+    last one with probability ``predictability``, else an unseen item drawn by popularity and by the
+    genre that the user is in the mood for, which changes now and then. Accurate lists therefore
+    consist of one genre, and diversifying them costs accuracy.
 
     Args:
         num_users: U.
         num_items: V, at least 50.
         predictability: probability of following the successors, between 0 (taste only) and 1.
-        seed: of everything.
+        seed: random seed.
 
     Raises:
         GenrecError: for fewer than 50 items or a ``predictability`` that is not a probability.
@@ -140,61 +125,63 @@ def demo(
     world = _world(num_items, rng)
     longest = min(150, num_items // 2)
     lengths = np.clip(10 + rng.gamma(1.2, 26, num_users).astype(np.int64), 10, longest)
-    lengths = -np.sort(
-        -lengths
-    )  # longest first, so that the users still active are always the first rows
-    items = _walk(world, lengths, predictability, rng)
+    lengths = -np.sort(-lengths)  # longest first: the users still active are the first rows
+    items = _walk(world, lengths, predictability=predictability, rng=rng)
     order = rng.permutation(num_users)
-    names = [
-        [name for name, has in zip(GENRE_WORDS, row, strict=True) if has]
-        for row in world.genres.tolist()
-    ]
+    genre_names = np.array(list(GENRE_WORDS), dtype=object)
+    names = [genre_names[row].tolist() for row in world.genres]
     ids = _item_ids(num_items)
     titles = dict(zip(ids, _titles(names, world.main_genre, rng), strict=True))
-    return _dataset(
-        "demo", items[order], lengths[order], rng, ids, titles, dict(zip(ids, names, strict=True))
-    )
+    catalogue = make_catalogue(ids, titles, dict(zip(ids, names, strict=True)))
+    return _dataset("demo", items[order], lengths=lengths[order], catalogue=catalogue, rng=rng)
 
 
 def _world(num_items: int, rng: np.random.Generator) -> _World:
     """Genres, popularity and successors of the demo's items."""
     num_genres = len(GENRE_WORDS)
+    rows = np.arange(num_items)
     moods = rng.permutation(1 / (np.arange(num_genres) + 3))
     moods /= moods.sum()
     main = rng.choice(num_genres, num_items, p=moods)
     genres = np.zeros((num_items, num_genres), dtype=bool)
-    for chance in (0.35, 0.1):
-        genres[np.arange(num_items), rng.choice(num_genres, num_items, p=moods)] |= (
-            rng.random(num_items) < chance
-        )
-    genres[np.arange(num_items), main] = True
-    popularity = rng.permutation(1 / (np.arange(num_items) + 10.0) ** 0.8)
+    for probability in SECONDARY_GENRES:
+        further = rng.choice(num_genres, num_items, p=moods)
+        genres[rows, further] |= rng.random(num_items) < probability
+    genres[rows, main] = True
+    popularity = rng.permutation(1 / (rows + 10.0) ** 0.8)
     taste = popularity * np.where(genres.T, 1.0, 0.01)
-    related = popularity * (
-        0.01 + (main[:, None] == main) + 0.25 * (genres.astype(float) @ genres.T > 1)
-    )
+    two_common_genres = genres.astype(float) @ genres.T > 1
+    related = popularity * (0.01 + (main[:, None] == main) + 0.25 * two_common_genres)
     np.fill_diagonal(related, 0)
-    keys = np.log(related, where=related > 0, out=np.full_like(related, -np.inf)) + rng.gumbel(
-        size=related.shape
-    )
-    successors = np.argsort(-keys, axis=1)[
-        :, : len(SUCCESSOR_SHARES)
-    ]  # Gumbel: drawn without replacement
-    return _World(genres, main, successors, taste, moods)
+    # The largest log weights plus Gumbel noise are a draw without replacement.
+    keys = np.log(related, where=related > 0, out=np.full_like(related, -np.inf))
+    keys = keys + rng.gumbel(size=related.shape)
+    successors = np.argsort(-keys, axis=1)[:, : len(SUCCESSOR_SHARES)]
+    return _World(genres=genres, main_genre=main, successors=successors, taste=taste, moods=moods)
 
 
 def _walk(
-    world: _World, lengths: NDArray[np.int64], predictability: float, rng: np.random.Generator
+    world: _World, lengths: NDArray[np.int64], *, predictability: float, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """(U, longest) 0-based items of all users, step by step; lengths must descend."""
+    """Items of all users, drawn event by event.
+
+    Args:
+        world: items and successors.
+        lengths: (U,) number of events per user, descending.
+        predictability: probability of following the successors.
+        rng: random numbers.
+
+    Returns:
+        (U, longest) 0-based items; those after a user's length have no meaning.
+    """
     num_users, num_items = len(lengths), len(world.main_genre)
     items = np.zeros((num_users, int(lengths[0])), dtype=np.int64)
     unseen = np.ones((num_users, num_items), dtype=bool)
     mood = rng.choice(len(world.moods), num_users, p=world.moods)
     for step in range(items.shape[1]):
         active = np.arange(int((lengths > step).sum()))
-        drift = active[rng.random(len(active)) < 0.03]
-        mood[drift] = rng.choice(len(world.moods), len(drift), p=world.moods)
+        changing = active[rng.random(len(active)) < MOOD_CHANGE]
+        mood[changing] = rng.choice(len(world.moods), len(changing), p=world.moods)
         following = np.full(len(active), -1)
         if step:
             following = _follow(world.successors[items[active, step - 1]], unseen, rng)
@@ -209,7 +196,7 @@ def _walk(
 def _follow(
     successors: NDArray[np.int64], unseen: NDArray[np.bool_], rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """One unseen successor a row by SUCCESSOR_SHARES; -1 where all of them are seen."""
+    """One unseen successor per row, drawn by SUCCESSOR_SHARES; -1 if all of them are seen."""
     rows = np.arange(len(successors))
     weights = np.array(SUCCESSOR_SHARES) * unseen[rows[:, None], successors]
     chosen = successors[rows, _draw(weights, rng)]
@@ -219,8 +206,7 @@ def _follow(
 def _draw(
     weights: NDArray[np.float64] | NDArray[np.bool_], rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """One column a row with probability in proportion to its weight; the last column where all
-    weights are 0."""
+    """One column per row, drawn in proportion to its weight; the last one if all weights are 0."""
     total = np.cumsum(weights, axis=1, dtype=np.float64)
     threshold = rng.random(len(weights))[:, None] * total[:, -1:]
     columns: NDArray[np.int64] = np.count_nonzero(total <= threshold, axis=1)
@@ -230,22 +216,28 @@ def _draw(
 def _titles(
     names: list[list[str]], main_genre: NDArray[np.int64], rng: np.random.Generator
 ) -> list[str]:
-    """Titles such as "Amber Harbour (Drama)", all different."""
+    """Different titles such as "Amber Harbour (Drama)".
+
+    Args:
+        names: genres of each item.
+        main_genre: (V,) index of the genre that the noun comes from.
+        rng: random numbers.
+    """
     main = [list(GENRE_WORDS)[genre] for genre in main_genre.tolist()]
     used: dict[str, int] = {}
     titles = []
-    for genre, all_genres, draw in zip(
-        main, names, rng.integers(1 << 30, size=len(names)).tolist(), strict=True
-    ):
+    draws = rng.integers(1 << 30, size=len(names)).tolist()
+    for genre, all_genres, draw in zip(main, names, draws, strict=True):
         nouns = GENRE_WORDS[genre].split()
         name = f"{ADJECTIVES[draw % len(ADJECTIVES)]} {nouns[draw // len(ADJECTIVES) % len(nouns)]}"
         used[name] = used.get(name, 0) + 1
-        part = f" {used[name]}" if used[name] > 1 else ""
-        titles.append(f"{name}{part} ({', '.join(all_genres)})")
+        sequel = f" {used[name]}" if used[name] > 1 else ""
+        titles.append(f"{name}{sequel} ({', '.join(all_genres)})")
     return titles
 
 
 def _item_ids(num_items: int) -> list[str]:
+    """Raw ids that sort in the order of their numbers."""
     width = max(4, len(str(num_items)))
     return [f"item-{number:0{width}d}" for number in range(1, num_items + 1)]
 
@@ -253,27 +245,32 @@ def _item_ids(num_items: int) -> list[str]:
 def _dataset(
     name: str,
     items: NDArray[np.int64],
+    *,
     lengths: NDArray[np.int64],
+    catalogue: Catalogue,
     rng: np.random.Generator,
-    item_ids: list[str],
-    titles: dict[str, str] | None = None,
-    features: dict[str, list[str]] | None = None,
 ) -> Dataset:
-    """A Dataset from 0-based items (U, T), of which each user has the first ``lengths``; times rise
-    within a user."""
+    """A Dataset of 0-based items, with random times that ascend within a user.
+
+    Args:
+        name: name of the dataset.
+        items: (U, T).
+        lengths: (U,) number of items of each user, the first ones of the row.
+        catalogue: the items.
+        rng: random numbers.
+    """
     kept = np.arange(items.shape[1]) < lengths[:, None]
     gaps = rng.integers(60, 3 * DAY, size=items.shape)
     gaps[:, 0] = rng.integers(0, 60 * DAY, size=len(items))
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     width = max(4, len(str(len(items))))
+    users = [f"user-{number:0{width}d}" for number in range(1, len(items) + 1)]
     return Dataset(
         name=name,
-        users=np.array(
-            [f"user-{number:0{width}d}" for number in range(1, len(items) + 1)], dtype=np.str_
-        ),
+        users=np.array(users, dtype=np.str_),
         sequences=Sequences(offsets, (items[kept] + 1).astype(np.int32)),
         timestamps=FIRST_DAY + np.cumsum(gaps, axis=1)[kept],
-        catalogue=make_catalogue(item_ids, titles, features),
+        catalogue=catalogue,
     )
 
 

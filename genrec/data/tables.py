@@ -1,4 +1,4 @@
-"""Tables of text with a header, or Parquet: reading them, finding the separator and the columns."""
+"""Reading tables, text with a header or Parquet, and finding their separator and columns."""
 
 import csv
 import difflib
@@ -11,8 +11,10 @@ import pyarrow.parquet as pq
 from genrec.config.errors import DataError
 
 SEPARATORS = (",", "\t", ";", "|", " ")
-MORE = "fields beyond the last column"
+SPELLED_SEPARATORS = {"tab": "\t", "\\t": "\t", "space": " "}  # as written on a command line
+EXTRA = "fields beyond the last column"  # a column for them shows lines that are too long
 MISSING = ["", "nan", "NaN", "null", "NULL", "None", "<NA>"]
+LONGEST_LINE = 1 << 20  # characters of the first line, and bytes for the encoding, that are read
 
 
 def text_lines(path: Path, encoding: str) -> list[str]:
@@ -28,9 +30,9 @@ def first_line(path: Path) -> str:
         DataError: for an empty file, a blank first line, and a file that is not text.
     """
     if not path.stat().st_size:
-        raise DataError(f"{path} is empty; a log has one line an event, with a user and an item")
+        raise DataError(f"{path} is empty; a log has one line per event, with a user and an item")
     with path.open(encoding=text_encoding(path), errors="replace") as file:
-        line = file.readline(1 << 20)
+        line = file.readline(LONGEST_LINE)
     if "\0" in line:
         raise DataError(
             f"{path}, line 1: this is not text. Unpack archives first; Parquet files must end in"
@@ -42,21 +44,26 @@ def first_line(path: Path) -> str:
 
 
 def text_encoding(path: Path) -> str:
-    """UTF-8 where the beginning of the file is that, else latin-1."""
+    """UTF-8 if the beginning of the file can be decoded as that, else latin-1."""
     with path.open("rb") as file:
-        start = file.read(1 << 20)
+        start = file.read(LONGEST_LINE)
     try:
         start[: start.rfind(b"\n") + 1].decode("utf-8")
     except UnicodeDecodeError:
         return "latin-1"
-    return "utf-8-sig"
-
-
-SPELLED = {"tab": "\t", "\\t": "\t", "space": " "}
+    return "utf-8-sig"  # a byte order mark, if there is one, is not part of the first column
 
 
 def column_names(path: Path, separator: str | None) -> tuple[list[str], str]:
-    """Columns of a table and its separator ("" for Parquet)."""
+    """Columns of a table, and its separator ("" for Parquet).
+
+    Args:
+        path: the file.
+        separator: the separator, or None to find it in the header.
+
+    Raises:
+        DataError: if the header cannot be read or names a column twice.
+    """
     if path.suffix == ".parquet":
         try:
             return list(pq.read_schema(path).names), ""
@@ -65,54 +72,57 @@ def column_names(path: Path, separator: str | None) -> tuple[list[str], str]:
                 f"{path} is not a Parquet file ({error}); text tables must not end in .parquet"
             ) from error
     header = first_line(path)
-    chosen = SPELLED.get(separator, separator) if separator else max(SEPARATORS, key=header.count)
+    best_guess = max(SEPARATORS, key=header.count)
+    chosen = SPELLED_SEPARATORS.get(separator, separator) if separator else best_guess
     if len(chosen) != 1:
         raise DataError(
             f"the separator {separator!r} is not a single character; write for instance ',' ';' or"
             " tab"
         )
-    names = [
-        name.strip() for name in next(csv.reader([header], delimiter=chosen, skipinitialspace=True))
-    ]
+    fields = next(csv.reader([header], delimiter=chosen, skipinitialspace=True))
+    names = [name.strip() for name in fields]
     if len(names) == 1:
-        other = max(SEPARATORS, key=header.count)
-        seems = (
-            f"it seems to be {other!r}"
-            if header.count(other)
-            else "none of the usual ones is in it"
+        hint = (
+            f"it seems to be {best_guess!r}"
+            if header.count(best_guess)
+            else "the header contains none of the usual ones"
         )
         raise DataError(
             f"{path}, line 1: the header {header[:80]!r} is a single column when split at"
-            f" {chosen!r}. The separator is"
-            f" probably another: {seems}. Give it with --separator, or --set read.separator=..."
-            " where a run is made"
+            f" {chosen!r}. The separator is probably another: {hint}. Give it with --separator, or"
+            " --set read.separator=... where a run is made"
         )
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
         raise DataError(
-            f"{path}, line 1: the column {twice[0]!r} comes more than once in the header; rename"
-            " one of them"
+            f"{path}, line 1: the column {repeated[0]!r} occurs more than once in the header;"
+            " rename one of them"
         )
     return names, chosen
 
 
 def read_table(path: Path, separator: str | None, columns: list[str] | None = None) -> pd.DataFrame:
-    """A table, or the given columns of it; text stays text, so that ids such as 007 keep their
-    zeros.
+    """A table, or the given columns of it.
 
-    The index of a text table is the line in the file, of Parquet the row from 1.
+    Text stays text, so that ids such as 007 keep their zeros. The index is the line in the file of
+    a text table, and the row from 1 of Parquet.
+
+    Args:
+        path: the file.
+        separator: the separator, or None to find it in the header.
+        columns: columns to read; None for all.
 
     Raises:
-        DataError: naming the line where the table cannot be read.
+        DataError: naming the line if the table cannot be read.
     """
     names, separator = column_names(path, separator)
     if not separator:
         table = pd.read_parquet(path, columns=columns)
         table.index = pd.RangeIndex(1, len(table) + 1)
     else:
-        table = read_text(path, separator, names, columns)
+        table = read_text(path, separator, names, columns=columns)
     if table.empty:
-        raise DataError(f"{path} has a header but no rows; a log has one row an event")
+        raise DataError(f"{path} has a header but no rows; a log has one row per event")
     return table
 
 
@@ -120,23 +130,35 @@ def read_text(
     path: Path,
     separator: str,
     names: list[str],
+    *,
     columns: list[str] | None = None,
     header: bool = True,
 ) -> pd.DataFrame:
-    """A table of text from a text file; the index is the line in the file."""
+    """A table of text from a text file; the index is the line in the file.
+
+    Args:
+        path: the file.
+        separator: one character, or a regular expression.
+        names: all columns of the file.
+        columns: columns to return; None for all.
+        header: whether the first line is a header.
+
+    Raises:
+        DataError: naming the line that cannot be read, or has too many fields.
+    """
     first = 1 if header else 0
     try:
         table = pd.read_csv(
             path,
             sep=separator,
-            names=[*names, MORE],
+            names=[*names, EXTRA],
             header=None,
             skiprows=first,
             index_col=False,
             dtype=str,
             keep_default_na=False,
             na_values=MISSING,
-            skip_blank_lines=False,
+            skip_blank_lines=False,  # so that the index is the line in the file
             skipinitialspace=True,
             encoding=text_encoding(path),
             encoding_errors="replace",
@@ -144,18 +166,16 @@ def read_text(
     except pd.errors.ParserError as error:
         raise DataError(
             f"{path}: {str(error).strip()}. Correct that line: close quotes, and quote fields that"
-            " contain the"
-            " separator; or give another one with the option separator (--separator)"
+            " contain the separator; or give another one with the option separator (--separator)"
         ) from error
     table.index = pd.RangeIndex(first + 1, first + 1 + len(table))
-    longer = table[MORE].notna().to_numpy()
-    if longer.any():
-        line = first + 1 + int(longer.argmax())
+    too_long = table[EXTRA].notna().to_numpy()
+    if too_long.any():
+        line = first + 1 + int(too_long.argmax())
         raise DataError(
             f"{path}, line {line}: more than the {len(names)} fields {', '.join(names)}"
-            f" ({int(longer.sum())} such"
-            " line(s)). Quote fields that contain the separator, or give the file a header line"
-            " that names all columns"
+            f" ({int(too_long.sum())} such line(s)). Quote fields that contain the separator, or"
+            " give the file a header line that names all columns"
         )
     return table[columns or names]
 
@@ -164,17 +184,28 @@ def choose_column(
     path: Path,
     names: list[str],
     wanted: str | None,
+    *,
     role: str,
     usual: tuple[str, ...],
     required: bool = True,
 ) -> str:
-    """The column of a role: the one asked for, else the first usual name that is there; "" where it
-    may be absent.
+    """The column of a role: the requested one, else the first usual name that exists.
 
-    Names are compared without case; a type after a colon, as in ``user_id:token``, is ignored.
+    Names are compared without case, and a type after a colon, as in ``user_id:token``, is ignored.
+
+    Args:
+        path: the file, for messages.
+        names: columns of the table.
+        wanted: name of the requested column, or None.
+        role: what the column contains, for messages.
+        usual: usual names in lower case, the most usual first.
+        required: whether a missing column is an error.
+
+    Returns:
+        The name of the column; "" if there is none and none is required.
 
     Raises:
-        DataError: listing the columns found, with the closest name.
+        DataError: listing the columns of the table, with the closest name.
     """
     if wanted is not None and wanted in names:
         return wanted
@@ -183,27 +214,30 @@ def choose_column(
         found = next((plain[name] for name in usual if name in plain), "")
         if found or not required:
             return found
-    if sum(_is_number(name) for name in names) > 0:
+    if any(_is_number(name) for name in names):
         raise DataError(
             f"{path}, line 1: the first line {', '.join(names)[:80]!r} looks like data. Add a"
-            " header line with the"
-            " names of the columns, for instance user,item,time"
+            " header line with the names of the columns, for instance user,item,time"
         )
-    candidates = [wanted.lower()] if wanted else list(usual)
-    close = [
-        match
-        for name in candidates
-        for match in difflib.get_close_matches(name, plain, n=1, cutoff=0.7)
-    ]
-    hint = f" Did you mean {plain[close[0]]!r}?" if close else ""
-    asked = (
+    hint = _closest([wanted.lower()] if wanted else list(usual), plain)
+    missing = (
         f"no column {wanted!r}"
         if wanted
         else f"no column for the {role} (such as {', '.join(usual[:3])})"
     )
     by_option = f"Name the column with --{role}, or --set read.{role}=... where a run is made"
     remedy = by_option if role in ("user", "item", "time") else f"Rename the column of the {role}"
-    raise DataError(f"{path}, line 1: {asked}; the columns are {', '.join(names)}.{hint} {remedy}")
+    raise DataError(
+        f"{path}, line 1: {missing}; the columns are {', '.join(names)}.{hint} {remedy}"
+    )
+
+
+def _closest(candidates: list[str], columns: dict[str, str]) -> str:
+    """A question with the column whose name is closest to a candidate; "" if none is close."""
+    for name in candidates:
+        if close := difflib.get_close_matches(name, columns, n=1, cutoff=0.7):
+            return f" Did you mean {columns[close[0]]!r}?"
+    return ""
 
 
 def _is_number(text: str) -> bool:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from genrec.config.errors import GenrecError
+from genrec.data.cases import Cases
 from genrec.data.sequences import Sequences
-from genrec.data.splits import Cases
 from genrec.recommender import Scorer, batches, mask_seen, require_choice, rows_at_once
 
 LOG_REACH = np.log(1e4)  # how far the temperature is searched from the scale of the scores

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from genrec.data.cases import Cases
 from genrec.data.dataset import Catalogue
-from genrec.data.splits import Cases
 from genrec.metrics.context import Context, Floats, Gains, Slates
 from genrec.recommender import Recommender
 

@@ -154,7 +154,10 @@ def _batches(
     if settings.windows:
         sequences = windows(sequences, scorer.max_length + 1, settings.windows, numbers)
     for rows in length_buckets(
-        sequences.lengths, scorer.max_length, settings.tokens_per_step, numbers
+        sequences.lengths,
+        max_length=scorer.max_length,
+        tokens=settings.tokens_per_step,
+        generator=numbers,
     ):
         yield (
             rows,

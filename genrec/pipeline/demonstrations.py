@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from genrec.agents.distillation import Demonstrations, make_demonstrations
 from genrec.config.errors import GenrecError
 from genrec.data import Cases, Sequences
-from genrec.data.splits import random_cases, whole_cases
+from genrec.data.cases import random_cases, whole_cases
 from genrec.metrics.calibration import Calibrated
 from genrec.metrics.context import Floats
 from genrec.pipeline.workspace import Workspace, digest
@@ -25,8 +25,8 @@ from genrec.rerankers import (
     swap_values,
     with_surrogates,
 )
-from genrec.rerankers.pool import items_at
 from genrec.rerankers.greedy_selection import gain_deficits
+from genrec.rerankers.pool import items_at
 from genrec.rewards import (
     ACCURACY,
     Ranges,

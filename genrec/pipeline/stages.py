@@ -18,7 +18,7 @@ from genrec.agents.trl.model import item_tokenizer
 from genrec.config.errors import GenrecError, RunError
 from genrec.config.reading import AlignSettings, Settings
 from genrec.data import Cases, Sequences
-from genrec.data.splits import random_cases, whole_cases
+from genrec.data.cases import random_cases, whole_cases
 from genrec.envs import ListGenerationVectorEnv, ListTask
 from genrec.metrics.calibration import fit_temperature
 from genrec.metrics.context import Context, Floats

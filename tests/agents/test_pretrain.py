@@ -16,7 +16,8 @@ from genrec.agents.gptrec.decoding import NextK
 from genrec.agents.gptrec.model import GPTRec
 from genrec.baselines import Markov, Popularity
 from genrec.config.reading import StudentSettings
-from genrec.data.splits import Split, leave_one_out, random_cases
+from genrec.data.cases import random_cases
+from genrec.data.splits import Split, leave_one_out
 from genrec.data.synthetic import chain
 from genrec.recommender import Scorer, TopK
 from genrec.training.checkpoint import CHECKPOINT

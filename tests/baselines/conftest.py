@@ -26,7 +26,13 @@ def two_groups(noise: bool, num_users: int = 300, group: int = 20, length: int =
     catalogue = make_catalogue([str(n) for n in range(2 * group)])
     users = np.array([str(n) for n in range(num_users)])
     return leave_one_out(
-        Dataset("two groups", users, Sequences.from_lists(list(items)), None, catalogue)
+        Dataset(
+            name="two groups",
+            users=users,
+            sequences=Sequences.from_lists(list(items)),
+            timestamps=None,
+            catalogue=catalogue,
+        )
     )
 
 

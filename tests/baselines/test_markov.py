@@ -178,11 +178,11 @@ def test_tuning_needs_cases():
 def test_fit_never_looks_at_held_out_events():
     users = np.array([str(n) for n in range(3)])
     log = Dataset(
-        "log",
-        users,
-        Sequences.from_lists([[1, 2, 3, 4]] * 3),
-        None,
-        make_catalogue(["w", "x", "y", "z"]),
+        name="log",
+        users=users,
+        sequences=Sequences.from_lists([[1, 2, 3, 4]] * 3),
+        timestamps=None,
+        catalogue=make_catalogue(["w", "x", "y", "z"]),
     )
     fitted = Markov.fit(leave_one_out(log, num_validation=0), order=3, decay=0.6, smoothing=0.1)
     assert fitted.transitions[:, [4]].sum() == 0

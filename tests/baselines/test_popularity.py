@@ -37,7 +37,14 @@ def test_fit_counts_training_events_only():
     log = Sequences.from_lists([[1, 2, 3], [1, 2, 4], [2, 3, 4]])
     users = np.array(["a", "b", "c"])
     split = leave_one_out(
-        Dataset("log", users, log, None, make_catalogue(["w", "x", "y", "z"])), num_validation=0
+        Dataset(
+            name="log",
+            users=users,
+            sequences=log,
+            timestamps=None,
+            catalogue=make_catalogue(["w", "x", "y", "z"]),
+        ),
+        num_validation=0,
     )
     assert Popularity.fit(split).counts.tolist() == [0, 2, 3, 1, 0]
 

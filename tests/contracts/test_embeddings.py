@@ -20,7 +20,9 @@ from genrec.training.checkpoint import save_tensors
 
 CPU = torch.device("cpu")
 ITEMS, LENGTH = 36, 12
-SPLIT = leave_one_out(synthetic.chain(240, ITEMS, LENGTH, 0.05, seed=3))
+SPLIT = leave_one_out(
+    synthetic.chain(num_users=240, num_items=ITEMS, length=LENGTH, randomness=0.05, seed=3)
+)
 HISTORIES = Sequences.from_lists(
     [[5], [], [1, 2, 3], [7, 7, 9]], times=[[9], [], [60, 240, 240], [0, 60, 540]]
 )

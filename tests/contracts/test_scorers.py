@@ -48,7 +48,11 @@ CHANGES = {
 
 @cache
 def log(randomness: float) -> Split:
-    return leave_one_out(synthetic.chain(USERS, ITEMS, LENGTH, randomness, seed=3))
+    return leave_one_out(
+        synthetic.chain(
+            num_users=USERS, num_items=ITEMS, length=LENGTH, randomness=randomness, seed=3
+        )
+    )
 
 
 def settings(name: str, **changes: object) -> TeacherSettings:

@@ -13,7 +13,13 @@ def films():
 
 def dataset(rows, catalogue, name="toy"):
     users = np.array([f"u{n}" for n in range(len(rows))])
-    return Dataset(name, users, Sequences.from_lists(rows), None, catalogue)
+    return Dataset(
+        name=name,
+        users=users,
+        sequences=Sequences.from_lists(rows),
+        timestamps=None,
+        catalogue=catalogue,
+    )
 
 
 def test_catalogue_rows_are_indices_and_row_0_is_padding(films):

@@ -10,7 +10,7 @@ import pytest
 
 from genrec.config.errors import DataError
 from genrec.data import download, load
-from genrec.data.download import KNOWN, Known, fetch, unpack
+from genrec.data.download import KNOWN, KnownDataset, fetch, unpack
 
 RATINGS = b"userId,movieId,rating,timestamp\n" + b"".join(
     b"1,%d,3.0,%d\n" % (n, n) for n in range(1, 2000)
@@ -79,21 +79,21 @@ def server(monkeypatch):
 
 
 def checksum(monkeypatch, content):
-    monkeypatch.setitem(KNOWN, "ml-1m", Known("", hashlib.sha256(content).hexdigest()))
+    monkeypatch.setitem(KNOWN, "ml-1m", KnownDataset("", hashlib.sha256(content).hexdigest()))
 
 
 def test_fetch_unpacks_without_the_top_folder_and_once(server, tmp_path):
-    folder = fetch("ml-latest-small", tmp_path, server.base)
+    folder = fetch("ml-latest-small", tmp_path, base_url=server.base)
     assert folder == tmp_path / "ml-latest-small"
     assert (folder / "ratings.csv").read_bytes() == RATINGS
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ml-latest-small"]
-    assert fetch("ml-latest-small", tmp_path, server.base) == folder
+    assert fetch("ml-latest-small", tmp_path, base_url=server.base) == folder
     assert server.log == [("/data/ml-latest-small.zip", None)]
 
 
 def test_load_by_name_reads_from_the_cache(server, tmp_path, monkeypatch):
     monkeypatch.setenv("GENREC_CACHE", str(tmp_path))
-    fetch("ml-latest-small", base=server.base)
+    fetch("ml-latest-small", base_url=server.base)
     dataset = load("ml-latest-small").dataset
     assert (dataset.name, dataset.catalogue.num_items) == ("ml-latest-small", 1999)
 
@@ -105,10 +105,10 @@ def test_a_broken_download_goes_on_where_it_stopped(server, tmp_path, monkeypatc
         ConnectionError,
         match=rf"the connection ended after 1000 of {len(SOUND)} bytes.*run the same",
     ):
-        fetch("ml-1m", tmp_path, server.base)
+        fetch("ml-1m", tmp_path, base_url=server.base)
     assert (tmp_path / "ml-1m.zip.part").read_bytes() == SOUND[:1000]
     server.breaks_after = None
-    assert (fetch("ml-1m", tmp_path, server.base) / "ratings.csv").read_bytes() == RATINGS
+    assert (fetch("ml-1m", tmp_path, base_url=server.base) / "ratings.csv").read_bytes() == RATINGS
     assert server.log[-1] == ("/data/ml-1m.zip", "bytes=1000-")
 
 
@@ -116,20 +116,20 @@ def test_a_server_without_ranges_sends_everything_again(server, tmp_path, monkey
     checksum(monkeypatch, SOUND)
     server.ranges = False
     (tmp_path / "ml-1m.zip.part").write_bytes(SOUND[:1000])
-    assert (fetch("ml-1m", tmp_path, server.base) / "ratings.csv").read_bytes() == RATINGS
+    assert (fetch("ml-1m", tmp_path, base_url=server.base) / "ratings.csv").read_bytes() == RATINGS
     assert server.log == [("/data/ml-1m.zip", "bytes=1000-")]
 
 
 def test_a_complete_part_is_used(server, tmp_path, monkeypatch):
     checksum(monkeypatch, SOUND)
     (tmp_path / "ml-1m.zip.part").write_bytes(SOUND)
-    assert (fetch("ml-1m", tmp_path, server.base) / "ratings.csv").exists()
+    assert (fetch("ml-1m", tmp_path, base_url=server.base) / "ratings.csv").exists()
 
 
 def test_a_part_longer_than_the_file_is_fetched_anew(server, tmp_path, monkeypatch):
     checksum(monkeypatch, SOUND)
     (tmp_path / "ml-1m.zip.part").write_bytes(SOUND + b"more")
-    assert (fetch("ml-1m", tmp_path, server.base) / "ratings.csv").exists()
+    assert (fetch("ml-1m", tmp_path, base_url=server.base) / "ratings.csv").exists()
     assert [wanted for _, wanted in server.log] == [f"bytes={len(SOUND) + 4}-", None]
 
 
@@ -138,17 +138,17 @@ def test_a_wrong_checksum_is_never_used(server, tmp_path):
     with pytest.raises(
         DataError, match=f"has the SHA-256 {found}, expected was {expected}; it was deleted"
     ):
-        fetch("ml-1m", tmp_path, server.base)
+        fetch("ml-1m", tmp_path, base_url=server.base)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_without_a_checksum_a_broken_archive_is_found(server, tmp_path):
     server.content = SOUND.replace(b"1,55,3.0", b"1,55,4.0")
     with pytest.raises(DataError, match="is not a sound zip file"):
-        fetch("ml-latest-small", tmp_path, server.base)
+        fetch("ml-latest-small", tmp_path, base_url=server.base)
     server.content = b"<html>sorry</html>"
     with pytest.raises(DataError, match="is not a sound zip file"):
-        fetch("ml-latest-small", tmp_path, server.base)
+        fetch("ml-latest-small", tmp_path, base_url=server.base)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -190,11 +190,11 @@ def test_nobody_answers(tmp_path, monkeypatch):
     with pytest.raises(
         ConnectionError, match=r"could not download http://127\.0\.0\.1:9/ml-1m\.zip"
     ):
-        fetch("ml-1m", tmp_path, "http://127.0.0.1:9")
+        fetch("ml-1m", tmp_path, base_url="http://127.0.0.1:9")
 
 
 def test_only_known_names_and_only_http(tmp_path):
     with pytest.raises(DataError, match="no dataset 'ml-2m' is known; known are ml-100k, ml-1m"):
         fetch("ml-2m", tmp_path)
     with pytest.raises(DataError, match="must start with http"):
-        fetch("ml-1m", tmp_path, "file:///tmp")
+        fetch("ml-1m", tmp_path, base_url="file:///tmp")

@@ -7,7 +7,7 @@ from genrec.data.export import write
 
 @pytest.mark.parametrize("ending", ["txt", "csv", "parquet"])
 def test_what_is_written_is_read_again(tmp_path, ending):
-    films = synthetic.demo(30, 60, seed=0)
+    films = synthetic.demo(num_users=30, num_items=60, seed=0)
     path, items = write(films, tmp_path / f"films.{ending}")
     assert items.name == "films.items.csv"
     again = load(path).dataset
@@ -34,7 +34,7 @@ def test_sasrec_text_of_integer_ids_is_the_same_benchmark(tmp_path):
 
 
 def test_other_endings_and_missing_folders_are_refused(tmp_path):
-    films = synthetic.demo(30, 60, seed=0)
+    films = synthetic.demo(num_users=30, num_items=60, seed=0)
     with pytest.raises(DataError, match=r"must end in \.txt"):
         write(films, tmp_path / "films.json")
     with pytest.raises(DataError, match="there is no folder"):

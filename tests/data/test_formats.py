@@ -150,7 +150,7 @@ def test_options_reach_the_cleaning(write):
 def test_a_time_under_another_name_is_asked_for(write):
     report = load(write("log.csv", "user,item,happened\nu,a,2\nu,b,1\n")).report
     assert any(
-        "none of its columns (user, item, happened) is called like a time" in note
+        "none of its columns (user, item, happened) has a usual name of a time" in note
         for note in report.notes
     )
     for name in ("ts", "happened"):
@@ -197,7 +197,7 @@ BAD = {
         {"user": "item"},
         r"columns item, item; they must be different",
     ),
-    "column twice": ("log.csv", "user,item,item\n1,2,3\n", {}, r"'item' comes more than once"),
+    "column twice": ("log.csv", "user,item,item\n1,2,3\n", {}, r"'item' occurs more than once"),
     "empty": ("log.csv", "", {}, r"log\.csv is empty"),
     "only blank": ("log.csv", "\n\n", {}, r"line 1 is blank"),
     "header only": ("log.csv", "user,item\n", {}, r"has a header but no rows"),

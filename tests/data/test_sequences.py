@@ -108,7 +108,7 @@ def test_padded_times(timed, three):
     ]
     for needy in (three.padded_times, three.known_times):
         with pytest.raises(
-            ValueError, match="not known when the events of these histories happened"
+            ValueError, match="the times of these histories' events are unknown"
         ):
             needy()
 

@@ -17,14 +17,21 @@ from genrec.data import (
     split,
     synthetic,
 )
-from genrec.data.splits import random_cases, with_training_counts
+from genrec.data.cases import random_cases
+from genrec.data.training_counts import with_training_counts
 
 
 def dataset(rows, times=None, num_items=6):
     flat = None if times is None else np.concatenate(times).astype(np.int64)
     users = np.array([f"u{n}" for n in range(len(rows))])
     items = make_catalogue([str(n) for n in range(1, num_items + 1)])
-    return Dataset("toy", users, Sequences.from_lists(rows), flat, items)
+    return Dataset(
+        name="toy",
+        users=users,
+        sequences=Sequences.from_lists(rows),
+        timestamps=flat,
+        catalogue=items,
+    )
 
 
 def lists(sequences):
@@ -77,7 +84,7 @@ def test_global_time_by_hand():
     assert lists(result.test.histories) == [[1, 2], [4, 5, 6]]
     assert result.test.targets.tolist() == [3, 1]
     assert result.test.users.tolist() == [0, 1]
-    assert result.notes == ("1 user(s) without events on both sides of the moment are not tested",)
+    assert result.notes == ("1 user(s) without events before and after the moment are not tested",)
 
 
 def test_global_time_refuses_logs_without_times_and_impossible_shares():
@@ -90,14 +97,14 @@ def test_global_time_refuses_logs_without_times_and_impossible_shares():
 
 
 def test_split_by_name():
-    log = synthetic.chain(40, 30, 10, randomness=0.5, seed=0)
+    log = synthetic.chain(num_users=40, num_items=30, length=10, randomness=0.5, seed=0)
     assert split(log).name == "leave-one-out"
     assert split(log, "global-time").name == "global-time"
 
 
 @pytest.fixture(scope="module")
 def demo() -> Dataset:
-    return synthetic.demo(400, 200, seed=3)
+    return synthetic.demo(num_users=400, num_items=200, seed=3)
 
 
 def test_no_held_out_event_is_trained_on(demo):
@@ -225,7 +232,7 @@ def test_items_without_features_are_known_by_their_company(
 ):
     """Positive pointwise mutual information with items 1, 2, 4, 3, the most popular first, of six
     users."""
-    monkeypatch.setattr("genrec.data.splits.ITEMS_AT_ONCE", at_once)
+    monkeypatch.setattr("genrec.data.training_counts.ITEMS_AT_ONCE", at_once)
     train = Sequences.from_lists([[1, 2], [2, 1], [1, 3], [4], [4], [4, 2]])
     vectors = with_training_counts(make_catalogue(list("abcd")), train).vectors
     # 1 with 2: log(2 * 6 / (3 * 3)) = 0.2877; 1 with 3: log(1 * 6 / (3 * 1)) = 0.6931; 2 with 4:
@@ -252,7 +259,7 @@ def test_the_newest_events_are_held_back_by_hand():
     assert result.catalogue.counts.tolist() == [0, 2, 2, 2, 1, 2, 0]
     assert result.catalogue.user_counts.tolist() == [0, 2, 2, 2, 1, 2, 0]
     assert result.hold_back == 1
-    assert "nothing is held back of 4 training sequence(s) of fewer than 3 events" in result.notes
+    assert "nothing is held back from 4 training sequence(s) with fewer than 3 events" in result.notes
 
 
 def test_every_held_back_event_is_a_case_after_all_that_came_before_it():
@@ -282,7 +289,7 @@ def test_events_before_a_moment_are_held_back_with_their_times_and_users():
     assert result.held_back.histories.times.tolist() == [1, 2, 1, 2, 3]
     assert (result.held_back.targets.tolist(), result.held_back.users.tolist()) == ([5, 6], [1, 1])
     assert lists(result.valid.histories) == [[3, 4, 5, 6]]
-    assert "nothing is held back of 1 training sequence(s) of fewer than 4 events" in result.notes
+    assert "nothing is held back from 1 training sequence(s) with fewer than 4 events" in result.notes
 
 
 def test_nothing_is_held_back_by_default():
@@ -293,10 +300,10 @@ def test_nothing_is_held_back_by_default():
 
 def test_what_cannot_be_held_back():
     with pytest.raises(
-        ValueError, match="toy: no training sequence has 5 events, lower hold_back 3"
+        ValueError, match="toy: no training sequence has 5 events; lower hold_back 3"
     ):
         leave_one_out(dataset(LOG), num_validation=0, hold_back=3)
-    with pytest.raises(ValueError, match="hold_back -1 is no number of events: give 0 or more"):
+    with pytest.raises(ValueError, match="hold_back is -1; it must be a number of events, 0 or more"):
         leave_one_out(dataset(LOG), hold_back=-1)
 
 

@@ -29,15 +29,20 @@ def test_a_chain_without_randomness_follows_one_cycle():
 
 
 def test_a_chain_jumps_as_often_as_it_is_random():
-    successor = dict(np.unique(transitions(chain(300, 200, 10, 0, seed=5)), axis=0).tolist())
-    pairs = transitions(chain(2000, 200, 10, 0.3, seed=5))
+    successor = dict(
+        np.unique(
+            transitions(chain(num_users=300, num_items=200, length=10, randomness=0, seed=5)),
+            axis=0,
+        ).tolist()
+    )
+    pairs = transitions(chain(num_users=2000, num_items=200, length=10, randomness=0.3, seed=5))
     with_surrogates = np.mean([successor[a] == b for a, b in pairs.tolist()])
     # 0.7, a little more by chance jumps to the successor, less where it has been seen
     assert with_surrogates == pytest.approx(0.7, abs=0.02)
 
 
 def test_noise_has_no_structure():
-    dataset = chain(4000, 10, 9, 1.0, seed=2)
+    dataset = chain(num_users=4000, num_items=10, length=9, randomness=1.0, seed=2)
     table = np.zeros((11, 11))
     np.add.at(table, tuple(transitions(dataset).T), 1)
     share = table[1:, 1:] / table.sum(axis=1)[1:, None]
@@ -45,22 +50,34 @@ def test_noise_has_no_structure():
 
 
 def test_a_chain_never_repeats_an_item_and_leaves_one():
-    dataset = chain(100, 12, 11, 0.5, seed=0)
+    dataset = chain(num_users=100, num_items=12, length=11, randomness=0.5, seed=0)
     assert dataset.sequences.lengths.tolist() == [11] * 100
     assert repeats(dataset) == 0
     assert dataset.sequences.items.min() == 1
     assert dataset.sequences.items.max() == 12
     with pytest.raises(ValueError, match=r"length 12 must be from 1 to num_items - 1 = 11"):
-        chain(1, 12, 12, 0.5, seed=0)
+        chain(num_users=1, num_items=12, length=12, randomness=0.5, seed=0)
     with pytest.raises(ValueError, match=r"randomness is 1\.5"):
-        chain(1, 12, 3, 1.5, seed=0)
+        chain(num_users=1, num_items=12, length=3, randomness=1.5, seed=0)
 
 
 def test_the_seed_decides():
-    assert chain(9, 12, 5, 0.5, seed=0).fingerprint == chain(9, 12, 5, 0.5, seed=0).fingerprint
-    assert chain(9, 12, 5, 0.5, seed=0).fingerprint != chain(9, 12, 5, 0.5, seed=1).fingerprint
-    assert demo(50, 60, seed=0).fingerprint == demo(50, 60, seed=0).fingerprint
-    assert demo(50, 60, seed=0).fingerprint != demo(50, 60, seed=1).fingerprint
+    assert (
+        chain(num_users=9, num_items=12, length=5, randomness=0.5, seed=0).fingerprint
+        == chain(num_users=9, num_items=12, length=5, randomness=0.5, seed=0).fingerprint
+    )
+    assert (
+        chain(num_users=9, num_items=12, length=5, randomness=0.5, seed=0).fingerprint
+        != chain(num_users=9, num_items=12, length=5, randomness=0.5, seed=1).fingerprint
+    )
+    assert (
+        demo(num_users=50, num_items=60, seed=0).fingerprint
+        == demo(num_users=50, num_items=60, seed=0).fingerprint
+    )
+    assert (
+        demo(num_users=50, num_items=60, seed=0).fingerprint
+        != demo(num_users=50, num_items=60, seed=1).fingerprint
+    )
 
 
 @pytest.fixture(scope="module")
@@ -129,13 +146,18 @@ def test_demo_rewards_sequence_models_with_lists_of_one_kind(films):
 
 def test_predictability_is_a_knob():
     with_surrogates = [
-        len(np.unique(transitions(demo(400, 200, p, seed=0)), axis=0)) for p in (0.1, 0.5, 1.0)
+        len(
+            np.unique(
+                transitions(demo(num_users=400, num_items=200, predictability=p, seed=0)), axis=0
+            )
+        )
+        for p in (0.1, 0.5, 1.0)
     ]
     assert with_surrogates[0] > with_surrogates[1] > with_surrogates[2]
 
 
 def test_demo_refuses_what_it_cannot_make():
     with pytest.raises(ValueError, match="num_items is 20"):
-        demo(10, 20)
+        demo(num_users=10, num_items=20)
     with pytest.raises(ValueError, match="predictability is -1"):
-        demo(10, 60, -1)
+        demo(num_users=10, num_items=60, predictability=-1)

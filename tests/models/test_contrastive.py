@@ -237,7 +237,7 @@ def settings(recipe: str, contrastive: str, **changes: object) -> TeacherSetting
     return TeacherSettings.model_validate(small | changes)
 
 
-SPLIT = leave_one_out(synthetic.chain(240, 36, 12, 0.05, seed=3))
+SPLIT = leave_one_out(synthetic.chain(num_users=240, num_items=36, length=12, randomness=0.05, seed=3))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,9 @@ from genrec.recommender import TopK
 
 
 def test_the_level_is_that_of_the_popularity_baseline():
-    split = leave_one_out(synthetic.chain(80, 30, 10, 0.1, seed=0))
+    split = leave_one_out(
+        synthetic.chain(num_users=80, num_items=30, length=10, randomness=0.1, seed=0)
+    )
     expected = evaluate(TopK(Popularity.fit(split)), split.valid, split.catalogue, k=7).per_user[
         "ndcg@7"
     ]
@@ -25,10 +27,18 @@ def test_the_level_needs_no_score_of_every_item():
     histories = Sequences.from_lists([[], [3, 3, 5], [1, 2, 3, 5], [7]])
     cases = Cases(histories, np.array([5, 2, 6, 1], np.int32), np.arange(4))
     catalogue = replace(make_catalogue(list("abcdefg")), counts=counts)
-    split = Split("leave-one-out", "", histories, cases, cases, catalogue, ())
+    split = Split(
+        name="leave-one-out",
+        fingerprint="",
+        train=histories,
+        valid=cases,
+        test=cases,
+        catalogue=catalogue,
+        notes=(),
+    )
     # lists 3 5 1, 1 2 4, 4 6 7 and 3 5 1: the target is second, second, second, third
     assert popularity_ndcg(split, 3).round(3).tolist() == [0.631, 0.631, 0.631, 0.5]
-    with pytest.raises(ValueError, match="only 3 of 7 items are new to the user of row 2"):
+    with pytest.raises(ValueError, match="only 3 of 7 items are new to the user in row 2"):
         popularity_ndcg(split, 4)
     many = Cases(Sequences.from_lists([[1]] * 400), np.ones(400, np.int32), np.arange(400))
     large = replace(catalogue, item_ids=np.zeros(500_001, "U1"), counts=np.ones(500_001, np.int64))

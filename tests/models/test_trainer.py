@@ -43,7 +43,9 @@ SETTINGS = TeacherSettings(
 
 @pytest.fixture(scope="module")
 def split() -> Split:
-    return leave_one_out(synthetic.chain(60, 20, 10, 0.1, seed=0))
+    return leave_one_out(
+        synthetic.chain(num_users=60, num_items=20, length=10, randomness=0.1, seed=0)
+    )
 
 
 def weights(recipe: Recipe) -> dict[str, torch.Tensor]:
@@ -187,7 +189,9 @@ def test_noise_is_said_and_a_chain_is_not(
     settings = SETTINGS.model_copy(update={"epochs": 8, "learning_rate": 2e-2})
     fit(fresh(), split, settings, quiet=True)
     assert "warning" not in capsys.readouterr().err
-    noise = leave_one_out(synthetic.chain(60, 20, 10, 1.0, seed=0))
+    noise = leave_one_out(
+        synthetic.chain(num_users=60, num_items=20, length=10, randomness=1.0, seed=0)
+    )
     best = fit(fresh(), noise, settings, folder=tmp_path, quiet=True)
     said = capsys.readouterr().err
     assert "warning: this teacher is not clearly better than popularity" in said
@@ -285,7 +289,9 @@ def test_pad_stays_zero(split: Split):
 @pytest.mark.parametrize("tokens", [64, 1000, 10**6])
 def test_buckets_hold_every_row_once_within_the_budget(tokens: int):
     lengths = np.random.default_rng(0).integers(1, 90, 700)
-    batches = length_buckets(lengths, 50, tokens, np.random.default_rng(1))
+    batches = length_buckets(
+        lengths, max_length=50, tokens=tokens, generator=np.random.default_rng(1)
+    )
     assert sorted(np.concatenate(batches).tolist()) == list(range(700))
     padded = [len(rows) * min(50, int(lengths[rows].max())) for rows in batches]
     assert max(padded) <= tokens
@@ -295,14 +301,17 @@ def test_buckets_hold_every_row_once_within_the_budget(tokens: int):
 
 
 def test_a_row_longer_than_the_budget_is_a_batch_of_its_own():
-    batches = length_buckets(np.array([30, 40, 30]), 50, 10, np.random.default_rng(0))
+    batches = length_buckets(
+        np.array([30, 40, 30]), max_length=50, tokens=10, generator=np.random.default_rng(0)
+    )
     assert sorted(rows.tolist() for rows in batches) == [[0], [1], [2]]
 
 
 def test_buckets_change_from_epoch_to_epoch_by_the_generator_alone():
     lengths = np.random.default_rng(0).integers(1, 90, 300)
     first, same, other = (
-        length_buckets(lengths, 50, 500, np.random.default_rng(seed)) for seed in (1, 1, 2)
+        length_buckets(lengths, max_length=50, tokens=500, generator=np.random.default_rng(seed))
+        for seed in (1, 1, 2)
     )
     assert [rows.tolist() for rows in first] == [rows.tolist() for rows in same]
     assert [rows.tolist() for rows in first] != [rows.tolist() for rows in other]

@@ -43,11 +43,11 @@ def a_log(*histories: str, times: list[list[int]] | None = None) -> Dataset:
     )
     moments = None if times is None else np.concatenate(times).astype(np.int64)
     return Dataset(
-        "today.csv",
-        np.array(list("abcd"[: len(histories)])),
-        sequences,
-        moments,
-        make_catalogue(ids),
+        name="today.csv",
+        users=np.array(list("abcd"[: len(histories)])),
+        sequences=sequences,
+        timestamps=moments,
+        catalogue=make_catalogue(ids),
     )
 
 

@@ -27,7 +27,7 @@ LOG = demo(num_users=60, num_items=60, seed=1)
 
 def bench_of(hold_back: int = 0, num_validation: int = 512, **changes: object) -> Workspace:
     settings = Settings.model_validate({"hold_back": hold_back, **changes})
-    parts = leave_one_out(LOG, num_validation, hold_back=hold_back)
+    parts = leave_one_out(LOG, num_validation=num_validation, hold_back=hold_back)
     return Workspace(settings, parts, torch.device("cpu"), quiet=True)
 
 
