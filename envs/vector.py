@@ -97,6 +97,7 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._rows = np.repeat(np.arange(num_envs // group_size), group_size)
         self._position: int | None = None
+        self._unseen: Bools | None = None  # built by the first ``action_masks`` after a reset
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -186,7 +187,7 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
         require_choice(self.task, cases, np.bincount(seen // width, minlength=len(cases)))
         # The last entry is what a key larger than all others is compared with.
         self._seen = np.append(seen, -1)
-        self._unseen: Bools | None = None
+        self._unseen = None
 
     def _choose(self, options: dict[str, Any]) -> NDArray[np.int64]:
         """Numbers of the next cases, after a check of the options."""

@@ -51,11 +51,10 @@ def initialize_from_teacher(policy: GPTRec, teacher: NeuralScorer) -> bool:
 def _fits(policy: GPTRec, body: Transformer, width: int) -> bool:
     """Whether the policy's transformer can hold the teacher's, whose item vectors are that wide."""
     config = policy.lm.config
-    if not body.causal or not 0 < len(body.blocks) <= config.n_layer:
+    blocks = [block for block in body.blocks if isinstance(block, PreNormBlock)]
+    if not body.causal or not 0 < len(blocks) == len(body.blocks) <= config.n_layer:
         return False
-    same_blocks = all(isinstance(block, PreNormBlock) for block in body.blocks)
-    same_widths = (width, body.blocks[0].heads) == (config.n_embd, config.n_head)
-    return same_blocks and same_widths
+    return bool((width, blocks[0].heads) == (config.n_embd, config.n_head))
 
 
 def _copy_block(block: Any, own: Any) -> None:
