@@ -105,7 +105,7 @@ class ListGenerationEnv(gymnasium.Env[Observation, np.int64]):
         """
         super().reset(seed=seed)
         options = options or {}
-        # Stays True until the new list is complete: after a reset that fails nothing can continue.
+        # Stays True until all is set: after a reset that fails, the list cannot continue.
         self._ended = True
         self._case = self._choose(options)
         case = np.array([self._case])
@@ -120,10 +120,10 @@ class ListGenerationEnv(gymnasium.Env[Observation, np.int64]):
         require_choice(self.task, case, np.array([self.task.num_items - self._allowed.sum()]))
         self._slate = np.full(self.task.k, PAD, dtype=np.int64)
         self._gains = []
-        self._ended = False
         self._weights = choose_weights(
             self.task, options.get("weights"), count=1, generator=self.np_random
         )
+        self._ended = False
         weights = {name: float(np.squeeze(weight)) for name, weight in self._weights.items()}
         info = {
             "case": self._case,

@@ -110,8 +110,7 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
         """
         super().reset(seed=seed)
         options = options or {}
-        # Stays None until the new lists are complete: after a reset that fails nothing can
-        # continue.
+        # Stays None until all is set: after a reset that fails, no list can continue.
         self._position = None
         cases = self._choose(options)
         self._context = list_context(
@@ -121,7 +120,6 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
         self._index_seen(histories, cases)
         self._history = histories.padded(self.task.max_length, side="left").astype(np.int32)
         self._slates = np.full((self.num_envs, self.task.k), PAD, dtype=np.int64)
-        self._position = 0
         weights = choose_weights(
             self.task, options.get("weights"), count=len(cases), generator=self.np_random
         )
@@ -131,6 +129,7 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
         }
         if self.task.ranges:
             self._observed_weights = observed_weights(self.task, self._weights)
+        self._position = 0
         infos = {
             "histories": histories,
             "cases": cases,

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 
 from genrec.envs import ListGenerationEnv, ListGenerationVectorEnv, ListTask
@@ -79,3 +80,16 @@ def test_weights_that_cannot_be_chosen_are_refused(task, ranged):
         ValueError, match="ranges of novelty, but the reward has the terms ndcg, diversity"
     ):
         replace(task, ranges={"novelty": (0.0, 1.0)})
+
+
+def test_after_weights_that_are_refused_no_list_can_continue(ranged):
+    """The histories are new, the weights would be old."""
+    for env, action in (
+        (ListGenerationEnv(ranged), 2),
+        (ListGenerationVectorEnv(ranged, num_envs=2), np.array([2, 2])),
+    ):
+        env.reset(seed=0)
+        with pytest.raises(ValueError, match="outside what was trained"):
+            env.reset(options={"weights": {"diversity": 3}})
+        with pytest.raises(ResetNeeded, match="call reset"):
+            env.step(action)
