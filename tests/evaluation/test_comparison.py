@@ -1,6 +1,5 @@
-"""A comparison on a small log: rows that must agree, and targets that nobody may see."""
+"""A comparison on a small log: rows that must agree, and targets that no method may see."""
 
-import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,11 +15,13 @@ from genrec.data.splits import leave_one_out
 from genrec.data.synthetic import demo
 from genrec.evaluation import comparison, methods
 from genrec.evaluation.comparison import compare
-from genrec.evaluation.methods import Entrant
+from genrec.evaluation.methods import Method
 from genrec.metrics.ranking import evaluate, measure
 from genrec.pipeline import loading, stages
 from genrec.pipeline.workspace import Workspace
+from genrec.report.wording import label_of
 from genrec.rerankers import Pool, Reranked, greedy, mmr
+from genrec.results import Comparison
 from genrec.rewards import Diversity, weighted
 
 K = 5
@@ -75,29 +76,31 @@ def folder(workspace, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def content(workspace, folder) -> dict:
+def content(workspace, folder) -> Comparison:
     return compare(workspace, folder / "both")
 
 
-def row(content: dict, method: str, weight: float | None = None) -> dict:
+def row(content: Comparison, method: str, weight: float | None = None) -> dict[str, float]:
+    """Metrics of a method at a weight."""
     (found,) = [
-        each for each in content["rows"] if (each["method"], each["weight"]) == (method, weight)
+        each.metrics for each in content.rows if (each.method, each.weight) == (method, weight)
     ]
     return found
 
 
-def entrants_of(
+def measured_methods(
     workspace: Workspace, run: Path, monkeypatch, users: int | None = None
-) -> list[Entrant]:
-    kept: list[Entrant] = []
+) -> list[Method]:
+    """The methods of a comparison with the values of each user."""
+    kept: list[Method] = []
     with monkeypatch.context() as patch:
-        patch.setattr(comparison, "_keep_users", lambda path, entrants, k: kept.extend(entrants))
+        patch.setattr(comparison, "_save_users", lambda path, methods, k: kept.extend(methods))
         compare(workspace, run, users)
     return kept
 
 
 def test_rows_and_columns(content):
-    assert [(each["method"], each["weight"]) for each in content["rows"]] == [
+    assert [(each.method, each.weight) for each in content.rows] == [
         ("popularity", None),
         ("markov", None),
         ("teacher", None),
@@ -129,10 +132,10 @@ def test_rows_and_columns(content):
             "distinct",
         )
     }
-    for each in content["rows"]:
-        assert named | {"method", "weight", "recall@1", "npcount@5", "objective"} == set(each)
-    assert content["weights"] == {"relevance": 1, "popularity": 0.2, "diversity": 0.3}
-    assert (content["k"], content["cases"], content["candidates"]) == (5, 120, 60)
+    for each in content.rows:
+        assert named | {"recall@1", "npcount@5", "objective"} == set(each.metrics)
+    assert content.weights == {"relevance": 1, "popularity": 0.2, "diversity": 0.3}
+    assert (content.k, content.cases, content.candidates) == (5, 120, 60)
 
 
 def test_the_popularity_row_is_the_unit_of_npcount(content):
@@ -166,13 +169,12 @@ TOP_K = [
 def test_a_reranker_that_only_looks_at_relevance_is_the_teacher(content, method, weight):
     teacher = row(content, "teacher")
     for name, value in row(content, method, weight).items():
-        if name not in ("method", "weight"):
-            assert value == pytest.approx(teacher[name], abs=1e-6), name
+        assert value == pytest.approx(teacher[name], abs=1e-6), name
 
 
 def by_probability(pool: Pool, k: int) -> np.ndarray:
-    chances = np.where(pool.allowed, pool.context.probability(pool.items), -np.inf)
-    return mmr(Pool(pool.items, chances, pool.context), k, 0.5)
+    probabilities = np.where(pool.allowed, pool.context.probability(pool.items), -np.inf)
+    return mmr(Pool(pool.items, probabilities, pool.context), k, 0.5)
 
 
 def test_calibrated_rows_take_probabilities_and_raw_ones_take_scores(workspace, folder, content):
@@ -205,7 +207,7 @@ def test_calibrated_rows_take_probabilities_and_raw_ones_take_scores(workspace, 
 
 
 def test_a_markov_teacher_is_the_markov_row(content):
-    assert {**row(content, "markov"), "method": ""} == {**row(content, "teacher"), "method": ""}
+    assert row(content, "markov") == row(content, "teacher")
 
 
 def test_the_teachers_row_counted_one_by_one(workspace, folder, content):
@@ -232,7 +234,7 @@ def test_the_objective_is_ndcg_plus_the_weighted_goals(workspace, content):
     """The popularity reward is minus the sum of shares over that of the most popular list: five
     times the column."""
     largest = np.sort(workspace.split.catalogue.popularity)[-K:].sum()
-    for each in content["rows"]:
+    for each in (each.metrics for each in content.rows):
         cost = each["popularity@5"] * K / largest
         assert each["objective"] == pytest.approx(
             each["ndcg@5"] - 0.2 * cost + 0.3 * each["diversity@5"], abs=1e-6
@@ -284,15 +286,15 @@ def test_greedy_at_one_half_maximises_the_reward_of_the_run(workspace, folder, c
             assert row(content, "greedy", share)[name] == pytest.approx(found[name], abs=1e-6)
 
 
-def test_the_file_says_the_same_and_per_user_values_average_to_the_rows(folder, content):
-    assert json.loads((folder / "both" / "comparison.json").read_text()) == content
+def test_the_file_holds_the_same_and_per_user_values_average_to_the_rows(folder, content):
+    assert Comparison.read(folder / "both") == content
     kept = load_file(folder / "both" / "comparison_users.safetensors")
-    assert len(kept) == 2 * len(content["rows"])
+    assert len(kept) == 2 * len(content.rows)
     assert all(values.shape == (120,) for values in kept.values())
-    for each in content["rows"]:
-        name = each["method"] if each["weight"] is None else f"{each['method']} {each['weight']:g}"
-        assert float(kept[f"{name}/ndcg@5"].mean()) == pytest.approx(each["ndcg@5"], abs=1e-6)
-        assert float(kept[f"{name}/objective"].mean()) == pytest.approx(each["objective"], abs=1e-6)
+    for each in content.rows:
+        for metric in ("ndcg@5", "objective"):
+            mean = float(kept[f"{label_of(each)}/{metric}"].mean())
+            assert mean == pytest.approx(each.metrics[metric], abs=1e-6)
 
 
 @pytest.mark.parametrize("run", ["both", "peek"])
@@ -301,7 +303,7 @@ def test_lists_are_of_new_items_and_do_not_depend_on_the_targets(
 ):
     """Also not where the reward reads targets: a re-ranker that saw them would put them first."""
     test, split = workspace.split.test, workspace.split
-    moved = Cases(test.histories, np.roll(test.targets, 1), test.users)
+    shifted = Cases(test.histories, np.roll(test.targets, 1), test.users)
     measured: list[np.ndarray] = []
 
     def watched(slates, context, rewards):
@@ -309,16 +311,18 @@ def test_lists_are_of_new_items_and_do_not_depend_on_the_targets(
         return measure(slates, context, rewards)
 
     monkeypatch.setattr(methods, "measure", watched)
-    found = entrants_of(workspace, folder / run, monkeypatch)
+    found = measured_methods(workspace, folder / run, monkeypatch)
     lists, measured = measured, []
-    entrants_of(replace(workspace, split=replace(split, test=moved)), folder / run, monkeypatch)
+    measured_methods(
+        replace(workspace, split=replace(split, test=shifted)), folder / run, monkeypatch
+    )
     assert len(lists) == len(found)  # one batch
-    for entrant, slates, other in zip(found, lists, measured, strict=True):
-        np.testing.assert_array_equal(slates, other, err_msg=entrant.method)
-        assert np.flatnonzero(entrant.listed).tolist() == np.unique(slates).tolist()
+    for method, slates, other in zip(found, lists, measured, strict=True):
+        np.testing.assert_array_equal(slates, other, err_msg=method.name)
+        assert sorted(method.listed) == np.unique(slates).tolist()
         for history, slate in zip(test.histories, slates.tolist(), strict=True):
             assert len(set(slate)) == K
-            assert not set(slate) & {0, *history.tolist()}, entrant.method
+            assert not set(slate) & {0, *history.tolist()}, method.name
 
 
 def test_a_reward_that_reads_targets_is_measured_with_them(workspace, folder):
@@ -331,15 +335,16 @@ def test_a_reward_that_reads_targets_is_measured_with_them(workspace, folder):
 
 
 def test_batches_change_nothing(workspace, folder, content, monkeypatch):
-    monkeypatch.setattr(comparison, "HISTORIES_AT_ONCE", 50)
+    monkeypatch.setattr(comparison, "BATCH_SIZE", 50)
     again = compare(workspace, folder / "both")
-    for one, other in zip(content["rows"], again["rows"], strict=True):
-        assert one == pytest.approx(other, abs=1e-6)
+    for one, other in zip(content.rows, again.rows, strict=True):
+        assert (one.method, one.weight) == (other.method, other.weight)
+        assert one.metrics == pytest.approx(other.metrics, abs=1e-6)
 
 
 def test_some_users_only(workspace, folder, monkeypatch):
-    found = entrants_of(workspace, folder / "both", monkeypatch, users=30)
-    again = entrants_of(workspace, folder / "both", monkeypatch, users=30)
+    found = measured_methods(workspace, folder / "both", monkeypatch, users=30)
+    again = measured_methods(workspace, folder / "both", monkeypatch, users=30)
     assert {len(each.values("ndcg@5")) for each in found} == {30}
     for one, other in zip(found, again, strict=True):
         np.testing.assert_array_equal(one.values("objective"), other.values("objective"))
@@ -355,27 +360,26 @@ def test_only_an_aligned_run_is_compared(workspace, folder):
 def test_a_run_for_accuracy_alone_is_compared_too(workspace, folder):
     stages.align(workspace, [], folder / "teacher", folder / "student", folder / "accurate")
     content = compare(workspace, folder / "accurate")
-    assert content["reward"] == "ndcg"
-    assert {each["method"] for each in content["rows"]} >= {"teacher", "mmr", "aligned"}
-    assert not [each for each in content["rows"] if each["method"] == "greedy"]
-    for each in content["rows"]:
-        assert each["objective"] == pytest.approx(each["ndcg@5"], abs=1e-6)
+    assert content.reward == "ndcg"
+    assert {each.method for each in content.rows} >= {"teacher", "mmr", "aligned"}
+    assert not [each for each in content.rows if each.method == "greedy"]
+    for each in content.rows:
+        assert each.metrics["objective"] == pytest.approx(each.metrics["ndcg@5"], abs=1e-6)
 
 
-def test_policies_leave_a_trail(content):
-    student, aligned = content["policies"]
-    assert (student["method"], aligned["method"]) == ("student", "aligned")
-    assert student["kl"] == [0] * K
-    assert len(aligned["kl"]) == len(aligned["entropy"]) == K
-    assert all(0 < entropy < np.log(80) for entropy in aligned["entropy"] + student["entropy"])
+def test_divergence_of_the_policies_is_recorded(content):
+    student, aligned = content.policies
+    assert (student.method, aligned.method) == ("student", "aligned")
+    assert student.kl == (0,) * K
+    assert len(aligned.kl) == len(aligned.entropy) == K
+    assert all(0 < entropy < np.log(80) for entropy in aligned.entropy + student.entropy)
 
 
-def test_errors_stand_beside_the_rows(content, folder):
+def test_rows_have_standard_errors(content, folder):
     kept = load_file(folder / "both" / "comparison_users.safetensors")
-    for each, errors in zip(content["rows"], content["errors"], strict=True):
-        name = each["method"] if each["weight"] is None else f"{each['method']} {each['weight']:g}"
-        values = kept[f"{name}/ndcg@5"].double()
-        assert errors["ndcg@5"] == pytest.approx(float(values.std() / 120**0.5), abs=1e-6)
+    for each in content.rows:
+        values = kept[f"{label_of(each)}/ndcg@5"].double()
+        assert each.errors["ndcg@5"] == pytest.approx(float(values.std() / 120**0.5), abs=1e-6)
 
 
 LATE = """
@@ -399,8 +403,8 @@ late = Late(value, "late")
 """
 
 
-def test_greedy_is_no_straw_man_for_what_is_paid_at_the_end(workspace, folder):
-    """It follows the guide of the reward, and one that looks ahead takes part."""
+def test_greedy_is_a_fair_competitor_where_a_reward_is_paid_at_the_end(workspace, folder):
+    """It follows the surrogate of the reward, and greedy with look-ahead takes part."""
     (folder / "late.py").write_text(LATE)
     stages.align(
         workspace,

@@ -1,0 +1,143 @@
+"""A comparison in a terminal: rows and columns that fit, and sentences."""
+
+import io
+from itertools import product
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from genrec import report
+from genrec.results import Comparison, ComparisonRow, Gap
+
+
+def printed(view, width: int = 120) -> str:
+    console = Console(width=width, file=io.StringIO())
+    console.print(view)
+    return console.file.getvalue()
+
+
+def headings(view) -> list[str]:
+    return [str(column.header).replace("\n", "") for column in view.columns]
+
+
+def rows_of(text: str, method: str) -> list[list[str]]:
+    return [line.split()[:2] for line in text.splitlines() if line.startswith(f" {method}")]
+
+
+def test_hypervolumes_are_shares_of_the_box(comparison, make_row):
+    rows = (
+        make_row("a", None, 0.1, 0.0),
+        make_row("b", None, 0.0, 0.2),
+        make_row("c", None, 0.05, 0.1),
+    )
+    found = report.hypervolumes(comparison.model_copy(update={"rows": rows}))
+    assert found == pytest.approx({"a": 0.0, "b": 0.0, "c": 0.25})
+
+
+def test_less_popularity_is_better(comparison, make_row):
+    rows = (
+        make_row("low", None, 0.1, 0, popularity=0.1),
+        make_row("high", None, 0.1, 0, popularity=0.3),
+        make_row("bad", None, 0.0, 0, popularity=0.3),
+    )
+    found = report.hypervolumes(comparison.model_copy(update={"rows": rows}), "popularity@10")
+    assert found == pytest.approx({"low": 1.0, "high": 0.0, "bad": 0.0})
+
+
+def test_table_shows_five_weights_and_the_best(comparison):
+    text = printed(report.table(comparison))
+    weights = ["0", "0.375", "0.625", "1"]
+    assert rows_of(text, "mmr") == [["mmr", weight] for weight in weights]
+    assert "mmr: 4 of 9 weights" in text
+    assert "lists of 10 · demo · 1,234 users" in " ".join(text.split())
+    assert ".1100" in text
+
+
+def test_table_marks_the_best_value(comparison):
+    view = report.table(comparison)
+    cells = {str(column.header).split("\n")[0]: list(column.cells) for column in view.columns}
+    assert cells["ndcg"][:2] == ["[bold].1100[/bold]", ".1000"]
+    assert cells["diversity"][1] == ".4500"
+    assert cells["popularity ↓"][:2] == [".0040", "[bold].0010[/bold]"]
+    assert cells["objective"][0] == "–"
+
+
+def test_one_row_per_method(comparison):
+    text = printed(report.table(comparison, rows_per_method=1))
+    assert rows_of(text, "mmr") == [["mmr", "0.625"]]
+    assert "each re-ranker at its weight with the best objective" in " ".join(text.split())
+
+
+@pytest.fixture
+def wide(comparison) -> Comparison:
+    """As many columns as a real comparison has, and the longest name of a method."""
+    names = ("ndcg", "recall@1", "recall", "mrr", "popularity", "diversity", "novelty")
+    names += ("objective", "npcount", "coverage", "distinct")
+    metrics = {
+        name if name in ("recall@1", "objective") else f"{name}@10": 0.1234 for name in names
+    }
+    rows = [
+        ComparisonRow(method="popularity-sort-calibrated", weight=0.25, metrics=metrics, errors={}),
+        ComparisonRow(method="aligned", metrics=metrics, errors={}),
+    ]
+    return comparison.model_copy(update={"rows": tuple(rows)})
+
+
+def test_important_columns_come_first_and_the_caption_names_the_others(wide):
+    view = report.table(wide, width=80)
+    kept = ["method", "ndcg", "recall@1", "diversity", "objective", "coverage"]
+    assert headings(view) == kept
+    assert "not shown, but in comparison.md: recall@10, mrr@10, popularity@10," in view.caption
+    text = printed(view, 80)
+    for row in ("popularity-sort-calibrated 0.25", "aligned"):
+        (line,) = [line for line in text.splitlines() if line.startswith(f" {row} ")]
+        assert line.split()[-5:] == [".1234"] * 5  # every cell whole
+
+
+def test_all_columns_are_shown_where_they_fit(wide):
+    assert headings(report.table(wide, width=160)) == headings(report.table(wide))
+    assert len(headings(report.table(wide))) == 12
+    assert "not shown" not in report.table(wide, width=160).caption
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 120])
+def test_no_column_disappears_and_no_line_is_too_long(wide, width):
+    view = report.table(wide, width=width)
+    assert headings(view)[:2] == ["method", "ndcg"]
+    left_out = view.caption.partition("not shown, but in comparison.md: ")[2]
+    metrics = wide.rows[0].metrics
+    assert len(headings(view)) - 1 + len(left_out.split(", ")) == len(metrics)
+    if width >= 40:  # enough for the longest name and one column
+        lines = printed(view, width).splitlines()
+        assert max(cell_len(line) for line in lines) <= width
+        for row, name in product(wide.rows, headings(view)[1:]):
+            assert row.method in printed(view, width)
+            assert name.removesuffix("@1")[:4] in printed(view, width)
+
+
+def test_sentences_name_the_hardest_variant_and_the_largest_hypervolume(full):
+    hard = full.gaps[0].model_copy(
+        update={"method": "mmr-calibrated", "difference": -0.5, "p": 0.5}
+    )
+    content = full.model_copy(update={"gaps": (full.gaps[0], hard, full.gaps[1])})
+    assert report.sentences(content) == [
+        "aligned policy minus MMR (calibrated) at equal diversity: -.5000 ± .0021 NDCG@10, not"
+        " significantly different (p = .50)",
+        "SOG: no weight of its grid has the diversity of the aligned policy",
+        "hypervolume: aligned policy .5000 (1 point), MMR, the best re-ranker, .2500 (9 points);"
+        " difference +.2500, 95 % interval +.1500 to +.3500, significantly different (p = .002)",
+    ]
+
+
+def test_sentences_are_about_what_was_measured(comparison):
+    gaps = (
+        Gap(method="mmr", difference=0.01234, error=0.0021, low=0, high=1, p=0.00003),
+        Gap(method="sog"),
+    )
+    assert report.sentences(comparison.model_copy(update={"gaps": gaps})) == [
+        "aligned policy minus MMR at equal diversity: +.0123 ± .0021 NDCG@10, significantly"
+        " different (p < .001)",
+        "SOG: no weight of its grid has the diversity of the aligned policy",
+    ]
+    assert report.sentences(comparison) == []
