@@ -1,5 +1,6 @@
 """The README: its reward is a reward, its links exist, the slow tier runs its demo."""
 
+import importlib.util
 import re
 import shlex
 import subprocess
@@ -42,6 +43,20 @@ def test_the_reward_is_a_reward(tmp_path: Path):
     )
     earned = reward(np.stack([rarest, commonest]), context).sum(axis=1)
     assert earned.tolist() == pytest.approx([1.0, 0.0])
+
+
+def test_links_are_absolute_where_the_package_has_a_repository():
+    spec = importlib.util.spec_from_file_location("setup_script", ROOT / "setup.py")
+    assert spec
+    assert spec.loader
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    text = "![a](docs/a.png) [b](docs/b.md#c) [d](https://e.org) [f](#g)"
+    assert script.readme(text, None) == text
+    assert script.readme(text, "https://e.org/x/") == (
+        "![a](https://e.org/x/raw/main/docs/a.png) [b](https://e.org/x/blob/main/docs/b.md#c)"
+        " [d](https://e.org) [f](#g)"
+    )
 
 
 @pytest.mark.slow
