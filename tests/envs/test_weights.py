@@ -89,7 +89,7 @@ def test_after_weights_that_are_refused_no_list_can_continue(ranged):
         (ListGenerationVectorEnv(ranged, num_envs=2), np.array([2, 2])),
     ):
         env.reset(seed=0)
-        with pytest.raises(ValueError, match="outside what was trained"):
+        with pytest.raises(ValueError, match="outside the trained range"):
             env.reset(options={"weights": {"diversity": 3}})
         with pytest.raises(ResetNeeded, match="call reset"):
             env.step(action)

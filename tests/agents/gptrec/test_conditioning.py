@@ -139,9 +139,9 @@ def test_at_shares_parameters_and_keeps_weights_that_are_not_named():
     assert (other.weights, policy.weights) == ({"even": 0.5, "odd": 3}, {"even": 0.5, "odd": 1.5})
     assert other.conditioning is policy.conditioning
     assert other.lm is policy.lm
-    with pytest.raises(ValueError, match="weight 4 of odd is outside what was trained, 1 to 3"):
+    with pytest.raises(ValueError, match="weight 4 of odd is outside the trained range, 1 to 3"):
         policy.at({"odd": 4})
-    with pytest.raises(ValueError, match="its weights are fixed"):
+    with pytest.raises(ValueError, match="all weights of this run are fixed"):
         tiny().at({"odd": 1})
     with pytest.raises(ValueError, match="not conditioned on weights: give none"):
         tiny().encode(HISTORIES, torch.zeros(6, 1))
