@@ -1,0 +1,17 @@
+from .backbones import check_backbone as check_backbone
+from .conditions import ContractError as ContractError
+from .examples import chain_split as chain_split
+from .examples import example_histories as example_histories
+from .examples import example_lists as example_lists
+from .examples import example_pool as example_pool
+from .learning import check_learns_chain as check_learns_chain
+from .learning import check_stays_at_chance as check_stays_at_chance
+from .losses import check_loss as check_loss
+from .recommenders import check_recommender as check_recommender
+from .rerankers import check_reranker as check_reranker
+from .rewards import REWARD_CHECKS as REWARD_CHECKS
+from .rewards import check_reward as check_reward
+from .scorers import SCORER_CHECKS as SCORER_CHECKS
+from .scorers import check_ranker as check_ranker
+from .scorers import check_saved_scorer as check_saved_scorer
+from .scorers import check_scorer as check_scorer
