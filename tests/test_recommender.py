@@ -15,7 +15,7 @@ from genrec.recommender import (
 
 
 class Fixed:
-    """Scores every history with the same row and remembers the sizes of its batches."""
+    """Scores every history with the same row and records the sizes of its batches."""
 
     def __init__(self, row: list[float]) -> None:
         self.row = torch.tensor([-torch.inf, *row])
@@ -31,13 +31,13 @@ class Fixed:
 
 
 class Ranking(Fixed):
-    """Has no scores to give, only its best items: the smallest unseen ones."""
+    """Ranks the smallest unseen items first and cannot score all items."""
 
     def __init__(self, num_items: int) -> None:
         super().__init__([0.0] * num_items)
 
     def score(self, histories: Sequences) -> torch.Tensor:
-        raise AssertionError("nobody needs a score of every item")
+        raise AssertionError("a score of every item is not needed")
 
     def best(self, histories: Sequences, k: int) -> tuple[torch.Tensor, torch.Tensor]:
         self.sizes.append(len(histories))
@@ -49,7 +49,7 @@ class Ranking(Fixed):
         return 10.0 - items, items
 
 
-def test_a_scorer_that_ranks_is_asked_to():
+def test_a_ranker_ranks_by_itself():
     ranker = Ranking(6)
     assert isinstance(ranker, Ranker)
     assert not isinstance(Fixed([1.0]), Ranker)
@@ -65,7 +65,7 @@ def test_a_scorer_that_ranks_is_asked_to():
         TopK(ranker).recommend(Sequences.from_lists([[], [1, 2, 3, 3]]), 4)
 
 
-def test_scores_of_a_large_catalogue_are_asked_for_in_smaller_batches(
+def test_scores_of_a_large_catalogue_are_computed_in_smaller_batches(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr("genrec.recommender.MAX_SCORES", 14)  # two rows of six items and PAD
@@ -76,7 +76,7 @@ def test_scores_of_a_large_catalogue_are_asked_for_in_smaller_batches(
         [4],
     ]
     assert scorer.sizes == [2, 1]
-    monkeypatch.setattr("genrec.recommender.MAX_SCORES", 3)  # never none
+    monkeypatch.setattr("genrec.recommender.MAX_SCORES", 3)  # at least one row
     assert TopK(scorer).recommend(Sequences.from_lists([[6], []]), 1).tolist() == [[5], [6]]
 
 
@@ -102,7 +102,7 @@ def test_candidates_come_with_their_scores():
     assert scores.dtype == np.float32
 
 
-def test_the_whole_history_is_filtered_however_long():
+def test_the_whole_history_is_filtered():
     best = [1] + [2] * 5000
     slates = TopK(Fixed([9.0, 8.0, 1.0, 2.0])).recommend(Sequences.from_lists([best]), 2)
     assert slates.tolist() == [[4, 3]]
@@ -144,7 +144,7 @@ def test_top_k_of_everything():
     assert top_k(torch.tensor([[0.1, 0.3, 0.2]]), 3)[1].tolist() == [[1, 2, 0]]
 
 
-def test_too_short_a_choice_is_an_error():
+def test_too_few_unseen_items_are_an_error():
     recommender = TopK(Fixed([0.1, 0.2, 0.3]))
     histories = Sequences.from_lists([[1], [1, 2, 2]])
     assert recommender.recommend(histories, 1).tolist() == [[3], [3]]

@@ -10,6 +10,9 @@ from typer.testing import CliRunner
 from genrec.cli.data import app
 from genrec.cli.errors import reports_errors
 
+COLUMNS = ("--user", "buyer", "--item", "thing")
+TIME = ("--time", "day")
+
 
 def run(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
@@ -43,18 +46,18 @@ def test_list_names_everything(tmp_path, monkeypatch):
     assert run("list").stdout.splitlines()[1].startswith("demo\tbuilt in\t2,000 users")
 
 
-def test_describe_says_what_is_in_it_and_what_was_dropped(log):
-    result = run("describe", log, "--user", "buyer", "--item", "thing", "--time", "day")
+def test_describe_reports_statistics_and_dropped_rows(log):
+    result = run("describe", log, *COLUMNS, *TIME)
     assert result.exit_code == 0
     assert "users\t2\n" in result.stdout
     assert "interactions\t3\n" in result.stdout
     assert "1 row(s) without a user or an item dropped" in result.stderr
-    quiet = run("describe", log, "--user", "buyer", "--item", "thing", "--quiet")
+    quiet = run("describe", log, *COLUMNS, "--quiet")
     assert quiet.stderr.startswith("warning: 2 items are few")
 
 
 def test_describe_as_json(log):
-    result = run("describe", log, "--user", "buyer", "--item", "thing", "--time", "day", "--json")
+    result = run("describe", log, *COLUMNS, *TIME, "--json")
     document = json.loads(result.stdout)
     assert document["name"] == "log"
     assert document["statistics"]["items"] == 2
@@ -64,19 +67,7 @@ def test_describe_as_json(log):
 
 def test_convert(log, tmp_path):
     out = tmp_path / "out.txt"
-    result = run(
-        "convert",
-        log,
-        out,
-        "--user",
-        "buyer",
-        "--item",
-        "thing",
-        "--time",
-        "day",
-        "--separator",
-        ";",
-    )
+    result = run("convert", log, out, *COLUMNS, *TIME, "--separator=;")
     assert result.stdout.split() == [str(out), str(tmp_path / "out.items.csv")]
     assert out.read_text() == "1 2\n1 1\n2 1\n"
     assert (
@@ -108,14 +99,17 @@ def test_errors_are_one_line_and_status_1(tmp_path, arguments, message):
 
 @pytest.mark.parametrize("command", [[], ["list"], ["fetch"], ["describe"], ["convert"]])
 @pytest.mark.parametrize("flag", ["-h", "--help"])
-def test_help_teaches(command, flag):
+def test_help_has_an_example(command, flag):
     result = run(*command, flag)
     assert result.exit_code == 0
     assert not command or f"genrec data {command[0]}" in result.stdout
 
 
-def test_help_is_fast_because_pandas_stays_out():
-    code = "import sys; from genrec.cli import data; print(sorted({'pandas', 'torch', 'scipy'} & set(sys.modules)))"
+def test_help_is_fast_since_pandas_is_not_imported():
+    code = (
+        "import sys; from genrec.cli import data;"
+        " print(sorted({'pandas', 'torch', 'scipy'} & set(sys.modules)))"
+    )
     start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
@@ -129,7 +123,7 @@ def test_help_is_fast_because_pandas_stays_out():
         (FileNotFoundError(2, "no file", "f"), "no file: 'f'"),
     ],
 )
-def test_reports_errors_keeps_the_signature_and_says_the_message(error, text):
+def test_reports_errors_keeps_the_signature_and_prints_the_message(error, text):
     single = typer.Typer()
 
     @single.command()

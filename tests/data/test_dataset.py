@@ -44,7 +44,7 @@ def test_indices_of_raw_ids(films):
         films.indices(["x", "a", "y"])
 
 
-def test_padding_is_no_item(films):
+def test_the_raw_id_of_padding_is_unknown(films):
     with pytest.raises(ValueError, match="unknown"):
         films.indices([""])
 
@@ -63,7 +63,7 @@ def test_statistics(films):
     }
 
 
-def test_fingerprint_sees_events_bounds_and_items_but_not_the_name(films):
+def test_fingerprint_depends_on_events_offsets_and_items_but_not_on_the_name(films):
     base = dataset([[1, 2, 3], [2]], films)
     assert dataset([[1, 2, 3], [2]], films, "other").fingerprint == base.fingerprint
     assert dataset([[1, 3, 2], [2]], films).fingerprint != base.fingerprint

@@ -29,8 +29,7 @@ SOUND = archive(**{"ml-latest-small/ratings.csv": RATINGS, "ml-latest-small/READ
 
 
 class Server(ThreadingHTTPServer):
-    """Serves one archive; ``breaks_after`` bytes it hangs up, ``ranges`` says whether it can
-    resume."""
+    """Serves one archive, at most ``breaks_after`` bytes of it, and ranges only if ``ranges``."""
 
     daemon_threads = True
 
@@ -39,7 +38,7 @@ class Server(ThreadingHTTPServer):
         self.content, self.breaks_after, self.ranges, self.log = SOUND, None, True, []
 
     @property
-    def base(self):
+    def base_url(self):
         return f"http://127.0.0.1:{self.server_port}/data/"
 
 
@@ -83,32 +82,34 @@ def checksum(monkeypatch, content):
 
 
 def test_fetch_unpacks_without_the_top_folder_and_once(server, tmp_path):
-    folder = fetch("ml-latest-small", tmp_path, base_url=server.base)
+    folder = fetch("ml-latest-small", tmp_path, base_url=server.base_url)
     assert folder == tmp_path / "ml-latest-small"
     assert (folder / "ratings.csv").read_bytes() == RATINGS
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ml-latest-small"]
-    assert fetch("ml-latest-small", tmp_path, base_url=server.base) == folder
+    assert fetch("ml-latest-small", tmp_path, base_url=server.base_url) == folder
     assert server.log == [("/data/ml-latest-small.zip", None)]
 
 
 def test_load_by_name_reads_from_the_cache(server, tmp_path, monkeypatch):
     monkeypatch.setenv("GENREC_CACHE", str(tmp_path))
-    fetch("ml-latest-small", base_url=server.base)
+    fetch("ml-latest-small", base_url=server.base_url)
     dataset = load("ml-latest-small").dataset
     assert (dataset.name, dataset.catalogue.num_items) == ("ml-latest-small", 1999)
 
 
-def test_a_broken_download_goes_on_where_it_stopped(server, tmp_path, monkeypatch):
+def test_an_interrupted_download_resumes(server, tmp_path, monkeypatch):
     checksum(monkeypatch, SOUND)
     server.breaks_after = 1000
     with pytest.raises(
         ConnectionError,
         match=rf"the connection ended after 1000 of {len(SOUND)} bytes.*run the same",
     ):
-        fetch("ml-1m", tmp_path, base_url=server.base)
+        fetch("ml-1m", tmp_path, base_url=server.base_url)
     assert (tmp_path / "ml-1m.zip.part").read_bytes() == SOUND[:1000]
     server.breaks_after = None
-    assert (fetch("ml-1m", tmp_path, base_url=server.base) / "ratings.csv").read_bytes() == RATINGS
+    assert (
+        fetch("ml-1m", tmp_path, base_url=server.base_url) / "ratings.csv"
+    ).read_bytes() == RATINGS
     assert server.log[-1] == ("/data/ml-1m.zip", "bytes=1000-")
 
 
@@ -116,20 +117,22 @@ def test_a_server_without_ranges_sends_everything_again(server, tmp_path, monkey
     checksum(monkeypatch, SOUND)
     server.ranges = False
     (tmp_path / "ml-1m.zip.part").write_bytes(SOUND[:1000])
-    assert (fetch("ml-1m", tmp_path, base_url=server.base) / "ratings.csv").read_bytes() == RATINGS
+    assert (
+        fetch("ml-1m", tmp_path, base_url=server.base_url) / "ratings.csv"
+    ).read_bytes() == RATINGS
     assert server.log == [("/data/ml-1m.zip", "bytes=1000-")]
 
 
 def test_a_complete_part_is_used(server, tmp_path, monkeypatch):
     checksum(monkeypatch, SOUND)
     (tmp_path / "ml-1m.zip.part").write_bytes(SOUND)
-    assert (fetch("ml-1m", tmp_path, base_url=server.base) / "ratings.csv").exists()
+    assert (fetch("ml-1m", tmp_path, base_url=server.base_url) / "ratings.csv").exists()
 
 
-def test_a_part_longer_than_the_file_is_fetched_anew(server, tmp_path, monkeypatch):
+def test_a_part_longer_than_the_file_is_downloaded_again(server, tmp_path, monkeypatch):
     checksum(monkeypatch, SOUND)
     (tmp_path / "ml-1m.zip.part").write_bytes(SOUND + b"more")
-    assert (fetch("ml-1m", tmp_path, base_url=server.base) / "ratings.csv").exists()
+    assert (fetch("ml-1m", tmp_path, base_url=server.base_url) / "ratings.csv").exists()
     assert [wanted for _, wanted in server.log] == [f"bytes={len(SOUND) + 4}-", None]
 
 
@@ -138,17 +141,17 @@ def test_a_wrong_checksum_is_never_used(server, tmp_path):
     with pytest.raises(
         DataError, match=f"has the SHA-256 {found}, expected was {expected}; it was deleted"
     ):
-        fetch("ml-1m", tmp_path, base_url=server.base)
+        fetch("ml-1m", tmp_path, base_url=server.base_url)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_without_a_checksum_a_broken_archive_is_found(server, tmp_path):
     server.content = SOUND.replace(b"1,55,3.0", b"1,55,4.0")
     with pytest.raises(DataError, match="is not a sound zip file"):
-        fetch("ml-latest-small", tmp_path, base_url=server.base)
+        fetch("ml-latest-small", tmp_path, base_url=server.base_url)
     server.content = b"<html>sorry</html>"
     with pytest.raises(DataError, match="is not a sound zip file"):
-        fetch("ml-latest-small", tmp_path, base_url=server.base)
+        fetch("ml-latest-small", tmp_path, base_url=server.base_url)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -162,7 +165,7 @@ def test_archives_cannot_write_outside(tmp_path, name):
     assert [path.name for path in tmp_path.rglob("*")] == ["a.zip"]
 
 
-def test_archives_cannot_hold_links_or_too_much(tmp_path, monkeypatch):
+def test_archives_with_links_or_too_many_bytes_are_refused(tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as opened:
         link = zipfile.ZipInfo("link")
         link.external_attr = (stat.S_IFLNK | 0o777) << 16
@@ -185,7 +188,7 @@ def test_two_top_folders_are_kept(tmp_path):
     assert (tmp_path / "ml" / "y" / "b.txt").read_bytes() == b"2"
 
 
-def test_nobody_answers(tmp_path, monkeypatch):
+def test_a_server_that_does_not_answer(tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with pytest.raises(
         ConnectionError, match=r"could not download http://127\.0\.0\.1:9/ml-1m\.zip"

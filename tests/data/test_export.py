@@ -6,7 +6,7 @@ from genrec.data.export import write
 
 
 @pytest.mark.parametrize("ending", ["txt", "csv", "parquet"])
-def test_what_is_written_is_read_again(tmp_path, ending):
+def test_a_written_dataset_can_be_loaded(tmp_path, ending):
     films = synthetic.demo(num_users=30, num_items=60, seed=0)
     path, items = write(films, tmp_path / f"films.{ending}")
     assert items.name == "films.items.csv"
@@ -25,7 +25,7 @@ def test_what_is_written_is_read_again(tmp_path, ending):
         assert again.users.tolist() == films.users.tolist()
 
 
-def test_sasrec_text_of_integer_ids_is_the_same_benchmark(tmp_path):
+def test_sasrec_text_of_integer_ids_has_the_same_fingerprint(tmp_path):
     (tmp_path / "a.txt").write_text("1 2\n1 1\n2 3\n2 1\n")
     first = load(tmp_path / "a.txt").dataset
     write(first, tmp_path / "b.txt")

@@ -37,7 +37,7 @@ def test_a_title_over_two_lines_becomes_one_without_tabs(write):
     assert load(path.parent).dataset.catalogue.titles.tolist() == ["", "Two: the Return", "3"]
 
 
-def test_sasrec_text_with_items_beside(write):
+def test_sasrec_text_with_an_item_file(write):
     path = write("toy/toy.txt", "1 3\n1 2\n2 10\n")
     write("toy/items.csv", 'item_id,movielens_id,title,genres\n2,9,"Two, The",A|B\n3,8,Three,B\n')
     loaded = load(path.parent)
@@ -88,8 +88,10 @@ def test_movielens_100k(write, with_genre_file):
     flags = "|".join("1" if n in (1, 18) else "0" for n in range(19))
     item = "{}|Café (1995)|01-Jan-1995||http://x|" + flags + "\n"
     write("ml-100k/u.item", item.format(31) + item.format(5), encoding="latin-1")
-    names = "unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy Film-Noir Horror"
-    names += " Musical Mystery Romance Sci-Fi Thriller War Western"
+    names = (
+        "unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy"
+        " Film-Noir Horror Musical Mystery Romance Sci-Fi Thriller War Western"
+    )
     if with_genre_file:
         write(
             "ml-100k/u.genre",
@@ -147,7 +149,7 @@ def test_options_reach_the_cleaning(write):
     assert events(path, drop_repeats=True) == {"u": ["a", "b"], "v": ["b", "c"]}
 
 
-def test_a_time_under_another_name_is_asked_for(write):
+def test_a_possible_time_column_with_an_unusual_name_is_noted(write):
     report = load(write("log.csv", "user,item,happened\nu,a,2\nu,b,1\n")).report
     assert any(
         "none of its columns (user, item, happened) has a usual name of a time" in note
@@ -257,7 +259,7 @@ def test_item_file_without_an_id_column(write):
         load(write("log.csv", "user,item\n1,2\n1,3\n"))
 
 
-def test_folders_without_a_clear_log(write, tmp_path):
+def test_folders_with_no_or_several_logs(write, tmp_path):
     write("notes.md", "nothing")
     with pytest.raises(DataError, match=r"no file in it looks like a log \(there: notes\.md\)"):
         load(tmp_path)
@@ -267,7 +269,7 @@ def test_folders_without_a_clear_log(write, tmp_path):
         load(tmp_path)
 
 
-def test_unknown_source_lists_what_there_is():
+def test_unknown_source_lists_the_known_ones():
     with pytest.raises(
         DataError,
         match=r"'ml-1n'. Did you mean 'ml-1m'\? Built in: demo. Known by name: ml-100k, ml-1m",

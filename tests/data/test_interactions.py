@@ -63,7 +63,7 @@ def test_a_bad_time_in_a_dropped_row_does_not_matter():
     assert report.missing_ids == 1
 
 
-def test_integer_ids_ascend_and_others_come_as_they_appear():
+def test_integer_ids_are_sorted_and_others_keep_their_order():
     dataset, _ = clean(log([("10", "30", 1), ("9", "4", 1), ("10", "200", 2)]))
     assert dataset.users.tolist() == ["9", "10"]
     assert dataset.catalogue.item_ids.tolist() == ["", "4", "30", "200"]
@@ -76,7 +76,7 @@ def test_leading_zeros_are_part_of_an_id():
     assert dataset.catalogue.num_items == 2
 
 
-def test_numbers_of_a_frame_are_ids_even_beside_a_missing_one():
+def test_integer_ids_beside_a_missing_one_stay_integers():
     frame = pd.DataFrame({"user": [1.0, np.nan, 2.0], "item": [7, 8, 9]})
     dataset, report = clean(Log("toy", frame))
     assert dataset.users.tolist() == ["1", "2"]
@@ -104,7 +104,7 @@ def test_a_single_item_is_refused():
         clean(log([("u", "a", 1), ("v", "a", 2)]))
 
 
-def test_only_missing_ids_are_refused():
+def test_a_log_of_missing_ids_is_refused():
     with pytest.raises(DataError, match="0 item"):
         clean(log([(None, "a", 1)]))
 
@@ -146,7 +146,7 @@ def test_an_unreadable_time_names_place_value_and_remedy(bad):
         clean(Log("toy", frame, place="log.csv", unit="line"))
 
 
-def test_a_number_among_dates_is_the_bad_one():
+def test_a_number_among_dates_is_the_error():
     times = ["2020-01-01", "2020-01-02", "17"]
     with pytest.raises(DataError, match="row 2: the time '17'"):
         clean(log([("u", item, time) for item, time in zip("abc", times, strict=True)]))
@@ -159,7 +159,7 @@ def test_a_small_catalogue_is_a_warning():
     assert clean(log(rows))[1].warnings == ()
 
 
-def test_titles_and_features_reach_the_catalogue_and_strangers_are_a_warning():
+def test_titles_and_features_reach_the_catalogue_and_other_ids_are_a_warning():
     rows = [("u", "a", 1), ("u", "b", 2)]
     dataset, report = clean(
         log(rows, titles={"a": "Alien", "z": "Zorro"}, features={"a": ["Horror"]})

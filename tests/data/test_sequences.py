@@ -15,7 +15,7 @@ def lists(sequences: Sequences) -> list[list[int]]:
     return [sequences[n].tolist() for n in range(len(sequences))]
 
 
-def test_layout_is_back_to_back(three):
+def test_layout(three):
     assert three.offsets.tolist() == [0, 3, 3, 5]
     assert three.items.tolist() == [1, 2, 3, 4, 5]
     assert three.offsets.dtype == np.int64
@@ -24,7 +24,7 @@ def test_layout_is_back_to_back(three):
     assert three.rows().tolist() == [0, 0, 0, 2, 2]
 
 
-def test_getitem_counts_from_both_ends_and_stops_there(three):
+def test_getitem_with_negative_and_invalid_indices(three):
     assert three[-1].tolist() == [4, 5]
     assert three[1].tolist() == []
     with pytest.raises(IndexError, match="sequence 3 of 3"):
@@ -59,7 +59,7 @@ def test_padding_left_and_right(three):
     assert three.padded(4).tolist() == [[1, 2, 3, 0], [0, 0, 0, 0], [4, 5, 0, 0]]
 
 
-def test_padding_of_nothing_but_empty_sequences():
+def test_padding_of_empty_sequences():
     assert Sequences.from_lists([[], []]).padded().tolist() == [[0], [0]]
 
 
@@ -85,7 +85,7 @@ def timed() -> Sequences:
     return Sequences.from_lists([[1, 2, 3], [], [4, 5]], times=[[10, 20, 30], [], [5, 7]])
 
 
-def test_times_are_of_the_items(timed, three):
+def test_times_belong_to_items(timed, three):
     assert timed.times.tolist() == timed.known_times().tolist() == [10, 20, 30, 5, 7]
     assert timed.times.dtype == np.int64
     assert three.times is None
@@ -107,13 +107,11 @@ def test_padded_times(timed, three):
         [0, 0, 5, 7],
     ]
     for needy in (three.padded_times, three.known_times):
-        with pytest.raises(
-            ValueError, match="the times of these histories' events are unknown"
-        ):
+        with pytest.raises(ValueError, match="the times of these histories' events are unknown"):
             needy()
 
 
-def test_times_that_are_not_one_an_item():
+def test_there_must_be_one_time_per_item():
     with pytest.raises(ValueError, match=r"times have shape \(1,\), items \(2,\)"):
         Sequences(np.array([0, 2]), np.array([1, 2], dtype=np.int32), np.array([5]))
     with pytest.raises(ValueError, match="not as long as the lists of items"):
@@ -121,7 +119,7 @@ def test_times_that_are_not_one_an_item():
 
 
 @given(RAGGED, st.data())
-def test_times_travel_with_their_items(rows, data):
+def test_operations_keep_times_with_their_items(rows, data):
     stamps = iter(range(100, 1000))  # each event has its own
     sequences = Sequences.from_lists(rows, times=[[next(stamps) for _ in row] for row in rows])
     item_at = dict(zip(sequences.times.tolist(), sequences.items.tolist(), strict=True))

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genrec.config.errors import GenrecError
 from genrec.data import (
     Dataset,
     Sequences,
@@ -57,7 +58,7 @@ def test_leave_one_out_by_hand():
     assert result.notes == ("1 user(s) with a single event train and are not tested",)
 
 
-def test_counts_and_audience_are_of_training_events_only():
+def test_counts_and_user_counts_are_of_training_events_only():
     result = leave_one_out(dataset([[1, 1, 2, 3], [1, 2], [4, 5]]), num_validation=0)
     assert len(result.valid) == 0
     assert lists(result.train) == [[1, 1, 2], [1], [4]]
@@ -67,7 +68,7 @@ def test_counts_and_audience_are_of_training_events_only():
     np.testing.assert_allclose(result.catalogue.popularity, [0, 0.6, 0.2, 0, 0.2, 0, 0])
 
 
-def test_nothing_to_hold_out():
+def test_a_log_without_events_to_hold_out():
     with pytest.raises(ValueError, match="toy: no user has two events"):
         leave_one_out(dataset([[1], [2]]))
 
@@ -100,6 +101,8 @@ def test_split_by_name():
     log = synthetic.chain(num_users=40, num_items=30, length=10, randomness=0.5, seed=0)
     assert split(log).name == "leave-one-out"
     assert split(log, "global-time").name == "global-time"
+    with pytest.raises(GenrecError, match="unknown split 'random'; choose one of leave-one-out, g"):
+        split(log, "random")
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +111,7 @@ def demo() -> Dataset:
 
 
 def test_no_held_out_event_is_trained_on(demo):
-    """Items are unique within a user here, so an item tells the event."""
+    """Items are unique within a user here, so an item identifies the event."""
     result = leave_one_out(demo, num_validation=50)
     seen = np.zeros((400, 201), dtype=bool)
     seen[result.train.rows(), result.train.items] = True  # every user trains, so rows are users
@@ -133,7 +136,7 @@ def test_nothing_in_train_is_younger_than_the_moment(demo):
 TRAIN = [[1, 2, 3, 4], [5], [6, 4, 2]]
 
 
-def test_random_cases_are_beginnings_and_the_event_that_followed():
+def test_random_cases_are_prefixes_with_the_next_event():
     cases = random_cases(Sequences.from_lists(TRAIN), 500, np.random.default_rng(0))
     for history, target, user in zip(
         lists(cases.histories), cases.targets.tolist(), cases.users, strict=True
@@ -143,7 +146,7 @@ def test_random_cases_are_beginnings_and_the_event_that_followed():
         assert target == [*whole, 0][len(history)]  # 0: nothing is known after a whole sequence
 
 
-def test_random_cases_take_users_and_lengths_uniformly():
+def test_random_cases_draw_users_and_lengths_uniformly():
     cases = random_cases(Sequences.from_lists(TRAIN), 6000, np.random.default_rng(0))
     assert np.abs(np.bincount(cases.users) - 2000).max() < 150  # four standard deviations
     for user, whole in enumerate(TRAIN):
@@ -153,7 +156,7 @@ def test_random_cases_take_users_and_lengths_uniformly():
     assert set(np.unique(cases.targets)) == {0, 2, 3, 4}
 
 
-def test_random_cases_are_decided_by_the_generator():
+def test_random_cases_depend_on_the_generator():
     train = Sequences.from_lists(TRAIN)
     first, same, other = (
         random_cases(train, 20, np.random.default_rng(seed)) for seed in (1, 1, 2)
@@ -189,7 +192,7 @@ def test_ml_1m_keeps_the_order_of_its_lines(data_dir):
     )
 
 
-def test_times_travel_through_both_splits_and_the_target_keeps_its_own():
+def test_histories_of_both_splits_have_times_and_targets_have_none():
     log = dataset([[1, 2, 3], [4, 5, 6, 1], [2, 3, 4]], [[1, 4, 9], [2, 3, 7, 10], [5, 6, 8]])
     assert log.sequences.times.tolist() == [1, 4, 9, 2, 3, 7, 10, 5, 6, 8]
     by_time = global_time(log, valid_share=0.2, test_share=0.2)
@@ -227,7 +230,7 @@ def test_a_sample_is_drawn_by_its_seed_and_keeps_the_order():
 
 
 @pytest.mark.parametrize("at_once", [2, 100])
-def test_items_without_features_are_known_by_their_company(
+def test_items_without_features_get_co_occurrence_vectors(
     at_once: int, monkeypatch: pytest.MonkeyPatch
 ):
     """Positive pointwise mutual information with items 1, 2, 4, 3, the most popular first, of six
@@ -247,19 +250,16 @@ LOG = [[1, 2, 3, 4, 5], [5], [2, 6], [3, 1, 2], [4, 5, 6]]  # trains on 1 2 3 4,
 
 def test_the_newest_events_are_held_back_by_hand():
     result = leave_one_out(dataset(LOG), num_validation=0, hold_back=1)
-    assert lists(result.train) == [
-        [1, 2, 3],
-        [5],
-        [2],
-        [3, 1],
-        [4, 5],
-    ]  # two events are too few to give one away
+    # Two events are too few to hold one back.
+    assert lists(result.train) == [[1, 2, 3], [5], [2], [3, 1], [4, 5]]
     assert lists(result.held_back.histories) == [[1, 2, 3]]
     assert (result.held_back.targets.tolist(), result.held_back.users.tolist()) == ([4], [0])
     assert result.catalogue.counts.tolist() == [0, 2, 2, 2, 1, 2, 0]
     assert result.catalogue.user_counts.tolist() == [0, 2, 2, 2, 1, 2, 0]
     assert result.hold_back == 1
-    assert "nothing is held back from 4 training sequence(s) with fewer than 3 events" in result.notes
+    assert (
+        "nothing is held back from 4 training sequence(s) with fewer than 3 events" in result.notes
+    )
 
 
 def test_every_held_back_event_is_a_case_after_all_that_came_before_it():
@@ -272,8 +272,7 @@ def test_every_held_back_event_is_a_case_after_all_that_came_before_it():
 
 
 def test_vectors_are_without_the_events_that_are_held_back():
-    """Items 2 and 3 are known by their common user alone; without his last event 3 is in nobody's
-    company."""
+    """Items 2 and 3 have one user in common, whose event with item 3 is held back."""
     log = dataset([[1, 2, 3, 4], [1, 5], [5, 6]])
     assert leave_one_out(log, num_validation=0).catalogue.vectors[3].any()
     assert not leave_one_out(log, num_validation=0, hold_back=1).catalogue.vectors[3].any()
@@ -289,7 +288,9 @@ def test_events_before_a_moment_are_held_back_with_their_times_and_users():
     assert result.held_back.histories.times.tolist() == [1, 2, 1, 2, 3]
     assert (result.held_back.targets.tolist(), result.held_back.users.tolist()) == ([5, 6], [1, 1])
     assert lists(result.valid.histories) == [[3, 4, 5, 6]]
-    assert "nothing is held back from 1 training sequence(s) with fewer than 4 events" in result.notes
+    assert (
+        "nothing is held back from 1 training sequence(s) with fewer than 4 events" in result.notes
+    )
 
 
 def test_nothing_is_held_back_by_default():
@@ -298,12 +299,14 @@ def test_nothing_is_held_back_by_default():
     assert not [note for note in result.notes if "held back" in note]
 
 
-def test_what_cannot_be_held_back():
+def test_impossible_numbers_of_held_back_events():
     with pytest.raises(
         ValueError, match="toy: no training sequence has 5 events; lower hold_back 3"
     ):
         leave_one_out(dataset(LOG), num_validation=0, hold_back=3)
-    with pytest.raises(ValueError, match="hold_back is -1; it must be a number of events, 0 or more"):
+    with pytest.raises(
+        ValueError, match="hold_back is -1; it must be a number of events, 0 or more"
+    ):
         leave_one_out(dataset(LOG), hold_back=-1)
 
 
@@ -344,7 +347,7 @@ def test_a_user_trains_on_what_came_before_the_held_back_events_and_on_nothing_e
     )
 
 
-def test_what_was_trained_on_is_told_by_every_event_and_whose_it_is():
+def test_the_train_fingerprint_is_the_hash_of_offsets_and_items():
     result = leave_one_out(dataset([[1, 2, 6], [3, 4]]), num_validation=0)
     packed = struct.pack("<3q", 0, 2, 3) + struct.pack("<3q", 1, 2, 3)
     assert result.train_fingerprint == hashlib.sha256(packed).hexdigest()[:16]

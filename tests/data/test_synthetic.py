@@ -36,9 +36,9 @@ def test_a_chain_jumps_as_often_as_it_is_random():
         ).tolist()
     )
     pairs = transitions(chain(num_users=2000, num_items=200, length=10, randomness=0.3, seed=5))
-    with_surrogates = np.mean([successor[a] == b for a, b in pairs.tolist()])
+    share = np.mean([successor[a] == b for a, b in pairs.tolist()])
     # 0.7, a little more by chance jumps to the successor, less where it has been seen
-    assert with_surrogates == pytest.approx(0.7, abs=0.02)
+    assert share == pytest.approx(0.7, abs=0.02)
 
 
 def test_noise_has_no_structure():
@@ -49,7 +49,7 @@ def test_noise_has_no_structure():
     assert np.abs(share[~np.eye(10, dtype=bool)] - 1 / 9).max() < 0.02
 
 
-def test_a_chain_never_repeats_an_item_and_leaves_one():
+def test_a_chain_never_repeats_an_item():
     dataset = chain(num_users=100, num_items=12, length=11, randomness=0.5, seed=0)
     assert dataset.sequences.lengths.tolist() == [11] * 100
     assert repeats(dataset) == 0
@@ -123,7 +123,7 @@ def top10(scores, cases):
     return np.argsort(-scores, axis=1, kind="stable")[:, :10]
 
 
-def test_demo_rewards_sequence_models_with_lists_of_one_kind(films):
+def test_demo_sequence_models_are_accurate_with_similar_items(films):
     split = leave_one_out(films)
     table = np.zeros((1001, 1001))
     rows, items = split.train.rows(), split.train.items
@@ -144,8 +144,8 @@ def test_demo_rewards_sequence_models_with_lists_of_one_kind(films):
     assert similarity(markov) > similarity(popular) + 0.15
 
 
-def test_predictability_is_a_knob():
-    with_surrogates = [
+def test_predictability_lowers_the_number_of_different_transitions():
+    num_transitions = [
         len(
             np.unique(
                 transitions(demo(num_users=400, num_items=200, predictability=p, seed=0)), axis=0
@@ -153,10 +153,10 @@ def test_predictability_is_a_knob():
         )
         for p in (0.1, 0.5, 1.0)
     ]
-    assert with_surrogates[0] > with_surrogates[1] > with_surrogates[2]
+    assert num_transitions[0] > num_transitions[1] > num_transitions[2]
 
 
-def test_demo_refuses_what_it_cannot_make():
+def test_demo_refuses_impossible_sizes():
     with pytest.raises(ValueError, match="num_items is 20"):
         demo(num_users=10, num_items=20)
     with pytest.raises(ValueError, match="predictability is -1"):

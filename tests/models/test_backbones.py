@@ -1,5 +1,4 @@
-"""What every causal backbone must keep, and each convolution and block against a plain
-reference."""
+"""Properties of every causal backbone, and convolutions and blocks against plain references."""
 
 from functools import partial
 
@@ -15,7 +14,7 @@ from genrec.models.transformer import Transformer
 from genrec.models.transformer_blocks import LiGRBlock, SASRecBlock
 
 T, D = 9, 8
-CHANGE = torch.linspace(-2, 3, D) ** 2  # not a constant, which the layer norms would take out
+CHANGE = torch.linspace(-2, 3, D) ** 2  # not a constant, which the layer norms would remove
 transformer = partial(Transformer, hidden_size=D, blocks=2, heads=2, max_length=T, causal=True)
 BACKBONES = {
     "gru": partial(GRU, hidden_size=D, layers=2),
@@ -72,7 +71,7 @@ def test_neither_the_padding_nor_its_width_matters(name):
 
 
 @every_backbone
-def test_dropout_while_training_only(name):
+def test_dropout_acts_in_training_only(name):
     model, x = backbone(name, dropout=0.5), vectors()
     assert not torch.equal(model(x, ALL), model(x, ALL))
     model.eval()
@@ -88,7 +87,7 @@ def test_every_weight_learns(name):
     still = {part for part, weight in model.named_parameters() if not weight.grad.any()}
     assert {
         part for part in still if not part.endswith("key.bias")
-    } == set()  # which moves all scores of a query alike
+    } == set()  # which shifts all scores of a query equally
 
 
 def test_gru_by_its_equations():
@@ -127,7 +126,7 @@ def test_caser_window_by_window():
     torch.testing.assert_close(model(x, ALL)[0], torch.stack(expected), atol=1e-5, rtol=1e-5)
 
 
-def test_caser_sees_its_window_and_no_more():
+def test_a_caser_state_depends_on_its_window_only():
     torch.manual_seed(0)
     model, before = Caser(hidden_size=D, window=3), vectors()
     after = before.clone()
@@ -193,7 +192,7 @@ def test_sasrec_block_agrees_with_torch_attention(causal):
     assert block.up.weight.shape == (D, D)
 
 
-def test_ligr_block_with_open_gates_is_pre_norm_and_with_shut_gates_nothing():
+def test_ligr_block_with_open_and_with_closed_gates():
     torch.manual_seed(0)
     block, x = LiGRBlock(D, heads=2, dropout=0.0), vectors()
     for gate, bias in ((block.attention_gate, 50.0), (block.forward_gate, 50.0)):

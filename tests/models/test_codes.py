@@ -6,8 +6,7 @@ from genrec.models.codes import factor_codes, feature_codes, svd_codes
 
 
 def groups(num_groups: int, size: int, users: int, seed: int = 0) -> Sequences:
-    """Users who have items of one group only: group g is the items g * size + 1 .. (g + 1) *
-    size."""
+    """Users who have items of one group only; group g is items g * size + 1 to (g + 1) * size."""
     rng = np.random.default_rng(seed)
     return Sequences.from_lists(
         [
@@ -31,9 +30,7 @@ def test_bins_are_of_the_same_size():
 
 
 def test_items_of_the_same_users_get_similar_codes():
-    sizes = np.array(
-        [40, 30, 20, 10]
-    )  # users of each group: factors of different size, one a group
+    sizes = np.array([40, 30, 20, 10])  # users per group, so that each group has a factor
     rng = np.random.default_rng(0)
     lists = [
         rng.choice(150, 75, replace=False) + 1 + 150 * g
@@ -60,10 +57,10 @@ def test_few_items_have_a_sub_item_each():
         assert sorted(column.tolist()) == [0, 25, 51, 76, 102, 128, 153, 179, 204, 230]
 
 
-def test_items_that_nobody_has_get_codes():
+def test_items_without_users_get_codes():
     codes = svd_codes(groups(2, 50, 60), num_items=1000, splits=2, seed=0)
     unseen = codes[101:]
-    assert len(np.unique(unseen, axis=0)) > 500  # the noise tells them apart
+    assert len(np.unique(unseen, axis=0)) > 500  # they differ by the noise
     assert (np.ptp(unseen.astype(int), axis=0) < 255).any()
 
 
@@ -101,7 +98,7 @@ def test_codes_of_factors_by_hand():
     assert codes[-1].tolist() == [255, 0]
 
 
-def test_equal_factors_are_told_apart_at_random():
+def test_equal_factors_are_ordered_at_random():
     first, second = (
         factor_codes(np.ones((256, 1)), np.random.default_rng(seed))[1:, 0] for seed in (0, 1)
     )
@@ -112,9 +109,8 @@ def test_equal_factors_are_told_apart_at_random():
 
 def test_items_of_the_same_features_get_similar_codes():
     sizes, genres = np.array([300, 250, 150, 100, 200]), np.zeros((1001, 5), bool)
-    genres[1:] = np.repeat(
-        np.eye(5, dtype=bool), sizes, axis=0
-    )  # one genre an item: factor j is that of one genre
+    # One genre per item: each factor is that of one genre.
+    genres[1:] = np.repeat(np.eye(5, dtype=bool), sizes, axis=0)
     codes = feature_codes(genres, splits=4, seed=0)
     assert codes[0].tolist() == [0, 0, 0, 0]
     ends = np.cumsum(sizes)

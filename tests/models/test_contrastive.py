@@ -28,7 +28,7 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 
 def ascending(*lengths: int) -> Sequences:
-    """Sequences 1..n: an item is its place."""
+    """Sequences 1..n, whose items are their positions."""
     return Sequences.from_lists([range(1, n + 1) for n in lengths])
 
 
@@ -88,7 +88,7 @@ def test_against_a_reference_state_by_state(labels: list[int] | None, temperatur
     )
 
 
-def test_one_pair_has_nothing_to_be_told_apart_from():
+def test_one_pair_has_no_negatives():
     assert float(info_nce(torch.ones(1, 3), -torch.ones(1, 3), temperature=0.1)) == 0
 
 
@@ -141,7 +141,7 @@ def test_a_reorder_permutes_a_window():
         lambda s, share, generator: mask(s, share=share, mask_id=MASK, generator=generator),
     ],
 )
-def test_augmentations_leave_the_log_alone_and_follow_the_generator(change):
+def test_augmentations_do_not_change_the_log_and_depend_on_the_generator(change):
     log = ascending(*LENGTHS)
     first, again, other = (
         rows_of(change(log, share=0.6, generator=rng(seed))) for seed in (3, 3, 4)
@@ -151,7 +151,7 @@ def test_augmentations_leave_the_log_alone_and_follow_the_generator(change):
     assert rows_of(change(Sequences.from_lists([[], []]), share=0.6, generator=rng())) == [[], []]
 
 
-def test_times_go_with_items():
+def test_cropped_items_keep_their_times_and_others_stay_in_order():
     log = Sequences.from_lists([range(1, 11)], times=[range(100, 110)])
     cropped = crop(log, share=0.6, generator=rng())
     assert (cropped.times - cropped.items).tolist() == [99] * 6
@@ -212,7 +212,7 @@ def test_the_other_history_comes_before_the_same_item():
     assert len(seen) == 4 * 3 + 3 * 2 + 1 + 1
 
 
-def test_rows_are_those_asked_for():
+def test_views_are_of_the_requested_rows():
     views, targets = SameTarget.of(LOG)(np.array([4, 2]), rng())
     assert rows_of(views[0]) == [[3], [5]]
     assert targets.tolist() == [8, 2]
@@ -237,7 +237,9 @@ def settings(recipe: str, contrastive: str, **changes: object) -> TeacherSetting
     return TeacherSettings.model_validate(small | changes)
 
 
-SPLIT = leave_one_out(synthetic.chain(num_users=240, num_items=36, length=12, randomness=0.05, seed=3))
+SPLIT = leave_one_out(
+    synthetic.chain(num_users=240, num_items=36, length=12, randomness=0.05, seed=3)
+)
 
 
 @pytest.mark.parametrize(
@@ -250,8 +252,8 @@ def test_a_recipe_with_a_second_loss_learns_the_chain(
     assert evaluate(TopK(scorer), SPLIT.test, SPLIT.catalogue).means["recall@1"] > 0.5
 
 
-def test_a_training_takes_the_second_loss_in(tmp_path: Path):
-    """Only masked views ever train the MASK vector of a causal recipe."""
+def test_training_includes_the_second_loss(tmp_path: Path):
+    """Only masked views train the MASK vector of a causal recipe."""
     start = build(36, settings("sasrec_softmax", "none"), seed=0).scorer.embedding.weight
     for name, trained in (("none", False), ("cl4srec", True)):
         chosen = settings("sasrec_softmax", name, epochs=1)
@@ -270,19 +272,19 @@ def contrast(name: str, scorer: NeuralScorer, weight: float = 0.1) -> Contrastiv
 
 
 @pytest.mark.parametrize("name", ["cl4srec", "duorec"])
-def test_a_step_brings_views_together(name: str):
+def test_training_steps_make_views_similar(name: str):
     scorer = build(36, settings("sasrec_softmax", name), seed=0).scorer.train()
-    second, rows = contrast(name, scorer, weight=1.0), np.arange(40)
+    loss, rows = contrast(name, scorer, weight=1.0), np.arange(40)
     optimizer = torch.optim.Adam(scorer.parameters(), lr=3e-3)
     losses = []
     for _ in range(25):
-        losses.append(second.training_step(scorer, rows, rng()))
+        losses.append(loss.training_step(scorer, rows, rng()))
         optimizer.step()
         optimizer.zero_grad()
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_a_step_weighs_its_gradients_and_adds_them_to_those_that_are_there():
+def test_a_step_adds_weighted_gradients():
     scorer = build(36, settings("sasrec_softmax", "cl4srec", dropout=0.0), seed=0).scorer
     values = [
         contrast("cl4srec", scorer, weight).training_step(scorer, np.arange(9), rng())
@@ -295,7 +297,7 @@ def test_a_step_weighs_its_gradients_and_adds_them_to_those_that_are_there():
     torch.testing.assert_close(scorer.embedding.weight.grad, 2 * both)
 
 
-def test_duorec_compares_three_readings(monkeypatch: pytest.MonkeyPatch):
+def test_duorec_compares_three_views(monkeypatch: pytest.MonkeyPatch):
     scorer = build(36, settings("sasrec_softmax", "duorec", dropout=0.5), seed=0).scorer.train()
     states = []
     monkeypatch.setattr(
@@ -306,7 +308,7 @@ def test_duorec_compares_three_readings(monkeypatch: pytest.MonkeyPatch):
     value = contrast("duorec", scorer, weight=2.0).training_step(scorer, np.arange(7), rng())
     _, targets = SameTarget.of(SPLIT.train)(np.arange(7), rng())
     first, again, other = (state.detach().double().numpy() for state in states)
-    assert not np.allclose(first, again), "dropout tells them apart"
+    assert not np.allclose(first, again), "they differ by dropout"
     expected = reference(first, again, 0.5, targets.tolist()) + reference(
         first, other, 0.5, targets.tolist()
     )
@@ -318,9 +320,9 @@ def test_a_long_history_among_short_ones_pads_none_of_them(monkeypatch: pytest.M
     histories = Sequences.from_lists(
         [[1, 2], [3], list(range(1, 31)), [4, 5], [6, 7, 8, 9, 1], [2]]
     )
-    expected, read, shapes = scorer.encode_histories(histories), scorer.encode_histories, []
+    expected, encode, shapes = scorer.encode_histories(histories), scorer.encode_histories, []
     monkeypatch.setattr(
-        scorer, "encode_histories", lambda view: shapes.append(view.padded().shape) or read(view)
+        scorer, "encode_histories", lambda view: shapes.append(view.padded().shape) or encode(view)
     )
     torch.testing.assert_close(encode_by_length(scorer, histories), expected)
     assert shapes == [
@@ -330,7 +332,7 @@ def test_a_long_history_among_short_ones_pads_none_of_them(monkeypatch: pytest.M
     ]  # one item, up to four, up to sixteen of the eleven that are read
 
 
-def test_large_batches_are_told_apart_in_groups(monkeypatch: pytest.MonkeyPatch):
+def test_large_batches_are_compared_in_groups(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("genrec.models.contrastive.MAX_PAIRS", 4)
     scorer = build(36, settings("sasrec_softmax", "cl4srec", dropout=0.0), seed=0).scorer
     one, two = (

@@ -39,7 +39,7 @@ def test_scores_of_items_of_each_row(table):
 
 
 @pytest.mark.parametrize("columns", [2, 5, 30])
-def test_few_and_many_candidates_a_row_give_the_same_scores_and_gradients(columns):
+def test_few_and_many_candidates_per_row_give_the_same_scores_and_gradients(columns):
     torch.manual_seed(0)
     table, hidden = Table(num_items=50, hidden_size=4), torch.randn(6, 4)
     ids = torch.randint(1, 51, (6, columns))
@@ -68,7 +68,7 @@ def test_best_items_by_hand_with_ties_to_the_smaller_item(table):
             table.top_k(hidden, k, blocked)
 
 
-def test_pad_starts_at_zero_and_learns_nothing():
+def test_pad_is_zero_and_gets_no_gradient():
     table = Table(num_items=4, hidden_size=3)
     assert table.weight[0].tolist() == [0, 0, 0]
     states = table(torch.tensor([[0, 1, 2]])).sum(dim=1)

@@ -70,7 +70,7 @@ def test_single_positives_are_sets_of_one():
     assert torch.equal(gradient_of(table, positive), gradient_of(table, positive[:, None]))
 
 
-def test_value_is_the_ndcg_that_is_missing():
+def test_value_is_one_minus_ndcg():
     table = torch.tensor([[-torch.inf, 4.0, 3.0, 2.0, 1.0]] * 3)
     # ranks {1, 2}: 0; {1, 3}: 1 - (1 + 0.5) / 1.63093; {4}: beyond a cutoff of 3
     values = [
@@ -87,7 +87,7 @@ def test_only_the_best_negatives_take_part_and_positives_always_do():
     assert moved.tolist() == [[False, True, True, False, False, True]]
 
 
-def test_rows_that_cannot_gain_stand_still():
+def test_rows_that_cannot_gain_have_no_gradient():
     table = torch.tensor([[-torch.inf, 2.0, 1.0]])
     everything = gradient_of(table, torch.tensor([[1, 2]]))
     nothing = gradient_of(table, torch.tensor([[0, 0]]))

@@ -103,7 +103,7 @@ def test_bce_is_binary_cross_entropy():
     assert float(bce(table, positive)) == pytest.approx(float(expected), abs=1e-6)
 
 
-def test_gbce_survives_scores_that_saturate():
+def test_gbce_is_finite_for_saturated_scores():
     # sigma(-90)^-beta overflows float32 and sigma(90) is 1: the closed form needs neither
     table = torch.tensor([[-90.0, 90.0], [90.0, -90.0]])
     value, gradient = value_and_gradient(partial(gbce, beta=0.5), table, torch.tensor([0, 0]))
@@ -142,7 +142,7 @@ def test_beta_with_as_many_negatives_as_items_is_plain_bce():
 
 
 @pytest.mark.parametrize("t", [-0.1, 1.5])
-def test_t_outside_its_range_is_named(t):
+def test_t_outside_its_range_is_refused(t):
     with pytest.raises(ValueError, match=rf"t must lie in \[0, 1\], not {t}"):
         gbce_beta(100, 10, t)
 
@@ -205,19 +205,20 @@ def test_a_set_of_one_is_a_positive(loss):
 
 
 @pytest.mark.parametrize(("negatives", "t"), [(1, 0.0), (4, 0.0), (4, 0.75), (4, 1.0), (None, 0.0)])
-def test_gbce_is_content_with_the_uninformed_score(negatives, t):
-    """Every item is the target as often as any other, and so are the negatives: no score of an item
-    wants to move."""
+def test_the_uninformed_score_minimises_gbce(negatives, t):
+    """If targets and negatives are uniform, the gradient of every score is 0."""
     size = 6
     k = negatives or size - 1
     beta = gbce_beta(size, k, t)
     scores = torch.full(
         (size,), uninformed_score(size, negatives, beta), requires_grad=True, dtype=torch.float64
     )
-    chance = 1 / (size - 1)  # a negative is one of the other items
+    probability = 1 / (size - 1)  # a negative is one of the other items
     expected = sum(
         beta * functional.softplus(-scores[i]) / size
-        + sum(k * chance * functional.softplus(scores[j]) / size for j in range(size) if j != i)
+        + sum(
+            k * probability * functional.softplus(scores[j]) / size for j in range(size) if j != i
+        )
         for i in range(size)
     )
     expected.backward()

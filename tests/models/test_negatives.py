@@ -1,4 +1,5 @@
 import math
+import re
 
 import pytest
 import torch
@@ -6,8 +7,7 @@ import torch
 from genrec.models.negatives import Sampled, catalogue, in_batch, popular, uniform
 from genrec.models.objectives import Batch
 
-# Three sequences of inputs 1 2 3 | 4 5 . | 6 . . ; the first answers twice, the second once, the
-# third once.
+# Three sequences of inputs 1 2 3 | 4 5 . | 6 . . ; the first has two targets, the others have one.
 BATCH = Batch(
     torch.tensor([[1, 2, 3], [4, 5, 0], [6, 0, 0]]),
     torch.tensor([0, 2, 4, 6]),
@@ -30,7 +30,7 @@ def batch_of(targets: list[int]) -> Batch:
     )
 
 
-def test_catalogue_is_everything():
+def test_catalogue_draws_nothing():
     assert catalogue(BATCH, generator()) is None
 
 
@@ -54,7 +54,7 @@ def test_the_targets_of_a_sequence_share_a_draw_or_none_do():
 
 
 @pytest.mark.parametrize("shared", [False, "sequence"])
-def test_history_is_rejected_by_becoming_the_target(shared):
+def test_a_rejected_item_becomes_the_target(shared):
     drawn = Sampled(uniform(12), 200, shared=shared)(BATCH, generator())
     kept = Sampled(uniform(12), 200, shared=shared, reject_history=True)(BATCH, generator())
     for own, target, before, after in zip(
@@ -64,11 +64,9 @@ def test_history_is_rejected_by_becoming_the_target(shared):
         assert after == [target if item in own else item for item in before]
 
 
-def test_a_batch_that_shares_cannot_reject_each_history():
-    with pytest.raises(
-        ValueError,
-        match=r"set teacher\.negatives\.shared=sequence, or teacher\.negatives\.reject_history=false",
-    ):
+def test_negatives_of_a_whole_batch_cannot_reject_histories():
+    remedy = "set teacher.negatives.shared=sequence, or teacher.negatives.reject_history=false"
+    with pytest.raises(ValueError, match=re.escape(remedy)):
         Sampled(uniform(5), 2, shared="batch", reject_history=True)
 
 
@@ -89,8 +87,8 @@ def test_the_generator_decides(proposal, shared):
     draw, batch = Sampled(proposal, 8, shared=shared), batch_of(list(range(1, 200)))
     assert torch.equal(draw(batch, generator(1)), draw(batch, generator(1)))
     assert not torch.equal(draw(batch, generator(1)), draw(batch, generator(2)))
-    going_on = generator(1)
-    assert not torch.equal(draw(batch, going_on), draw(batch, going_on))
+    continued = generator(1)
+    assert not torch.equal(draw(batch, continued), draw(batch, continued))
 
 
 @pytest.mark.parametrize(
@@ -106,7 +104,7 @@ def test_popular_items_are_drawn_by_a_power_of_their_counts(power, shares):
     torch.testing.assert_close(proposal.log_q.exp(), torch.tensor([0.0, shares[0], 0.0, shares[1]]))
 
 
-def test_popular_without_counts_says_so():
+def test_popular_needs_counts():
     with pytest.raises(ValueError, match="no item has a count above 0"):
         popular(torch.tensor([3, 0, 0]))
 

@@ -13,8 +13,8 @@ def draw(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def answers(batch: Batch) -> dict[tuple[int, int], int]:
-    """(row, column) -> target."""
+def targets_by_position(batch: Batch) -> dict[tuple[int, int], int]:
+    """From (row, column) to the target that is predicted there."""
     width = batch.inputs.shape[1]
     return {
         (r // width, r % width): t
@@ -36,16 +36,16 @@ def test_shifted_batch_takes_the_newest_window():
         Sequences.from_lists(LISTS), max_length=2, mask_id=MASK, generator=draw()
     )
     assert batch.inputs.tolist() == [[2, 3], [5, 0], [7, 8]]
-    assert answers(batch) == {(0, 0): 3, (0, 1): 4, (1, 0): 6, (2, 0): 8, (2, 1): 9}
+    assert targets_by_position(batch) == {(0, 0): 3, (0, 1): 4, (1, 0): 6, (2, 0): 8, (2, 1): 9}
 
 
-def test_shifted_never_shows_a_position_its_own_target_or_asks_for_padding():
+def test_shifted_inputs_exclude_the_target_and_padding_is_no_target():
     rows = [list(range(1, n + 1)) for n in (2, 5, 3, 9, 2)]
     batch = Shifted().batch(
         Sequences.from_lists(rows), max_length=6, mask_id=MASK, generator=draw()
     )
     assert (batch.targets > 0).all()
-    for (row, column), target in answers(batch).items():
+    for (row, column), target in targets_by_position(batch).items():
         assert batch.inputs[row, column] == target - 1  # these sequences count upwards
         assert (batch.inputs[row, : column + 1] < target).all()
 
@@ -61,7 +61,7 @@ def test_masked_batch_with_everything_masked():
         Sequences.from_lists(LISTS), max_length=3, mask_id=MASK, generator=draw()
     )
     assert batch.inputs.tolist() == [[MASK] * 3, [MASK, MASK, 0], [MASK] * 3]
-    assert answers(batch) == {
+    assert targets_by_position(batch) == {
         **{(0, 0): 2, (0, 1): 3, (0, 2): 4},
         **{(1, 0): 5, (1, 1): 6},
         **{(2, 0): 7, (2, 1): 8, (2, 2): 9},
@@ -76,10 +76,10 @@ def test_masked_batch_with_the_last_item_only(objective):
         Sequences.from_lists(LISTS), max_length=3, mask_id=MASK, generator=draw()
     )
     assert batch.inputs.tolist() == [[2, 3, MASK], [5, MASK, 0], [7, 8, MASK]]
-    assert answers(batch) == {(0, 2): 4, (1, 1): 6, (2, 2): 9}
+    assert targets_by_position(batch) == {(0, 2): 4, (1, 1): 6, (2, 2): 9}
 
 
-def test_only_masked_positions_answer_and_the_rest_is_visible():
+def test_only_masked_positions_predict_and_the_rest_is_visible():
     sequences = Sequences.from_lists([draw(n).permutation(50)[:n] + 1 for n in (2, 7, 12, 3)])
     whole = sequences.last(10).padded()
     for seed in range(5):
@@ -136,7 +136,7 @@ def test_recency_sampled_with_no_past_draws_the_last_item_only():
 @pytest.mark.parametrize(
     "objective", [RecencySampled(0.5), RecencySampled(0.9, 1.0), RecencySampled(0.5, power=2.0)]
 )
-def test_what_was_drawn_leaves_the_input_and_nothing_else_does(objective):
+def test_only_drawn_items_leave_the_input(objective):
     rng = draw(7)
     rows = [rng.permutation(60)[:n] + 1 for n in (2, 3, 9, 30, 6)]
     batch = objective.batch(
@@ -202,13 +202,13 @@ def test_draws_are_with_replacement():
     assert abs((twice == 1).mean() - 0.25) < 0.013
 
 
-def test_a_decay_that_grows_into_the_past_is_named():
+def test_a_decay_above_1_is_refused():
     with pytest.raises(ValueError, match=r"decay must lie in \[0, 1\], not 1.2"):
         RecencySampled(decay=1.2)
 
 
 @pytest.mark.parametrize("objective", [Last(), RecencySampled()])
-def test_the_last_position_is_asked(objective):
+def test_the_last_position_scores_the_next_item(objective):
     histories = Sequences.from_lists([[1, 2, 3, 4], [], [5]])
     for ours, theirs in zip(
         objective.query(histories, 3, MASK), Shifted().query(histories, 3, MASK), strict=True
@@ -217,7 +217,7 @@ def test_the_last_position_is_asked(objective):
 
 
 @pytest.mark.parametrize("objective", [Shifted(), Masked(), Last(), RecencySampled()])
-def test_nothing_but_empty_histories_can_be_asked(objective):
+def test_a_query_of_empty_histories(objective):
     inputs, rows = objective.query(Sequences.from_lists([[], []]), 5, MASK)
     assert len(inputs) == len(rows) == 2
     assert (rows < inputs.numel()).all()

@@ -14,7 +14,7 @@ def embedding_of(kind: str) -> JointQuantized:
     made = JointQuantized(V, D, splits=M)
     with torch.no_grad():
         made.centroids.normal_()
-        if kind == "skewed":  # few strong sub-items a split
+        if kind == "skewed":  # few strong sub-items per split
             made.centroids *= torch.linspace(-4, 1, 256).exp()[:, None]
         if kind == "tied":
             made.centroids.copy_(made.centroids.round().clamp(-1, 1))
@@ -24,7 +24,7 @@ def embedding_of(kind: str) -> JointQuantized:
 
 
 def dense(made: JointQuantized, state: torch.Tensor, k: int, blocked: torch.Tensor) -> list[int]:
-    """The k best of products with all vectors, in float64: equal only where scores are."""
+    """The k best of products with all vectors, in float64, where only equal scores tie."""
     with torch.no_grad():
         scores = made.vectors().double() @ state.double()
     scores[0] = scores[blocked] = -torch.inf

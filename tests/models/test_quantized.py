@@ -84,7 +84,7 @@ def test_look_ups_agree_with_products_of_vectors(monkeypatch):
 
 
 @pytest.mark.parametrize(("num_items", "columns"), [(300, 3), (1000, 40), (300, 60)])
-def test_few_and_many_candidates_a_row_give_the_same_scores_and_gradients(num_items, columns):
+def test_few_and_many_candidates_per_row_give_the_same_scores_and_gradients(num_items, columns):
     embedding, hidden = random(num_items=num_items), torch.randn(6, 12)
     ids = torch.randint(1, num_items + 1, (6, columns))
     scores = embedding.score(hidden, ids)
@@ -96,18 +96,18 @@ def test_few_and_many_candidates_a_row_give_the_same_scores_and_gradients(num_it
     torch.testing.assert_close(gradient, reference, atol=1e-4, rtol=1e-4)
 
 
-def test_only_pieces_that_were_used_learn():
+def test_only_used_sub_items_get_gradients():
     embedding = by_hand()
     embedding(torch.tensor([[0, 2, 0]])).sum().backward()
     used = embedding.centroids.grad.abs().sum(dim=2).nonzero().tolist()
-    assert used == [[0, 1], [1, 0]]  # those of item 2; PAD's codes (0, 0) learn nothing
+    assert used == [[0, 1], [1, 0]]  # those of item 2; PAD's codes (0, 0) get none
     assert embedding.mask_vector.grad.tolist() == [0] * 4
     embedding(torch.tensor([5])).sum().backward()
     assert embedding.mask_vector.grad.tolist() == [1] * 4
     assert embedding.centroids.grad[0, 0].tolist() == [0, 0]
 
 
-def test_items_share_what_they_learn():
+def test_items_with_the_same_codes_share_gradients():
     embedding = by_hand()
     torch.log_softmax(embedding.score(STATES), dim=1)[0, 1].backward()
     assert (embedding.centroids.grad[0, :2] != 0).all()

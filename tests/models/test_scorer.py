@@ -31,7 +31,7 @@ def scorer(objective: Objective, dropout: float = 0.0) -> NeuralScorer:
     )
     made = NeuralScorer(Table(V, D), backbone, objective, max_length=T)
     with torch.no_grad():
-        made.embedding.weight[1:] *= 20  # far from the flat start, so that errors show
+        made.embedding.weight[1:] *= 20  # far from the initial values near 0, so that errors show
     return made
 
 
@@ -50,7 +50,7 @@ def gradients(recipe: Recipe) -> dict[str, torch.Tensor]:
 def reference_scores(
     recipe: Recipe, batch, ids: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scores and positives from the embedding rows themselves, one row a target."""
+    """Scores and positives from the embedding rows themselves, one row per target."""
     model = recipe.scorer
     states = model.backbone(model.embedding(batch.inputs), batch.inputs > 0).reshape(-1, D)[
         batch.positions
@@ -73,8 +73,8 @@ def reference_scores(
     return torch.stack(rows), positive
 
 
-def in_turn(ids: torch.Tensor) -> negatives.Negatives:
-    """Negatives drawn beforehand: the next rows of ``ids`` at every call."""
+def given_negatives(ids: torch.Tensor) -> negatives.Negatives:
+    """Negatives given in advance: the next rows of ``ids`` at every call."""
     handed = 0
 
     def take(batch: Batch, generator: torch.Generator) -> torch.Tensor:
@@ -111,7 +111,7 @@ def test_chunks_give_the_gradients_of_one_pass(objective, loss, kind, chunk):
         ids[:2] = batch.targets[:2]
     draws = {
         "catalogue": negatives.catalogue,
-        "uniform": in_turn(ids),
+        "uniform": given_negatives(ids),
         "shared": lambda batch, generator: ids,
     }[kind]
     ours, reference = LOSSES[loss]
@@ -259,7 +259,7 @@ def test_the_generator_decides_the_negatives():
 
 
 @BOTH
-def test_scores_do_not_depend_on_what_a_history_is_batched_with(objective):
+def test_scores_do_not_depend_on_the_batch(objective):
     model = scorer(objective)
     rows = [[3], [], [1, 2, 3, 4, 5], [9, 8, 7, 6, 5, 4, 3, 2, 1], [5, 6]]
     together = model.score(Sequences.from_lists(rows))
@@ -283,8 +283,8 @@ def test_only_the_newest_items_matter(objective):
 
 
 @BOTH
-def test_scores_are_those_of_the_answering_state(objective):
-    """Against a plain forward of one history, the answering position written by hand."""
+def test_scores_are_those_of_the_final_state(objective):
+    """Against a plain forward pass of one history with the position given by hand."""
     model = scorer(objective).eval()
     inputs = torch.tensor([[5, 6, 7] if isinstance(objective, Shifted) else [5, 6, 7, V + 1]])
     states = model.backbone(model.embedding(inputs), inputs > 0)
@@ -295,7 +295,7 @@ def test_scores_are_those_of_the_answering_state(objective):
 
 
 @BOTH
-def test_scoring_has_no_dropout_and_leaves_the_mode_alone(objective):
+def test_scoring_has_no_dropout_and_keeps_the_mode(objective):
     model = scorer(objective, dropout=0.5).train()
     histories = Sequences.from_lists([[1, 2, 3]])
     assert torch.equal(model.score(histories), model.score(histories))

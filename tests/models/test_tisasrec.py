@@ -1,5 +1,4 @@
-"""Attention over time intervals against a slow float64 reference, and a log whose next item depends
-on the gap."""
+"""Attention over time intervals against a float64 reference, and a log that depends on gaps."""
 
 import re
 from dataclasses import replace
@@ -74,11 +73,11 @@ def test_intervals_pair_by_pair():
     assert clipped_intervals(TIMES, LONGEST).tolist() == expected
     assert clipped_intervals(TIMES + 10**9, LONGEST).tolist() == expected, "only differences count"
     assert clipped_intervals(TIMES * 60, LONGEST).tolist() == expected, (
-        "each user has a unit of time of their own"
+        "the unit of time is that of each user"
     )
 
 
-def test_intervals_of_padded_rows_are_those_of_the_short_ones():
+def test_padding_does_not_change_intervals():
     mask = torch.arange(T) < torch.tensor([[4], [1], [0]])
     found = clipped_intervals(TIMES * mask, LONGEST)
     assert found[0, :4, :4].tolist() == naive_intervals(TIMES[0, :4].tolist(), LONGEST)
@@ -87,7 +86,7 @@ def test_intervals_of_padded_rows_are_those_of_the_short_ones():
 
 
 def naive_attention(q, k, v, key_rows, value_rows, apart, heads):
-    """With the rows of all pairs, (B, T, T, D), laid out."""
+    """With tables of the rows of all pairs, (B, T, T, D)."""
     keys, values = k[:, None] + key_rows[apart], v[:, None] + value_rows[apart]
     mixed = torch.zeros_like(q)
     width = q.shape[2] // heads
@@ -126,7 +125,7 @@ def test_attention_agrees_with_the_reference_in_value_and_gradient(heads):
         torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-12)
 
 
-def test_states_by_the_reference():
+def test_states_agree_with_the_reference():
     model = backbone().double()
     x = vectors(torch.float64) * D**0.5
     apart = torch.tensor([naive_intervals(row, LONGEST) for row in TIMES.tolist()])
@@ -172,7 +171,7 @@ def test_neither_the_padding_nor_its_width_matters():
     assert model(x[:0], ALL[:0], TIMES[:0]).shape == (0, T, D)
 
 
-def test_every_weight_learns_and_dropout_is_for_training():
+def test_every_weight_has_a_gradient_and_dropout_acts_in_training_only():
     model = backbone(dropout=0.5)
     assert not torch.equal(model(vectors(), ALL, TIMES), model(vectors(), ALL, TIMES))
     model.eval()
@@ -181,7 +180,7 @@ def test_every_weight_learns_and_dropout_is_for_training():
     assert [name for name, weight in model.named_parameters() if not weight.grad.any()] == []
 
 
-def test_sizes_that_cannot_be():
+def test_impossible_sizes():
     with pytest.raises(ValueError, match="hidden_size 8 is not a multiple of heads 3"):
         backbone(heads=3)
     with pytest.raises(ValueError, match="max_interval is 0"):
@@ -189,7 +188,7 @@ def test_sizes_that_cannot_be():
 
 
 @pytest.mark.parametrize("objective", [Shifted(), Last(), RecencySampled()])
-def test_objectives_hand_on_the_times_of_their_inputs(objective):
+def test_batches_have_the_times_of_their_inputs(objective):
     rows = [[3, 1, 4, 1, 5], [2, 6], [5, 3, 5]]
     ragged = Sequences.from_lists(
         rows, times=[[10 * n + 1 for n in range(len(row))] for row in rows]
@@ -209,8 +208,8 @@ def test_objectives_hand_on_the_times_of_their_inputs(objective):
     assert torch.equal(batch.to(CPU).times, batch.times)
 
 
-# A log in which the gap before an item says what comes after it: the neighbour, or after a long one
-# the first item.
+# A log in which the gap before an item determines the next one: the neighbour in the cycle, or the
+# first item after a long gap.
 USERS, ITEMS, LENGTH = 200, 20, 9
 SETTINGS = TeacherSettings(
     recipe="tisasrec",
@@ -262,7 +261,7 @@ def test_settings_reach_the_backbone():
     assert build(ITEMS, SETTINGS, seed=0).scorer.backbone.key_interval.shape == (8 + 1, 32)
 
 
-def test_what_depends_on_the_gap_is_learnt_and_a_folder_keeps_it(tmp_path):
+def test_what_depends_on_the_gap_is_learnt_and_saved(tmp_path):
     scorer = train_scorer(log(), SETTINGS, 0, CPU, tmp_path, quiet=True)
     assert hits(scorer, log()) > 0.85
     loaded = load_scorer(tmp_path, CPU)
@@ -276,16 +275,15 @@ def test_what_depends_on_the_gap_is_learnt_and_a_folder_keeps_it(tmp_path):
         torch.testing.assert_close(loaded.score(histories.take([n]))[0], loaded.score(histories)[n])
 
 
-def test_shuffled_gaps_and_the_order_alone_tell_nothing(tmp_path):
-    chance = (
-        0.5 + 4 * 0.5 / USERS**0.5
-    )  # two items may come next; four standard deviations above a coin
+def test_shuffled_gaps_and_the_order_alone_predict_nothing(tmp_path):
+    # Two items may come next; four standard deviations above one half.
+    bound = 0.5 + 4 * 0.5 / USERS**0.5
     shuffled = train_scorer(log(shuffled=True), SETTINGS, 0, CPU, tmp_path / "noise", quiet=True)
-    assert hits(shuffled, log(shuffled=True)) < chance
+    assert hits(shuffled, log(shuffled=True)) < bound
     order = SETTINGS.model_copy(
         update={"recipe": "sasrec_softmax", "max_interval": 256, "epochs": 10}
     )
-    assert hits(train_scorer(log(), order, 0, CPU, tmp_path / "order", quiet=True), log()) < chance
+    assert hits(train_scorer(log(), order, 0, CPU, tmp_path / "order", quiet=True), log()) < bound
 
 
 def test_a_log_without_times_is_refused(tmp_path):

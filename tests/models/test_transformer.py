@@ -3,10 +3,11 @@ import math
 import pytest
 import torch
 
+from genrec.config.errors import GenrecError
 from genrec.models.transformer import Transformer, sinusoidal_positions
 
 T, D = 7, 8
-CHANGE = torch.linspace(-2, 3, D) ** 2  # not a constant, which the layer norms would take out
+CHANGE = torch.linspace(-2, 3, D) ** 2  # not a constant, which the layer norms would remove
 
 
 def backbone(causal: bool, dropout: float = 0.0) -> Transformer:
@@ -49,14 +50,12 @@ def test_an_empty_sequence_has_a_state():
     model = backbone(causal=False)
     states = model(vectors(), mask)
     assert states.isfinite().all()
-    mask[0, 0] = (
-        True  # it reads its first position, padding that it is, and the others read what they read
-    )
+    mask[0, 0] = True  # the empty sequence reads its first position, which is padding
     assert torch.equal(states, model(vectors(), mask))
 
 
 @pytest.mark.parametrize("causal", [True, False])
-def test_what_lies_under_the_padding_does_not_matter(causal):
+def test_vectors_at_padding_do_not_matter(causal):
     model, before = backbone(causal), vectors()
     mask = torch.arange(T) < torch.tensor([[4], [1], [T]])
     after = before + CHANGE * ~mask[..., None]
@@ -80,7 +79,7 @@ def test_order_matters():
     assert (model(x.flip(1), mask).flip(1) - model(x, mask)).abs().max() > 1e-3
 
 
-def test_dropout_while_training_only():
+def test_dropout_acts_in_training_only():
     model, x, mask = (
         backbone(causal=True, dropout=0.5),
         vectors(),
@@ -129,6 +128,19 @@ def test_heads_that_do_not_divide_the_width_are_named():
         Transformer(hidden_size=D, blocks=1, heads=3, max_length=T, dropout=0.0, causal=True)
 
 
+def test_an_unknown_block_is_named_with_the_known_ones():
+    with pytest.raises(GenrecError, match="unknown block 'post-norm'; choose one of pre-norm, sas"):
+        Transformer(
+            hidden_size=D,
+            blocks=1,
+            heads=1,
+            max_length=T,
+            dropout=0.0,
+            causal=True,
+            block="post-norm",
+        )
+
+
 def test_sinusoids_by_hand():
     expected = [
         [0.6 * wave(t * rate) for wave in (math.sin, math.cos) for rate in (1, 0.01)]
@@ -138,8 +150,8 @@ def test_sinusoids_by_hand():
     assert sinusoidal_positions(3, 5).shape == (3, 5)
 
 
-def test_positions_of_a_bidirectional_model_start_alike_at_every_distance():
-    """So that whoever stands beside an item is found by the same product everywhere."""
+def test_initial_positions_of_a_bidirectional_model_depend_on_the_distance_only():
+    """So that the neighbour of an item has the same dot product at every position."""
     positions = backbone(causal=False).position.detach()
     products = positions @ positions.T
     for distance in range(T):
