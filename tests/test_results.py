@@ -135,7 +135,7 @@ def test_a_comparison_of_an_older_format_is_refused(tmp_path):
 
 
 def test_metrics_stand_beside_the_other_keys_of_a_line(tmp_path):
-    line = MetricsLine(stage="teacher", step=3, seconds=1.5, **{"val/ndcg@10": 0.25, "n": 7})
+    line = MetricsLine.of({"val/ndcg@10": 0.25, "n": 7}, stage="teacher", step=3, seconds=1.5)
     text = line.to_json(indent=None)
     assert json.loads(text) == {
         "schema_version": 1,

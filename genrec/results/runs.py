@@ -1,7 +1,8 @@
 """Results of one run: its metadata, its plan, and the lines of its metrics."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field
 
@@ -118,6 +119,15 @@ class MetricsLine(VersionedRecord):
     stage: str
     step: int
     seconds: float
+
+    @classmethod
+    def of(cls, metrics: Mapping[str, float], *, stage: str, step: int, seconds: float) -> Self:
+        """Line of these metrics.
+
+        >>> MetricsLine.of({"loss": 0.5}, stage="student", step=2, seconds=1.5).to_json(indent=None)
+        '{"schema_version": 1, "stage": "student", "step": 2, "seconds": 1.5, "loss": 0.5}'
+        """
+        return cls.model_validate({**metrics, "stage": stage, "step": step, "seconds": seconds})
 
     @property
     def metrics(self) -> Metrics:

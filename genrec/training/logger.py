@@ -1,7 +1,6 @@
 """Metrics, messages and progress of a training."""
 
 import contextlib
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +17,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from genrec.results import MetricsLine
 
 
 @dataclass
@@ -49,9 +50,9 @@ class Logbook:
         if self.folder is None or self._board is None:
             return
         seconds = round(time.monotonic() - self.started, 2)
-        line = {"stage": self.stage, "step": step, "seconds": seconds, **values}
+        line = MetricsLine.of(values, stage=self.stage, step=step, seconds=seconds)
         with (self.folder / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(line.to_json(indent=None) + "\n")
         for name, value in values.items():
             self._board.add_scalar(f"{self.stage}/{name}", value, step)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genrec.config.errors import RunError
+from genrec.results import explain_missing
 
 
 def versions() -> dict[str, str]:
@@ -35,7 +36,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
     except FileNotFoundError:
-        raise RunError(f"{path} does not exist: {_why_not(path.parent)}") from None
+        raise RunError(f"{path} does not exist: {explain_missing(path.parent)}") from None
     except json.JSONDecodeError as error:
         raise RunError(
             f"{path} is not valid JSON ({error}); the run that wrote it may have been cut off"
@@ -43,14 +44,3 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise RunError(f"{path} holds no JSON object")
     return content
-
-
-def _why_not(folder: Path) -> str:
-    """Why a folder is not a finished run, as far as its files tell."""
-    if (folder / "plan.json").exists() and not (folder / "run.json").exists():
-        return f"{folder} is not finished; the command that began it goes on with it"
-    if found := sorted(
-        each.parent.relative_to(folder) for each in folder.glob("*/seed-*/run.json")
-    ):
-        return f"{folder} is a sweep; give one of its runs, such as {folder / found[0]}"
-    return f"is {folder} a genrec run folder?"

@@ -272,7 +272,7 @@ def test_recommend_for_every_user_of_a_log(runs):
         ),
         (
             "recommend nowhere --history i01",
-            "nowhere/run.json does not exist: is nowhere a genrec run folder",
+            "nowhere/run.json does not exist: is nowhere a genrec run directory",
         ),
         ("recommend aligned --history i01 -k 39", "this policy writes lists of at most 20 items"),
         (

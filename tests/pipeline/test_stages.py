@@ -121,9 +121,9 @@ def test_the_run_describes_itself(workspace, folder):
     }
     assert content["rewards"] == ["relevance=1", "diversity=0.3"]
     assert (content["teacher"], content["student"]) == ("teacher", "student")
-    assert {"objective", "ndcg@4", "relevance@4", "diversity@4", "update"} <= set(content["valid"])
-    objective = content["valid"]["relevance@4"] + 0.3 * content["valid"]["diversity@4"]
-    assert content["valid"]["objective"] == pytest.approx(objective)
+    assert {"objective", "ndcg@4", "relevance@4", "diversity@4", "update"} <= set(content["val"])
+    objective = content["val"]["relevance@4"] + 0.3 * content["val"]["diversity@4"]
+    assert content["val"]["objective"] == pytest.approx(objective)
     assert read_json(folder / "student" / "run.json")["teacher"] == "../teacher"
     assert read_json(folder / "teacher" / "run.json")["temperature"] > 0
 
@@ -154,7 +154,7 @@ def test_the_folder_recommends_what_was_validated(workspace, folder):
     valid = workspace.split.valid
     slates = loading.open_recommender(folder, workspace.device).recommend(valid.histories, 4)
     hits = (slates == valid.targets[:, None]).any(axis=1).mean()
-    assert read_json(folder / "run.json")["valid"]["recall@4"] == pytest.approx(hits)
+    assert read_json(folder / "run.json")["val"]["recall@4"] == pytest.approx(hits)
 
 
 def test_titles_for_raw_ids(workspace, folder):

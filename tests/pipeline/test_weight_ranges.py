@@ -15,7 +15,7 @@ from genrec.config.errors import RunError
 from genrec.config.reading import Settings
 from genrec.data.splits import leave_one_out
 from genrec.data.synthetic import demo
-from genrec.evaluation.runs import measure_run, told_to
+from genrec.evaluation.runs import applicable_weights, measure_run
 from genrec.metrics.context import Context
 from genrec.pipeline import loading, stages
 from genrec.pipeline.demonstrations import greedy_demonstrations, warmup_histories
@@ -105,7 +105,7 @@ def test_the_objective_is_the_mean_over_the_range(workspace, folder):
             for name in ("relevance", "diversity")
         )
         found.append(relevance + weight * diversity)
-    assert content["valid"]["objective"] == pytest.approx(np.mean(found), abs=1e-6)
+    assert content["val"]["objective"] == pytest.approx(np.mean(found), abs=1e-6)
 
 
 def test_the_warm_start_already_knows_the_weights(workspace, folder):
@@ -229,11 +229,9 @@ def test_lessons_of_what_is_paid_at_the_end_are_the_best_lists_known_and_ask_for
 def test_evaluate_tells_a_policy_for_a_range_its_weight_and_nobody_else(workspace, folder):
     test = workspace.split.test
     for run, weight in ((folder, 0.0), (folder, 4.0), (folder / "supervised_warmup", 4.0)):
-        policy, told = (
-            GPTRec.from_pretrained(run)[0],
-            told_to(run, {"diversity": weight, "novelty": 1.0}),
-        )
-        found = measure_run(workspace, run, told=told)
+        policy = GPTRec.from_pretrained(run)[0]
+        weights = applicable_weights(run, {"diversity": weight, "novelty": 1.0})
+        found = measure_run(workspace, run, weights=weights)
         slates = NextK(policy.at({"diversity": weight})).recommend(test.histories, 4)
         context = Context(test.histories, test.targets, workspace.split.catalogue, 4)
         assert found.means["diversity@4"] == pytest.approx(
@@ -241,14 +239,14 @@ def test_evaluate_tells_a_policy_for_a_range_its_weight_and_nobody_else(workspac
         )
         assert found.name == f"{'aligned' if run == folder else 'supervised_warmup'} diversity={weight:g}"
     assert (
-        told_to(folder / "student", {"diversity": 4.0})
-        == told_to(folder / "teacher", {"diversity": 4.0})
+        applicable_weights(folder / "student", {"diversity": 4.0})
+        == applicable_weights(folder / "teacher", {"diversity": 4.0})
         == {}
     )
     with pytest.raises(
         ValueError, match="weight 5 of diversity is outside the trained range, 0 to 4"
     ):
-        told_to(folder, {"diversity": 5.0})
+        applicable_weights(folder, {"diversity": 5.0})
 
 
 def test_titles_for_a_weight(workspace, folder):

@@ -35,23 +35,13 @@ def made(kind: str, workspace: Workspace, folder: Path) -> Path:
     """A run folder as a finished stage leaves it, without weights: it is refused before they are
     read."""
     start(folder, kind, workspace)
-    finish(folder, kind, workspace, {"temperature": 1.0})
+    finish(folder, kind, workspace, {"temperature": 1.0, "val": {}})
     return folder
 
 
 def doctor(run: Path, name: str, **changes: object) -> None:
-    """Change the top of a JSON file of a run; None removes a key."""
-    content = {**read_json(run / name), **changes}
-    write_json(run / name, {key: value for key, value in content.items() if value is not None})
-
-
-def forget(run: Path) -> None:
-    """Make a run one of a version that knew of no held-back events and noted nothing of what was
-    trained on."""
-    settings = read_json(run / "run.json")["settings"]
-    del settings["hold_back"]
-    doctor(run, "run.json", train_fingerprint=None, settings=settings)
-    doctor(run, "plan.json", train_fingerprint=None, hold_back=None)
+    """Change the top of a JSON file of a run."""
+    write_json(run / name, {**read_json(run / name), **changes})
 
 
 @pytest.mark.parametrize(("theirs", "ours"), [(0, 1), (1, 0), (2, 1), (3, 1)])
@@ -94,8 +84,8 @@ def test_a_run_that_was_trained_on_other_events_under_the_same_settings_is_refus
 def test_a_doctored_digest_is_refused(tmp_path):
     workspace = bench_of(1)
     run = made("teacher", workspace, tmp_path)
-    assert read_json(run / "run.json")["train_fingerprint"] == workspace.split.train_fingerprint
-    assert require_run(run, ("teacher",), workspace)["kind"] == "teacher"
+    found = require_run(run, ("teacher",), workspace)
+    assert (found.kind, found.train_fingerprint) == ("teacher", workspace.split.train_fingerprint)
     doctor(run, "run.json", train_fingerprint="0123456789abcdef")
     with pytest.raises(
         RunError, match=r"trained on other events \(train_fingerprint 0123456789abcdef\)"
@@ -103,17 +93,19 @@ def test_a_doctored_digest_is_refused(tmp_path):
         stages.train_student(workspace, run, tmp_path / "student")
 
 
-def test_an_older_run_counts_as_one_without_held_back_events(tmp_path):
+def test_a_run_of_another_schema_version_is_refused(tmp_path):
     run = made("teacher", bench_of(), tmp_path)
-    forget(run)
-    assert require_run(run, ("teacher",), bench_of())["kind"] == "teacher"
     assert is_finished(run, "teacher", bench_of())
-    with pytest.raises(RunError, match="was made with hold_back=0, not 1"):
-        require_run(run, ("teacher",), bench_of(1))
     with pytest.raises(
-        RunError, match="holds a finished run that differs in hold_back: choose another folder"
+        RunError, match="holds a finished run that differs in train_fingerprint, hold_back: choose"
     ):
         is_finished(run, "teacher", bench_of(1))
+    for name in ("plan.json", "run.json"):
+        doctor(run, name, schema_version=0)
+    with pytest.raises(RunError, match=r"run\.json was written by another version of genrec"):
+        require_run(run, ("teacher",), bench_of())
+    with pytest.raises(RunError, match=r"plan\.json was written by another version of genrec"):
+        is_finished(run, "teacher", bench_of())
 
 
 def test_a_training_does_not_go_on_with_other_events(tmp_path):
@@ -147,8 +139,7 @@ def test_the_setting_reaches_the_split():
 
 def test_a_log_that_has_gone_elsewhere_is_asked_for(tmp_path):
     log = tmp_path / "log.csv"
-    settings = Settings.model_validate({"dataset": str(log)}).model_dump()
-    write_json(tmp_path / "run.json", {"settings": settings})
+    made("teacher", bench_of(dataset=str(log)), tmp_path)
     with pytest.raises(
         DataError,
         match=rf"{tmp_path} was made on {log}, which is not there: give --dataset \(there is",

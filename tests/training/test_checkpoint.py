@@ -79,11 +79,11 @@ def test_json_that_is_missing_broken_or_no_object(tmp_path: Path):
     (tmp_path / "stopped").mkdir()
     (tmp_path / "stopped" / "plan.json").write_text("{}")
     with pytest.raises(
-        RunError, match="stopped is not finished; the command that began it goes on with it"
+        RunError, match="stopped is not finished; repeat the command that started it"
     ):
         read_json(tmp_path / "stopped" / "run.json")
     with pytest.raises(
-        RunError, match=rf"run\.json does not exist: is {tmp_path} a genrec run folder"
+        RunError, match=rf"run\.json does not exist: is {tmp_path} a genrec run directory"
     ):
         read_json(tmp_path / "run.json")
     (tmp_path / "run.json").write_text('{"x": ')
