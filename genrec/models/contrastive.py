@@ -7,9 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from genrec.config.errors import GenrecError
-from genrec.config.reading import TeacherSettings
 from genrec.data.sequences import Sequences
+from genrec.models.config import CL4SRecConfig, Contrast, NoContrast
 from genrec.models.scorer import NeuralScorer
 from genrec.models.views import Augmented, SameTarget, Views
 
@@ -76,29 +75,24 @@ def encode_by_length(scorer: NeuralScorer, histories: Sequences) -> torch.Tensor
 
 
 def make_contrastive_loss(
-    settings: TeacherSettings, train: Sequences, mask_id: int
+    config: Contrast, train: Sequences, *, max_length: int, mask_id: int
 ) -> ContrastiveLoss | None:
     """The contrastive loss that the settings name; None for none.
 
     Args:
-        settings: settings of the teacher.
+        config: settings of the loss.
         train: training sequences of at least two items.
+        max_length: number of newest items of a sequence that are augmented.
         mask_id: index of the MASK token.
-
-    Raises:
-        GenrecError: for DuoRec without dropout, which is all that its first two views differ by.
     """
-    if settings.contrastive == "none":
+    if isinstance(config, NoContrast):
         return None
-    if settings.contrastive == "duorec" and not settings.dropout:
-        raise GenrecError(
-            "the two views of teacher.contrastive=duorec differ by dropout alone, and"
-            " teacher.dropout is 0: set it to 0.1, or choose cl4srec"
-        )
-    views: Views = SameTarget.of(train)
-    if settings.contrastive == "cl4srec":
-        views = Augmented(train, settings.max_length, mask_id)
-    return ContrastiveLoss(views, settings.contrastive_weight, settings.contrastive_temperature)
+    views: Views
+    if isinstance(config, CL4SRecConfig):
+        views = Augmented(train, max_length, mask_id)
+    else:
+        views = SameTarget.of(train)
+    return ContrastiveLoss(views, config.weight, config.temperature)
 
 
 def info_nce(

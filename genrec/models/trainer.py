@@ -13,6 +13,7 @@ from genrec.config.errors import DivergenceError
 from genrec.config.reading import TeacherSettings
 from genrec.data.sequences import Sequences, length_buckets
 from genrec.data.splits import Split
+from genrec.models.config import CL4SRecConfig, Contrast, DuoRecConfig, NoContrast
 from genrec.models.contrastive import make_contrastive_loss
 from genrec.models.embeddings import are_few
 from genrec.models.negatives import Sampled
@@ -57,7 +58,12 @@ def fit(
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)  # dropout
     sequences = split.train.take(split.train.lengths >= 2)
-    contrast = make_contrastive_loss(settings, sequences, scorer.embedding.mask_id)
+    contrast = make_contrastive_loss(
+        _contrast(settings),
+        sequences,
+        max_length=settings.max_length,
+        mask_id=scorer.embedding.mask_id,
+    )
     optimizer = torch.optim.AdamW(
         scorer.parameters(),
         lr=settings.learning_rate,
@@ -119,6 +125,17 @@ def fit(
                         f"stopped after epoch {epoch}; the same command goes on from there"
                     )
         return watch.finish(scorer)
+
+
+def _contrast(settings: TeacherSettings) -> Contrast:
+    """The settings of the contrastive loss."""
+    weight, temperature = settings.contrastive_weight, settings.contrastive_temperature
+    match settings.contrastive:
+        case "cl4srec":
+            return CL4SRecConfig(weight=weight, temperature=temperature)
+        case "duorec":
+            return DuoRecConfig(weight=weight, temperature=temperature)
+    return NoContrast()
 
 
 IN_CACHE, IN_MEMORY = 2**21, 2**26  # scores at a time: on a CPU they stay in its cache

@@ -168,7 +168,7 @@ def _codes(split: Split, config: RecJPQConfig, seed: int) -> NDArray[np.uint8]:
     """(V+1, m) RecJPQ codes of the items, from what the settings name."""
     splits = config.splits
     if config.codes == "features":
-        return feature_codes(split.catalogue.features, splits, seed)
+        return feature_codes(split.catalogue.features, splits=splits, seed=seed)
     if config.codes == "bpr":
         fitted = BPR.fit(split, factors=splits, epochs=BPR_EPOCHS, seed=seed)
         return factor_codes(fitted.item_vectors[1:], np.random.default_rng(seed))

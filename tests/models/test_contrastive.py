@@ -8,6 +8,7 @@ import torch
 from genrec.config.reading import TeacherSettings
 from genrec.data import Sequences, leave_one_out, synthetic
 from genrec.metrics.ranking import evaluate
+from genrec.models.config import CL4SRecConfig, DuoRecConfig, NeuralConfig, NoContrast
 from genrec.models.contrastive import (
     ContrastiveLoss,
     encode_by_length,
@@ -263,10 +264,13 @@ def test_training_includes_the_second_loss(tmp_path: Path):
 
 
 def contrast(name: str, scorer: NeuralScorer, weight: float = 0.1) -> ContrastiveLoss:
-    chosen = settings(
-        "sasrec_softmax", name, contrastive_weight=weight, contrastive_temperature=0.5
+    kind = {"cl4srec": CL4SRecConfig, "duorec": DuoRecConfig}[name]
+    made = make_contrastive_loss(
+        kind(weight=weight, temperature=0.5),
+        SPLIT.train,
+        max_length=11,
+        mask_id=scorer.embedding.mask_id,
     )
-    made = make_contrastive_loss(chosen, SPLIT.train, scorer.embedding.mask_id)
     assert made is not None
     return made
 
@@ -347,15 +351,16 @@ def test_large_batches_are_compared_in_groups(monkeypatch: pytest.MonkeyPatch):
     assert value == pytest.approx((4 * groups[0] + 2 * groups[1]) / 6, rel=1e-5)
 
 
-def test_none_is_none_and_duorec_needs_dropout():
-    assert make_contrastive_loss(settings("sasrec", "none"), LOG, MASK) is None
-    with pytest.raises(
-        ValueError,
-        match=r"duorec differ by dropout alone, and teacher\.dropout is 0: set it to 0\.1",
-    ):
-        make_contrastive_loss(settings("sasrec", "duorec", dropout=0.0), LOG, MASK)
-    with pytest.raises(
-        ValueError,
-        match=r"teacher\.contrastive_weight=0\.5 counts only with contrastive cl4srec or duorec",
-    ):
-        build(36, settings("sasrec", "none", contrastive_weight=0.5), seed=0)
+def test_none_is_none():
+    assert make_contrastive_loss(NoContrast(), LOG, max_length=5, mask_id=MASK) is None
+
+
+def test_no_contrastive_loss_has_no_weight():
+    with pytest.raises(ValueError, match="weight"):
+        NeuralConfig(contrastive={"name": "none", "weight": 0.5})
+
+
+def test_duorec_needs_dropout():
+    message = r"duorec differ by dropout alone, and teacher\.dropout is 0: set it to 0\.1"
+    with pytest.raises(ValueError, match=message):
+        NeuralConfig(contrastive=DuoRecConfig(), dropout=0.0)
