@@ -9,20 +9,24 @@ import torch
 
 from genrec.baselines import BPR
 from genrec.config.reading import TeacherSettings
-from genrec.data import Sequences, leave_one_out, synthetic
-from genrec.metrics.ranking import evaluate
+from genrec.data import Sequences
 from genrec.models.codes import factor_codes, feature_codes, svd_codes
 from genrec.models.quantized import JointQuantized
 from genrec.models.scorer import NeuralScorer
 from genrec.recipes import RECIPES, build, load_scorer, train_scorer
 from genrec.recommender import TopK
+from genrec.testing import (
+    chain_split,
+    check_learns_chain,
+    check_ranker,
+    check_saved_scorer,
+    check_scorer,
+)
 from genrec.training.checkpoint import save_tensors
 
 CPU = torch.device("cpu")
 ITEMS, LENGTH = 36, 12
-SPLIT = leave_one_out(
-    synthetic.chain(num_users=240, num_items=ITEMS, length=LENGTH, randomness=0.05, seed=3)
-)
+SPLIT = chain_split()
 HISTORIES = Sequences.from_lists(
     [[5], [], [1, 2, 3], [7, 7, 9]], times=[[9], [], [60, 240, 240], [0, 60, 540]]
 )
@@ -67,19 +71,14 @@ def build_centroids(name: str) -> torch.Tensor:
 
 
 def test_a_predictable_chain_is_learnt(tmp_path: Path) -> None:
-    scorer = train_scorer(SPLIT, settings(), 0, CPU, tmp_path, quiet=True)
-    assert evaluate(TopK(scorer), SPLIT.test, SPLIT.catalogue).means["recall@1"] > 0.5
+    check_learns_chain(lambda split: train_scorer(split, settings(), 0, CPU, tmp_path, quiet=True))
 
 
-def test_scores_do_not_depend_on_the_batch(tmp_path: Path) -> None:
+def test_the_contracts_of_scorers_rankers_and_saving(tmp_path: Path) -> None:
     scorer = train_scorer(SPLIT, settings(epochs=1), 0, CPU, tmp_path, quiet=True)
-    together = scorer.score(HISTORIES)
-    assert (together[:, 0] == -torch.inf).all()
-    for n in range(len(HISTORIES)):
-        torch.testing.assert_close(
-            scorer.score(HISTORIES.take([n]))[0], together[n], atol=1e-4, rtol=1e-5
-        )
-    assert scorer.score(HISTORIES.take(np.arange(0))).shape == (0, ITEMS + 1)
+    check_scorer(scorer, HISTORIES)
+    check_ranker(scorer, HISTORIES, k=20)
+    check_saved_scorer(scorer, tmp_path, lambda directory: load_scorer(directory, CPU))
 
 
 def test_codes_come_from_the_training_sequences_or_from_the_seed(tmp_path: Path) -> None:
