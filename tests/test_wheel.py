@@ -165,7 +165,7 @@ def test_a_plugin_beside_the_wheel_aligns_and_a_broken_one_does_no_harm(plugged,
     )
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     assert run["rewards"] == ["relevance=1", "genre-coverage=0.5"]
-    assert 0 < run["valid"]["genre-coverage@10"] <= 1
+    assert 0 < run["val"]["genre-coverage@10"] <= 1
 
     refused = process([genrec, "align", "-c", "tiny.yaml", "-r", "broken", "-o", "other"], tmp_path)
     assert refused.returncode == 1

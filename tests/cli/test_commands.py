@@ -25,8 +25,6 @@ compare: {weights: 2}
 """
 COLUMNS = {
     *(
-        "method",
-        "weight",
         "ndcg@10",
         "recall@1",
         "recall@10",
@@ -173,7 +171,7 @@ def test_run_folders(runs):
 
 def test_comparison_files(runs):
     content = json.loads((runs / "aligned" / "comparison.json").read_text())
-    assert all(set(row) >= COLUMNS for row in content["rows"])
+    assert all(set(row["metrics"]) >= COLUMNS for row in content["rows"])
     assert {row["method"] for row in content["rows"]} >= {
         "popularity",
         "markov",
@@ -184,7 +182,7 @@ def test_comparison_files(runs):
     }
     assert content["cases"] == 120
     assert (runs / "aligned" / "comparison.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-    assert "## What else moved" in (runs / "aligned" / "comparison.md").read_text()
+    assert "## Side effects" in (runs / "aligned" / "comparison.md").read_text()
 
 
 def test_the_table(runs):
@@ -402,16 +400,18 @@ def test_a_reward_in_a_file(runs, tmp_path):
         "--json",
     )
     assert result.exit_code == 0, result.output
-    assert "fresh@10" in json.loads(result.stdout)["valid"]
+    assert "fresh@10" in json.loads(result.stdout)["val"]
     result = run("compare", "fresh", "--json", "-q")
     assert result.exit_code == 0, result.output
     content = json.loads(result.stdout)
     assert content["weights"] == {"relevance": 1, "fresh": 0.3}
-    for row in content["rows"]:
+    for row in (each["metrics"] for each in content["rows"]):
         assert 0 <= row["fresh@10"] <= 1
         assert row["objective"] == pytest.approx(row["ndcg@10"] + 0.3 * row["fresh@10"])
     greedy = {
-        row["weight"]: row["fresh@10"] for row in content["rows"] if row["method"] == "greedy"
+        row["weight"]: row["metrics"]["fresh@10"]
+        for row in content["rows"]
+        if row["method"] == "greedy"
     }
     assert greedy[1.0] > greedy[0.0] + 0.2
 
@@ -425,12 +425,13 @@ def test_less_popular_lists(runs):
     content = json.loads(run("compare", "rare", "--json", "-q").stdout)
     assert content["reward"] == "popularity"
     assert "popularity-sort" in {row["method"] for row in content["rows"]}
-    by_popularity = content["rows"][0]
-    for row in content["rows"]:
+    rows = [row["metrics"] for row in content["rows"]]
+    by_popularity = rows[0]
+    for row in rows:
         assert 0 < row["popularity@10"] <= by_popularity["popularity@10"]
         assert row["objective"] < row["ndcg@10"]
     # objective = ndcg - 0.2 * popularity / constant, the same constant for every row
-    scales = [(row["ndcg@10"] - row["objective"]) / row["popularity@10"] for row in content["rows"]]
+    scales = [(row["ndcg@10"] - row["objective"]) / row["popularity@10"] for row in rows]
     assert scales == pytest.approx([scales[0]] * len(scales))
 
 
@@ -449,7 +450,7 @@ def test_evaluate_measures_runs_of_all_kinds_and_draws_teachers(runs):
     found = json.loads(result.stdout)
     assert [row["name"] for row in found["runs"]] == ["sasrec_softmax", "student", "aligned"]
     assert all(
-        0 <= row["recall@1"] <= row["recall@10"] <= 1 and row["minutes"] > 0
+        0 <= row["metrics"]["recall@1"] <= row["metrics"]["recall@10"] <= 1 and row["minutes"] > 0
         for row in found["runs"]
     )
     assert found["cases"] == 120
@@ -460,7 +461,9 @@ def test_evaluate_measures_runs_of_all_kinds_and_draws_teachers(runs):
     assert Path("reliability.png").read_bytes().startswith(b"\x89PNG")
     compared = json.loads(run("compare", "aligned", "--json", "-q").stdout)
     aligned = next(row for row in compared["rows"] if row["method"] == "aligned")
-    assert found["runs"][2]["ndcg@10"] == pytest.approx(aligned["ndcg@10"], abs=1e-6)
+    assert found["runs"][2]["metrics"] == pytest.approx(
+        {name: aligned["metrics"][name] for name in found["runs"][2]["metrics"]}, abs=1e-6
+    )
 
 
 def test_evaluate_prints_a_table_and_refuses_what_is_no_run(runs):
@@ -501,9 +504,9 @@ def test_evaluate_tells_runs_of_the_same_name_apart(runs):
         "evaluate", "teacher", "copies/teacher", "--users", "20", "-q", "--calibration", "two.png"
     ).stdout
     assert re.search(r"^ copies/teacher +sasrec_softmax", shown, re.MULTILINE)
-    assert "copies/teacher against teacher: +0.0000" in shown
-    assert "\ncopies/teacher, calibrated probabilities sum to 1;" in shown
-    assert "over seeds" not in shown
+    assert "copies/teacher minus teacher: +.0000" in shown
+    assert "\ncopies/teacher, calibrated probabilities: their sum is 1;" in shown
+    assert "seeds 0" not in shown
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(folder):

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from genrec.cli import app
 from genrec.config.reading import Settings
-from genrec.evaluation.sweep import Sweep, members_of
+from genrec.evaluation.sweep import Sweep, plan_sweep
 
 TINY = """
 dataset: log.csv
@@ -182,8 +182,8 @@ def test_what_does_not_fit_is_said_before_anything_is_trained(
 
 def test_members():
     chosen = Sweep(("diversity", "novelty=0.1"), ("0", "0:2"), (3, 4))
-    members = members_of(Settings(), chosen, Path("out"))
-    assert [(each.specs[1], each.seed, str(each.folder)) for each in members] == [
+    members = plan_sweep(Settings(), chosen, Path("out"))
+    assert [(each.specs[1], each.seed, str(each.directory)) for each in members] == [
         ("diversity=0", 3, "out/weight-0/seed-3"),
         ("diversity=0:2", 3, "out/weight-0-to-2/seed-3"),
         ("diversity=0", 4, "out/weight-0/seed-4"),
