@@ -1,5 +1,7 @@
 """The contracts of scorers and of rankers, and that a saved scorer is the same."""
 
+import pickle
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -104,7 +106,7 @@ def check_saved_scorer(
 ) -> None:
     """Check that the scorer of a directory is the one that was saved, and that nothing is pickled.
 
-    The directory holds ``scorer.json`` and ``scorer.safetensors``, and at most a log beside them.
+    A pickle can run any code when it is loaded: keep JSON, safetensors or plain NumPy arrays.
 
     Args:
         scorer: the scorer that was saved.
@@ -123,10 +125,16 @@ def check_saved_scorer(
     )
     same = torch.equal(loaded.score(histories), scorer.score(histories))
     require(same, "the loaded scorer has other scores")
-    files = {path.name for path in directory.iterdir() if path.is_file()}
-    needed = {"scorer.json", "scorer.safetensors"}
-    require(needed <= files, f"{', '.join(sorted(needed - files))} missing in {directory}")
-    extra = files - needed - {"metrics.jsonl"}
-    require(not extra, f"unexpected files in {directory}: {', '.join(sorted(extra))}")
-    head = (directory / "scorer.safetensors").read_bytes()[:9]
-    require(head[8:9] == b"{", "scorer.safetensors does not start with a header of safetensors")
+    for path in sorted(directory.rglob("*")):
+        require(not (path.is_file() and _holds_pickle(path)), f"{path} holds a pickle")
+
+
+def _holds_pickle(path: Path) -> bool:
+    """Whether a file is a pickle, or an archive with one, as ``torch.save`` writes."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith(".pkl") for name in archive.namelist())
+    head = path.read_bytes()[:3]
+    # A header of safetensors may start alike, with the length of the header; 0 is no opcode.
+    is_protocol = head[:1] == b"\x80" and head[1:2] <= bytes([pickle.HIGHEST_PROTOCOL])
+    return is_protocol and head[2:] not in (b"", b"\x00")

@@ -99,6 +99,10 @@ def test_best_items_and_lists(name: str, trained) -> None:
 def test_saved_and_loaded_scores_are_the_same(name: str, trained) -> None:
     scorer, folder = trained(name)
     check_saved_scorer(scorer, folder, lambda directory: load_scorer(directory, CPU))
+    files = {path.name for path in folder.iterdir() if path.is_file()}
+    assert files - {"metrics.jsonl"} == {"scorer.json", "scorer.safetensors"}
+    head = (folder / "scorer.safetensors").read_bytes()[:9]
+    assert head[8:9] == b"{"  # 8 bytes of header length, then JSON
 
 
 @every_scorer
