@@ -1,21 +1,21 @@
-"""What greedy selection leaves to a planner: local search on its lists, judged by the very
-probabilities it reads.
+"""Headroom of greedy selection: local search on its lists, valued by the same probabilities.
 
     python benchmarks/headroom.py runs/ml-1m --dataset path/to/ml-1m --weights 0.02,0.1,0.3,1
 
-For each weight of the goals the lists of four ways to write them, worth what they promise: weighted
-relevance under the teacher's calibrated probabilities plus the goals. Local search starts from the
-sorted lists and takes, as long as there is one, the best exchange of a list item for a candidate or
-for another place. Nothing that knows no more than the teacher can be expected to earn much more;
-what a policy gains beyond it must come from knowing better.
+For each weight of the goals the script prints the expected reward of four kinds of lists: relevance
+under the teacher's calibrated probabilities plus the weighted goals. Local search starts from the
+sorted lists and repeatedly takes the best exchange of a list item for a candidate or for another
+position, as long as one improves the list. A method that knows no more than the teacher cannot be
+expected to reach much more; what a policy gains beyond it must come from better knowledge.
 """
 
 import argparse
 from pathlib import Path
 
 from genrec.config.reading import Settings
+from genrec.evaluation.goals import Goals
 from genrec.pipeline.loading import calibrated
-from genrec.pipeline.workspace import folder_of, prepare_workspace, require_run
+from genrec.pipeline.workspace import Workspace, folder_of, prepare_workspace, require_run
 from genrec.rerankers import (
     Pool,
     draw_pool,
@@ -24,89 +24,98 @@ from genrec.rerankers import (
     sort_by_relevance,
     with_surrogates,
 )
-from genrec.rewards import ACCURACY, Relevance, Reward, WeightedSum, weighted
-from genrec.training.run_directory import read_json, versions, write_json
+from genrec.results import RunMetadata
+from genrec.rewards import Relevance, Reward, WeightedSum, load_objectives
+from genrec.training.run_directory import versions, write_json
+
+KINDS = ("Top-K", "greedy", "sorted", "search")
 
 
 def main() -> None:
     """Print a row for each weight."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "run", type=Path, help="folder of an aligned run, which names goals and teacher"
-    )
-    parser.add_argument("--dataset", help="where the data lies, if not where the run found it")
-    parser.add_argument(
-        "--weights",
-        default="0.02,0.1,0.3,1",
-        help="of the first goal; others keep their ratio to it",
-    )
-    parser.add_argument(
-        "--candidates", type=int, default=200, help="the teacher's best items that lists may hold"
-    )
-    parser.add_argument("--users", type=int, default=512, help="validation users")
-    parser.add_argument("--json", type=Path, help="also write the rows to this file")
-    arguments = parser.parse_args()
+    arguments = parse_arguments()
     workspace = prepare_workspace(settings_of(arguments.run, arguments.dataset), quiet=True)
-    k, terms = (
-        workspace.settings.k,
-        weighted(require_run(arguments.run, ("aligned",), workspace)["rewards"]).terms,
-    )
-    goals = [
-        (term, weight) for term, weight in terms if term.name not in (*ACCURACY, Relevance().name)
-    ]
-    teacher = calibrated(folder_of(arguments.run, "teacher"), workspace)
-    histories = workspace.split.valid.sample(arguments.users, workspace.settings.seed).histories
-    pool = draw_pool(
-        teacher,
-        histories,
-        workspace.split.catalogue,
-        k=k,
-        candidates=arguments.candidates,
-        probabilities=teacher.probabilities,
-    )
+    specs = require_run(arguments.run, ("aligned",), workspace).rewards or ()
+    goals = Goals.of(load_objectives([specs])[0].reward)
+    pool = validation_pool(arguments, workspace)
     print(
-        f"{len(histories)} validation users, {arguments.candidates} candidates; what lists of {k}"
-        " promise"
+        f"{len(pool.context)} validation users, {arguments.candidates} candidates; expected reward"
+        f" of lists of {pool.context.k}"
     )
-    print(f"{'weight':>8} {'Top-K':>8} {'greedy':>8} {'sorted':>8} {'search':>8}  more than greedy")
+    print(f"{'weight':>8} {' '.join(f'{kind:>8}' for kind in KINDS)}  search minus greedy")
     rows = []
     for first in map(float, arguments.weights.split(",")):
-        scaled = [(term, first * weight / goals[0][1]) for term, weight in goals]
-        row = {"weight": first, **promises(pool, k, WeightedSum(((Relevance(), 1.0), *scaled)))}
-        values = " ".join(f"{row[name]:8.4f}" for name in ("Top-K", "greedy", "sorted", "search"))
-        print(f"{first:8g} {values}  {row['search'] - row['greedy']:+.4f}", flush=True)
-        rows.append(row)
+        values = expected_rewards(pool, scaled(goals, first))
+        shown = " ".join(f"{values[kind]:8.4f}" for kind in KINDS)
+        print(f"{first:8g} {shown}  {values['search'] - values['greedy']:+.4f}", flush=True)
+        rows.append({"weight": first, **values})
     if arguments.json:
         facts = {
             "fingerprint": workspace.split.fingerprint,
-            "users": len(histories),
+            "users": len(pool.context),
             "candidates": arguments.candidates,
         }
         write_json(arguments.json, {**facts, "versions": versions(), "rows": rows})
 
 
-def promises(pool: Pool, k: int, reward: Reward) -> dict[str, float]:
-    """What the lists of each way to write them promise, mean over the pools."""
-    chosen = greedy(pool, k, with_surrogates(reward))
-    ordered = sort_by_relevance(pool, chosen, reward)
-    lists = {
-        "Top-K": pool.items[:, :k],
-        "greedy": chosen,
-        "sorted": ordered,
-        "search": local_search(pool, ordered, reward),
-    }
-    return {
-        name: float(reward(slates, pool.context).sum(axis=1).mean())
-        for name, slates in lists.items()
-    }
+def parse_arguments() -> argparse.Namespace:
+    """Arguments of the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path, help="directory of an aligned run: goals and teacher")
+    parser.add_argument("--dataset", help="path of the data, if it has moved since the run")
+    parser.add_argument(
+        "--weights",
+        default="0.02,0.1,0.3,1",
+        help="of the first goal; the others keep their ratio to it",
+    )
+    parser.add_argument(
+        "--candidates", type=int, default=200, help="number of the teacher's best items to use"
+    )
+    parser.add_argument("--users", type=int, default=512, help="number of validation users")
+    parser.add_argument("--json", type=Path, help="also write the rows to this file")
+    return parser.parse_args()
 
 
 def settings_of(run: Path, dataset: str | None) -> Settings:
-    """The settings of a run, on the dataset named."""
-    settings = Settings.model_validate(read_json(run / "run.json")["settings"])
+    """Settings of a run, on the dataset named."""
+    settings = Settings.model_validate(RunMetadata.read(run).settings)
     return settings if dataset is None else settings.model_copy(update={"dataset": dataset})
+
+
+def validation_pool(arguments: argparse.Namespace, workspace: Workspace) -> Pool:
+    """The teacher's best items for a sample of the validation users."""
+    teacher = calibrated(folder_of(arguments.run, "teacher"), workspace)
+    cases = workspace.split.valid.sample(arguments.users, workspace.settings.seed)
+    return draw_pool(
+        teacher,
+        cases.histories,
+        workspace.split.catalogue,
+        k=workspace.settings.k,
+        candidates=arguments.candidates,
+        probabilities=teacher.probabilities,
+    )
+
+
+def scaled(goals: Goals, first: float) -> WeightedSum:
+    """Relevance plus the goals, the first of which has the given weight."""
+    factor = goals.terms[0][1]
+    terms = [(term, first * weight / factor) for term, weight in goals.terms]
+    return WeightedSum(((Relevance(), 1.0), *terms))
+
+
+def expected_rewards(pool: Pool, reward: Reward) -> dict[str, float]:
+    """Expected reward of each kind of lists, mean over the pools."""
+    k = pool.context.k
+    chosen = greedy(pool, k, with_surrogates(reward))
+    ordered = sort_by_relevance(pool, chosen, reward)
+    searched = local_search(pool, ordered, reward)
+    lists = dict(zip(KINDS, (pool.items[:, :k], chosen, ordered, searched), strict=True))
+    return {
+        kind: float(reward(slates, pool.context).sum(axis=1).mean())
+        for kind, slates in lists.items()
+    }
 
 
 if __name__ == "__main__":
