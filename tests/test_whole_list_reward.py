@@ -1,5 +1,4 @@
-"""The example of a reward for whole lists: its values by hand, and that no step-by-step choice
-finds the best list."""
+"""The example of a reward for whole lists, by hand; no stepwise choice finds the best list."""
 
 import runpy
 from itertools import permutations
@@ -29,7 +28,7 @@ def reward(example) -> Terminal:
 
 
 @pytest.mark.parametrize(
-    ("slate", "worth"),
+    ("slate", "value"),
     [
         ([LEFT, RIGHT], 1),  # 1-6; counts 2 + 2 of the 10 + 3 of the most popular two
         ([WIDE, LEFT], 5 / 6),  # 1-5; 5 of 13
@@ -37,15 +36,17 @@ def reward(example) -> Terminal:
         ([HIT, RIGHT], 0),  # 1-6, but 12 of 13 is over half
     ],
 )
-def test_lists_by_hand(example, reward, slate, worth):
+def test_lists_by_hand(example, reward, slate, value):
     context = example["tiny_pool"]().context
     for order in permutations(slate):
-        assert reward(np.array([order]), context).tolist() == [[0, pytest.approx(worth)]]
+        assert reward(np.array([order]), context).tolist() == [[0, pytest.approx(value)]]
 
 
-def test_beginnings_by_hand(example, reward):
-    """The guide: Wide shows 4 of 6 genres and Left 3 for the first item; Hit is over budget until
-    others make up."""
+def test_unfinished_lists_by_hand(example, reward):
+    """The surrogate: as the first item, Wide shows 4 of 6 genres and Left 3.
+
+    Hit alone would exceed the budget, and still does after Right.
+    """
     context = example["tiny_pool"]().context
     assert reward.surrogate(np.array([[WIDE, LEFT]]), context).tolist() == [
         pytest.approx([4 / 6, 1 / 6])
@@ -65,20 +66,19 @@ def test_fewer_genres_than_the_tour_has_are_enough_where_the_user_knows_no_more(
     assert example["Tour"](genres=2, budget=1.0)(np.array([[LEFT]]), pool.context).tolist() == [1]
 
 
-def test_no_step_by_step_choice_finds_the_best_list(example, reward):
-    """Brute force over all lists of two: 1. Greedy that follows the guide: 5/6. The others see
-    nothing: 0."""
+def test_no_stepwise_choice_finds_the_best_list(example, reward):
+    """Brute force over all lists of two: 1; greedy on the surrogate: 5/6; the others: 0."""
     pool = example["tiny_pool"]()
     earned = {
         name: float(reward(slates, pool.context).sum())
         for name, slates in (
             ("plain", greedy(pool, 2, reward)),
-            ("ahead", greedy_lookahead(pool, 2, reward)),
-            ("guided", greedy(pool, 2, with_surrogates(reward))),
+            ("lookahead", greedy_lookahead(pool, 2, reward)),
+            ("surrogate", greedy(pool, 2, with_surrogates(reward))),
             ("best", example["best_list"](pool, 2, reward)),
         )
     }
-    assert earned == {"plain": 0, "ahead": 0, "guided": pytest.approx(5 / 6), "best": 1}
+    assert earned == {"plain": 0, "lookahead": 0, "surrogate": pytest.approx(5 / 6), "best": 1}
     assert greedy(pool, 2, with_surrogates(reward)).tolist() == [[WIDE, LEFT]]
     assert sorted(example["best_list"](pool, 2, reward)[0].tolist()) == [LEFT, RIGHT]
 
@@ -93,10 +93,10 @@ def test_nor_together_with_relevance(example, reward, weight):
     """
     pool = example["tiny_pool"]()
     whole = WeightedSum(((Relevance(), 1.0), (reward, weight)))
-    best, guided = example["best_list"](pool, 2, whole), greedy(pool, 2, with_surrogates(whole))
-    assert (best.tolist(), guided.tolist()) == ([[LEFT, RIGHT]], [[WIDE, LEFT]])
+    best, chosen = example["best_list"](pool, 2, whole), greedy(pool, 2, with_surrogates(whole))
+    assert (best.tolist(), chosen.tolist()) == ([[LEFT, RIGHT]], [[WIDE, LEFT]])
     assert whole(best, pool.context).sum() == pytest.approx(0.2 + 0.1 / np.log2(3) + weight)
-    assert whole(guided, pool.context).sum() == pytest.approx(
+    assert whole(chosen, pool.context).sum() == pytest.approx(
         0.3 + 0.2 / np.log2(3) + weight * 5 / 6
     )
 
@@ -109,7 +109,7 @@ def test_the_command_line_finds_both_rewards():
 
 
 def test_both_rewards_keep_the_contract_on_lists_of_a_log(example):
-    """Causal, between 0 and 1, the same sum; lists differ in what they are worth."""
+    """Both are causal, between 0 and 1, and have the same sum; the lists differ in value."""
     split = leave_one_out(demo(num_users=60, num_items=80, seed=1))
     cases = split.test.take(np.arange(30))
     context = Context(cases.histories, np.zeros(30, np.int64), split.catalogue, 10)
@@ -119,8 +119,8 @@ def test_both_rewards_keep_the_contract_on_lists_of_a_log(example):
         gains = found(lists, context)
         for j in range(1, 10):
             np.testing.assert_allclose(found(lists[:, :j], context), gains[:, :j])
-        worth = gains.sum(axis=1)
-        assert worth.min() == 0 < worth.max() <= 1
+        value = gains.sum(axis=1)
+        assert value.min() == 0 < value.max() <= 1
     np.testing.assert_allclose(
         late(lists, context).sum(axis=1), late.surrogate(lists, context).sum(axis=1), atol=1e-12
     )
@@ -130,7 +130,7 @@ def test_the_script_prints_the_four_lists(example, capsys):
     example["main"]()
     assert capsys.readouterr().out.splitlines() == [
         "greedy: Hit, Wide: 0.000",
-        "greedy that looks ahead: Hit, Wide: 0.000",
-        "greedy that follows the guide: Wide, Left: 0.833",
-        "the best of all lists: Left, Right: 1.000",
+        "greedy with lookahead: Hit, Wide: 0.000",
+        "greedy on the surrogate: Wide, Left: 0.833",
+        "best of all lists: Left, Right: 1.000",
     ]

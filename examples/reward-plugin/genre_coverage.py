@@ -1,4 +1,4 @@
-"""A reward that a package brings along: the share of all genres that a list touches."""
+"""A reward in a package of its own: the share of all genres that a list covers."""
 
 import numpy as np
 
@@ -7,16 +7,16 @@ from genrec.rewards import reward
 
 @reward(name="genre-coverage")
 def genre_coverage(slates, context):
-    """Share of all genres that the list touches, paid to the item that brings a genre first.
+    """Share of all genres that the list covers, paid to the first item of each genre.
 
     gain_i = |genres(g_i) − genres(g_1 … g_{i−1})| / number of genres
 
     Args:
         slates: (n, j) item indices, the first j positions of n lists.
-        context: of those lists; read here: the features in its catalogue.
+        context: context of these lists; the features of its catalogue are read.
 
     Returns:
-        (n, j) gains; they sum to the share of genres that the list covers.
+        (n, j) gains, which sum to the share of genres that the list covers.
     """
     genres = context.catalogue.features[slates]  # (n, j, number of genres)
     covered = np.logical_or.accumulate(genres, axis=1)

@@ -1,16 +1,17 @@
-"""What the reward pays, worked out by hand, and that genrec has nothing to say against it."""
+"""The gains of the reward, worked out by hand, and its contract."""
 
 import numpy as np
 import pytest
 from genre_coverage import genre_coverage
 
-from genrec.data import Cases, Sequences, leave_one_out, load, make_catalogue
+from genrec.data import Sequences, leave_one_out, load, make_catalogue
 from genrec.metrics.context import Context
 from genrec.rewards import audit_reward, resolve, sample_lists
+from genrec.testing import check_reward
 
 
 def test_by_hand():
-    """Of three genres, the first film has one, the second brings another, the third nothing new."""
+    """Of three genres, the first film has one, the second adds one, the third adds none."""
     films = {
         "heist": ["crime"],
         "alibi": ["crime", "drama"],
@@ -25,21 +26,26 @@ def test_by_hand():
 
 
 def test_a_catalogue_without_genres_earns_nothing():
-    """And divides by no zero."""
+    """There is no division by zero."""
     context = Context(Sequences.from_lists([[]]), np.array([0]), make_catalogue(["a", "b"]), k=2)
     assert genre_coverage(np.array([[1, 2]]), context).tolist() == [[0, 0]]
 
 
-def test_it_keeps_the_contract():
+def test_the_contract():
+    """Everything that genrec requires of a reward, on small lists."""
+    check_reward(genre_coverage)
+
+
+def test_the_contract_on_lists_of_a_log():
     """The same as `genrec rewards check genre-coverage`."""
     split = leave_one_out(load("demo").dataset)
-    cases: Cases = split.valid
-    found = audit_reward(genre_coverage, *sample_lists(cases, split.catalogue, k=10, count=200))
+    slates, context = sample_lists(split.valid, split.catalogue, k=10, count=200)
+    found = audit_reward(genre_coverage, slates, context)
     assert found.passed, [finding for finding in found.findings if not finding.passed]
 
 
 def test_genrec_finds_it_by_name():
-    """Only where this package is installed."""
+    """This holds only where the package is installed."""
     try:
         found = resolve("genre-coverage")
     except ValueError:
