@@ -178,6 +178,6 @@ def test_a_plugin_beside_the_wheel_aligns_and_a_broken_one_does_no_harm(plugged,
 def test_the_plugins_own_tests_pass_where_it_is_installed(plugged, tmp_path):
     tests = tmp_path / "tests"
     shutil.copytree(ROOT / "examples" / "reward-plugin" / "tests", tests)
-    assert "4 passed" in outside(
+    assert "5 passed" in outside(
         [str(plugged / "python"), "-m", "pytest", "-q", str(tests)], tmp_path
     )
