@@ -41,6 +41,7 @@ extensions = [
 exclude_patterns = ["_build", "_ext"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 nitpicky = True
+smartquotes = False  # "--set" stays as it is typed
 # Documentation of other projects is not at hand offline, so their names are not links.
 nitpick_ignore_regex = [
     (

@@ -18,6 +18,7 @@ from sphinx.util.docutils import SphinxDirective
 from genrec.cli import app as genrec
 
 logger = logging.getLogger(__name__)
+KINDS = {"int": "integer", "float": "number", "Path": "path"}
 
 
 def commands() -> dict[str, Any]:
@@ -44,6 +45,8 @@ class CommandDirective(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Description, arguments and options, examples."""
         name = self.arguments[0]
+        if name not in commands():
+            raise self.error(f"there is no command genrec {name}")
         shown(self.env).add(name)
         container = nodes.container()
         lines = StringList(list(entry(commands()[name])), source=self.env.docname)
@@ -65,7 +68,7 @@ def entry(command: Any) -> Iterator[str]:
 
 def names(parameter: Any) -> str:
     """How a parameter is written."""
-    if parameter.param_type_name == "argument":
+    if not parameter.opts[0].startswith("-"):
         return f"`{(parameter.metavar or parameter.name).upper()}`"
     return ", ".join(f"`{option}`" for option in sorted(parameter.opts, key=len, reverse=True))
 
@@ -74,9 +77,11 @@ def value(parameter: Any) -> str:
     """What values a parameter takes."""
     if getattr(parameter, "is_flag", False):
         return "flag"
-    kind = str(parameter.type.name)
-    low = getattr(parameter.type, "min", None)
-    return f"{kind} ≥ {low}" if low is not None else kind
+    annotation = parameter.type_descriptor.annotation
+    kind = next((word for each, word in KINDS.items() if each in str(annotation)), "text")
+    bound = f" ≥ {parameter.min}" if parameter.min is not None else ""
+    several = parameter.multiple or parameter.nargs != 1
+    return f"{kind}{bound}{', several' if several else ''}"
 
 
 def meaning(parameter: Any) -> str:

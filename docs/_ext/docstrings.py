@@ -3,6 +3,7 @@
 import inspect
 import re
 
+from docutils import nodes
 from pydantic import BaseModel
 from sphinx.application import Sphinx
 
@@ -68,8 +69,16 @@ def _aliased(text: str | None) -> str | None:
     return text
 
 
+def plain(app: Sphinx, doctree: nodes.document) -> None:
+    """Leave out that a class has no base but ``object``."""
+    for paragraph in list(doctree.findall(nodes.paragraph)):
+        if paragraph.astext() == "Bases: object":
+            paragraph.parent.remove(paragraph)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension; before napoleon, which writes markup of its own."""
     app.connect("autodoc-process-docstring", process, priority=100)
     app.connect("autodoc-process-signature", shorten)
+    app.connect("doctree-read", plain)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

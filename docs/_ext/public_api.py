@@ -182,7 +182,7 @@ def page(room: str) -> str:
 
 def _overview(symbols: list[Symbol]) -> Iterator[str]:
     """A table of names and first sentences."""
-    yield from (".. list-table::", "   :widths: 30 70", "   :class: overview", "")
+    yield from (".. list-table::", "   :widths: 26 74", "   :class: overview", "")
     for symbol in symbols:
         target = home(symbol)
         role = "py:mod" if target.module in rooms() and not target.original else "py:obj"
