@@ -63,6 +63,7 @@ def random_cases(train: Sequences, count: int, generator: np.random.Generator) -
     users = generator.integers(len(train), size=count)
     starts, ends = train.offsets[users], train.offsets[users + 1]
     stops = starts + 1 + (generator.random(count) * (ends - starts)).astype(np.int64)
+    # The whole last sequence is followed by nothing; its index is clipped and not used.
     following = train.items[np.minimum(stops, len(train.items) - 1)]
     targets = np.where(stops < ends, following, PAD).astype(np.int32)
     return Cases(train.slices(starts, stops), targets, users)

@@ -109,6 +109,7 @@ def make_catalogue(
 def unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rows scaled to length 1; zero rows stay zero."""
     length = np.linalg.norm(rows, axis=1, keepdims=True)
+    # Zero rows are divided by 1 in place of 0.
     return (rows / np.where(length > 0, length, 1)).astype(np.float32)
 
 
@@ -133,6 +134,7 @@ class Dataset:
     catalogue: Catalogue
 
     def __post_init__(self) -> None:
+        # The times belong to the sequences, so that histories cut from them keep their times.
         object.__setattr__(self, "sequences", replace(self.sequences, times=self.timestamps))
 
     @cached_property
@@ -146,6 +148,7 @@ class Dataset:
         parts = (self.sequences.offsets, self.sequences.items, self.catalogue.features, *times)
         for array in parts:
             digest.update(np.ascontiguousarray(array).tobytes())
+        # The same indices of other items are another dataset; other titles are not.
         digest.update("\n".join(self.catalogue.item_ids.tolist()).encode())
         return digest.hexdigest()[:16]
 

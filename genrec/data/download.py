@@ -211,6 +211,7 @@ def unpack(archive: Path, folder: Path) -> None:
     Raises:
         DataError: for an entry that leads out of the folder or is a link, and for more than 4 GiB.
     """
+    # Named by the process, so that two processes do not write into the same folder.
     unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
@@ -225,7 +226,7 @@ def unpack(archive: Path, folder: Path) -> None:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with opened.open(entry) as source, target.open("wb") as file:
                     shutil.copyfileobj(source, file)
-        unfinished.replace(folder)
+        unfinished.replace(folder)  # atomic: a folder in the cache is always complete
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
@@ -240,6 +241,7 @@ def _require_safe(archive: Path, files: list[zipfile.ZipInfo]) -> None:
             or "\\" in entry.filename
             or ":" in entry.filename
         ):
+            # Backslashes and colons are separators and drives on Windows.
             raise DataError(
                 f"{archive}: the entry {entry.filename!r} leads out of the folder; do not use this"
                 " archive"

@@ -32,6 +32,7 @@ def write(dataset: Dataset, path: Path) -> tuple[Path, Path]:
         raise DataError(f"cannot write {path}: there is no folder {path.parent}; create it first")
     as_numbers = path.suffix == ".txt"
     events = _events(dataset, as_numbers)
+    # The same line ends on every platform, so that the same data give the same file.
     if as_numbers:
         events.to_csv(path, sep=" ", header=False, index=False, lineterminator="\n")
     elif path.suffix == ".csv":

@@ -24,6 +24,7 @@ TIME_NAMES = (
     "t_dat", "ts",
 )  # fmt: skip
 LOG_SUFFIXES = (".txt", ".csv", ".tsv", ".inter", ".parquet")
+# Beginnings of the names of other files that come with logs.
 NOT_LOGS = ("items.", "movies.", "links.", "tags.", "genome-", "readme", "license")
 
 
@@ -50,6 +51,7 @@ def read_log(path: Path, options: ReadConfig) -> Log:
         if item_file
         else "no item file found: no titles, no features"
     )
+    # These file names are the same for all datasets, so the folder's name is used.
     named_by_folder = path.is_dir() or file.name in ("ratings.csv", "ratings.dat", "u.data")
     return Log(
         file.resolve().parent.name if named_by_folder else file.stem,
@@ -68,6 +70,7 @@ def find_log(folder: Path) -> Path:
     Raises:
         DataError: if no file or several could be the log.
     """
+    # MovieLens folders contain several tables, of which these are the log.
     usual = ("ratings.csv", "ratings.dat", "u.data", f"{folder.name}.txt", f"{folder.name}.inter")
     for name in usual:
         if (folder / name).is_file():
@@ -96,6 +99,7 @@ def _read_events(file: Path, options: ReadConfig) -> tuple[pd.DataFrame, str]:
     header = first_line(file)
     if file.name == "u.data":
         return _read_u_data(file), "read as MovieLens 100k"
+    # Columns or a separator can only be chosen for a table with a header.
     has_options = options.user or options.item or options.separator
     if "::" in header and not has_options:
         return _read_double_colons(file), "read as MovieLens user::item::rating::time"

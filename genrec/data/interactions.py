@@ -172,6 +172,7 @@ def _ordered(
         columns["time"], columns["second"], notes = read_times(
             frame["time"], place=log.place, unit=log.unit
         )
+        # Both sorts are stable, which keeps the order of the file for events of the same time.
         order = np.lexsort((columns["time"], users))
     else:
         order = np.argsort(users, kind="stable")
@@ -191,10 +192,11 @@ def _number_ids(ids: pd.Series) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
     """
     if ids.dtype.kind == "f" and bool((ids % 1 == 0).all()):
         ids = ids.astype("int64")  # pandas reads integers as floats if one of them is missing
-    if ids.dtype.kind == "O":
+    if ids.dtype.kind == "O":  # 7 and "7" in one column are the same id
         ids = ids.astype(str)
     codes, unique = pd.factorize(ids)
     text = pd.Series(unique).astype(str)
+    # Eighteen digits fit into 64 bits. Longer numbers, and words, keep the order of appearance.
     if not text.str.fullmatch(r"-?\d{1,18}").all():
         return codes.astype(np.int64), text.to_numpy(dtype=np.str_)
     order = np.argsort(text.astype("int64").to_numpy(), kind="stable")
@@ -208,6 +210,7 @@ def _core(events: pd.DataFrame, min_user_events: int, min_item_events: int) -> N
     users, items = events["user"].to_numpy(), events["item"].to_numpy()
     num_users, num_items = users.max(initial=0) + 1, items.max(initial=0) + 1
     kept = np.ones(len(events), dtype=bool)
+    # Removing an item can leave a user with too few events, and the other way round.
     while True:
         user_events = np.bincount(users[kept], minlength=num_users)[users]
         item_events = np.bincount(items[kept], minlength=num_items)[items]

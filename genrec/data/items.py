@@ -30,6 +30,7 @@ def find_items(log_file: Path) -> Path | None:
 
     Its name is ``<stem>.items.csv``, items.csv, movies.csv, movies.dat or u.item.
     """
+    # The name that genrec writes comes first, then the usual ones.
     names = (f"{log_file.stem}.items.csv", "items.csv", "movies.csv", "movies.dat", "u.item")
     files = [log_file.with_name(name) for name in names]
     return next((file for file in files if file.is_file()), None)

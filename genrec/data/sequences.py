@@ -69,6 +69,7 @@ class Sequences:
         return len(self.offsets) - 1
 
     def __getitem__(self, n: int) -> NDArray[np.int32]:
+        # IndexError ends a for loop over the sequences.
         if not -len(self) <= n < len(self):
             raise IndexError(f"sequence {n} of {len(self)}")
         n %= len(self)
@@ -108,6 +109,7 @@ class Sequences:
 
     def distinct(self) -> NDArray[np.int64]:
         """(N,) number of different items in each sequence."""
+        # A pair of row and item is one number, so that sorting numbers finds different pairs.
         base = int(self.items.max(initial=0)) + 1
         pairs = np.unique(self.rows() * base + self.items)
         return np.bincount(pairs // base, minlength=len(self))

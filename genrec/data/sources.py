@@ -49,7 +49,7 @@ def load(source: str | Path, options: ReadConfig | None = None) -> Loaded:
     if not path.exists():
         raise DataError(_unknown(name))
     log = read_log(path, options)
-    if name in KNOWN:
+    if name in KNOWN:  # not by the name of the cache folder
         log = replace(log, name=name)
     dataset, report = clean(
         log,

@@ -59,6 +59,7 @@ class Split:
         A model trained on sequences with another fingerprint may have seen other events.
         """
         digest = hashlib.sha256()
+        # Little-endian 64-bit integers, so that the digest is the same on every platform.
         for array in (self.train.offsets, self.train.items):
             digest.update(np.ascontiguousarray(array, "<i8").tobytes())
         return digest.hexdigest()[:16]
@@ -92,9 +93,11 @@ def leave_one_out(
     tested = lengths >= 2
     if not tested.any():
         raise GenrecError(f"{dataset.name}: no user has two events, nothing can be held out")
+    # With a validation and a test target, three events leave one for training.
     eligible = np.flatnonzero(lengths >= 3)
     size = min(num_validation, max(1, len(eligible) // 4)) if len(eligible) else 0
     size = size if num_validation else 0
+    # The old generator of NumPy, as in the authors' code, so that the same users are drawn.
     chosen = np.random.RandomState(seed).choice(len(eligible), size, replace=False)
     validation = np.sort(eligible[chosen])
     held_out = tested.astype(np.int64)
@@ -146,6 +149,7 @@ def global_time(
             f"valid_share {valid_share} and test_share {test_share} must be positive and sum to"
             " less than 1"
         )
+    # The shares are shares of events, not of the time between the first and the last one.
     ordered = np.sort(dataset.timestamps)
     size = len(ordered)
     first = ordered[int(size * (1 - valid_share - test_share))]
@@ -163,6 +167,7 @@ def global_time(
         drawn = np.random.default_rng(0).choice(valid_users, max_valid, replace=False)
         valid_users = np.sort(drawn)
     untested = len(dataset.users) - len(test_users)
+    # A case is everything before the moment and one event more, which is its target.
     return _make_split(
         dataset,
         "global-time",
@@ -238,6 +243,7 @@ def _make_split(
     if hold_back < 0:
         raise GenrecError(f"hold_back is {hold_back}; it must be a number of events, 0 or more")
     short = int(((train.lengths > 0) & (train.lengths < hold_back + 2)).sum())
+    # Rows are users up to here: held-back cases are numbered before empty sequences are removed.
     train, held_back = _hold_back(train, hold_back)
     if hold_back and not len(held_back):
         raise GenrecError(

@@ -48,6 +48,7 @@ class ContrastiveLoss:
         total = 0.0
         for start in range(0, len(rows), MAX_PAIRS):
             part = np.arange(start, min(start + MAX_PAIRS, len(rows)))
+            # Every view is encoded once; the first one is compared with each of the others.
             first, *others = (encode_by_length(scorer, view.take(part)) for view in views)
             classes = None if labels is None else torch.from_numpy(labels[part]).to(scorer.device)
             terms = [

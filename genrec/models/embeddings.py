@@ -84,6 +84,7 @@ class Table(nn.Module):
         self.weight = nn.Parameter(torch.empty(num_items + 2, hidden_size).normal_(std=0.02))
         with torch.no_grad():
             self.weight[0] = 0
+        # Added to the scores of all items within their matrix product, it costs nothing.
         excluded = torch.zeros(num_items + 1)
         excluded[0] = -torch.inf
         self.register_buffer("excluded", excluded, persistent=False)
@@ -100,6 +101,7 @@ class Table(nn.Module):
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Vectors (..., D) of ids (...); PAD is the zero vector and gets no gradient."""
+        # The padding index keeps the gradient of PAD at zero, and thereby its vector.
         return functional.embedding(ids, self.weight, padding_idx=0)
 
     def vectors(self) -> torch.Tensor:
@@ -144,6 +146,7 @@ class Table(nn.Module):
 
 def are_few(num_candidates: int, num_items: int) -> bool:
     """Whether scoring so many items per row one by one is cheaper than scoring the catalogue."""
+    # From about a sixteenth of the catalogue on, one matrix product with all vectors is faster.
     return num_candidates * 16 < num_items
 
 

@@ -100,7 +100,7 @@ def gbce(scores: torch.Tensor, positive: torch.Tensor, beta: float) -> torch.Ten
     >>> round(float(gbce(torch.zeros(1, 2), torch.tensor([0]), beta=0.5)), 4)
     0.5199
     """
-    scores = scores.float()
+    scores = scores.float()  # softplus of large scores loses small differences in bfloat16
     columns, real = positive_columns(positive)
     at_positive = scores.gather(1, columns)
     # The sum below takes every column as a negative; the difference corrects the positives.

@@ -69,7 +69,7 @@ class Sampled:
 
         A rejected id is replaced by the row's target, which ``Recipe.score_candidates`` excludes.
         """
-        if self.shared == "batch":
+        if self.shared == "batch":  # one row of ids, which is scored in one matrix product
             return self.proposal.draw(batch, self.num_negatives, generator)
         sequence = batch.positions // batch.inputs.shape[1]  # (N,) the sequence of each row
         every_sequence = torch.arange(len(batch.inputs), device=sequence.device)

@@ -21,10 +21,11 @@ class NextItNet(nn.Module):
         super().__init__()
         self.scale = hidden_size**0.5
         self.dropout = nn.Dropout(dropout)
+        # A block has the dilations d and 2 d: 1, 2, 4 and 8 per repetition.
         self.blocks = nn.ModuleList(
             ResidualBlock(hidden_size, kernel, dilation) for dilation in [1, 4] * blocks
         )
-        self.out = nn.Linear(hidden_size, hidden_size)
+        self.out = nn.Linear(hidden_size, hidden_size)  # to the space of item vectors
 
     def forward(self, vectors: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """States (B, T, D) of vectors (B, T, D); the mask (B, T) is not needed.

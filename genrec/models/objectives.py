@@ -75,7 +75,10 @@ class Shifted:
         inputs, targets = window[:, :-1] * (window[:, 1:] > 0), window[:, 1:].reshape(-1)
         positions = targets.nonzero().squeeze(1)
         return Batch(
-            inputs, positions, targets[positions], None if times is None else times[:, :-1]
+            inputs=inputs,
+            positions=positions,
+            targets=targets[positions],
+            times=None if times is None else times[:, :-1],
         )
 
     def query(
@@ -100,7 +103,8 @@ class Last:
         before = several.drop_last(1)
         inputs, positions = newest_items(before, max_length)
         targets = torch.from_numpy(several.last(1).padded(1)[:, 0])
-        return Batch(inputs, positions, targets, newest_times(before, max_length))
+        times = newest_times(before, max_length)
+        return Batch(inputs=inputs, positions=positions, targets=targets, times=times)
 
     def query(
         self, histories: Sequences, max_length: int, mask_id: int
@@ -147,7 +151,8 @@ class RecencySampled:
         rest = _select(several, ~drawn)
         inputs, positions = newest_items(rest, max_length)
         targets = torch.from_numpy(_distinct_items(_select(several, drawn)).padded())
-        return Batch(inputs, positions, targets, newest_times(rest, max_length))
+        times = newest_times(rest, max_length)
+        return Batch(inputs=inputs, positions=positions, targets=targets, times=times)
 
     def query(
         self, histories: Sequences, max_length: int, mask_id: int
@@ -205,6 +210,7 @@ class Masked:
         lengths = (window > 0).sum(axis=1)
         last = np.arange(window.shape[1]) == lengths[:, None] - 1
         hidden = (generator.random(window.shape) < self.share) & (window > 0)
+        # A sequence without a masked item would contribute nothing; its last item is masked.
         only_last = (generator.random(len(window)) < self.last_share) | ~hidden.any(axis=1)
         hidden[only_last] = last[only_last]
         inputs = torch.from_numpy(np.where(hidden, mask_id, window))

@@ -74,6 +74,7 @@ def pruned_top_k(
     sorted_scores = ranked.cpu().numpy()
     num_splits = len(sub_item_scores)
     splits, tried = np.arange(num_splits), np.zeros(num_splits, np.int64)
+    # A mask over all items: blocked ones are removed before they are scored.
     allowed = torch.ones(len(index.codes), dtype=torch.bool, device=sub_item_scores.device)
     if blocked is not None:
         allowed[blocked] = False
@@ -83,6 +84,7 @@ def pruned_top_k(
         # σ is summed in the order of a score's terms, so that rounding cannot make it too small.
         if len(items) == k and np.add.accumulate(best_untried)[-1] < scores[-1].item():
             break
+        # The best untried sub-item of all splits contributes most to σ.
         split = int(best_untried.argmax())
         codes = order[split, tried[split] : tried[split] + batch]
         found = index.items_with(split, codes)

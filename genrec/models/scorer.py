@@ -109,6 +109,7 @@ class NeuralScorer(nn.Module):
 
         Ties go to the smaller item index.
         """
+        # The offset is the same for all items and does not change their order.
         seen = torch.from_numpy(histories.padded()).to(self.device)
         scores, items = self.embedding.top_k(self.final_states(histories), k, seen)
         return scores.float() + self.score_offset, items
@@ -205,6 +206,7 @@ class Recipe:
         """
         offset = self.scorer.score_offset
         if ids is None:
+            # In place: this table is the largest tensor of a step.
             scores = self.scorer.embedding.score(states)
             return scores.float().add_(offset) if offset else scores, targets
         if targets.dim() == 2:

@@ -86,9 +86,10 @@ class TiSASRec(nn.Module):
         length = vectors.shape[1]
         intervals = clipped_intervals(times, self.max_interval)
         positions = self.key_position[:length], self.value_position[:length]
+        tables = self.key_interval, self.value_interval
         x = self.dropout(vectors * self.scale)
         for block in self.blocks:
-            x = block(x, positions, (self.key_interval, self.value_interval), intervals)
+            x = block(x, positions=positions, tables=tables, intervals=intervals)
         return self.norm(x)  # type: ignore[no-any-return]
 
 
@@ -117,6 +118,7 @@ class TimeIntervalBlock(nn.Module):
     def forward(
         self,
         x: torch.Tensor,
+        *,
         positions: tuple[torch.Tensor, torch.Tensor],
         tables: tuple[torch.Tensor, torch.Tensor],
         intervals: torch.Tensor,
@@ -159,6 +161,7 @@ def clipped_intervals(times: torch.Tensor, max_interval: int) -> torch.Tensor:
     """
     gap = functional.pad((times[:, 1:] - times[:, :-1]).abs(), (1, 0))
     unit = gap.masked_fill(gap == 0, NO_INTERVAL).cummin(dim=1).values
+    # In place: a table (B, T, T) of 64-bit integers is large.
     elapsed = (times[:, :, None] - times[:, None, :]).abs().tril_()
     return elapsed.div_(unit[:, :, None], rounding_mode="floor").clamp_(max=max_interval)
 
@@ -197,6 +200,7 @@ def interval_attention(
     # Sums of many small weights lose too much in bfloat16, so they are kept in float32.
     precise = torch.promote_types(scores.dtype, torch.float32)
     weights = torch.softmax(scores.masked_fill(~past, -torch.inf), dim=-1, dtype=precise)
+    # Summing the weights per interval replaces a look-up of (B, T, T, D) rows of R^V.
     interval_weights = weights.new_zeros(by_interval.shape).scatter_add_(3, intervals, weights)
     attended: torch.Tensor = weights.to(v.dtype) @ v + interval_weights.to(v.dtype) @ value_rows
     return attended.transpose(1, 2).flatten(2)

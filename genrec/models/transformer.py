@@ -42,7 +42,7 @@ class Transformer(nn.Module):
         super().__init__()
         if hidden_size % heads:
             raise GenrecError(f"hidden_size {hidden_size} is not a multiple of heads {heads}")
-        self.scale = hidden_size**0.5
+        self.scale = hidden_size**0.5  # [Vaswani et al. 2017, §3.4]
         self.causal = causal
         # A MASK token tells nothing but its position, so a bidirectional model must find the
         # neighbours of a position before it can learn anything else. With sinusoids neighbours

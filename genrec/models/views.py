@@ -55,6 +55,7 @@ class Augmented:
     ) -> tuple[list[Sequences], None]:
         """Two views of the newest items of each row, by two different operators; no labels."""
         recent = self.train.take(rows).last(self.max_length)
+        # The first two of a random permutation of the three operators, per sequence.
         operators = generator.permuted(np.tile(np.arange(3), (len(recent), 1)), axis=1)
         return [self._view(recent, operators[:, view], generator) for view in (0, 1)], None
 
@@ -136,6 +137,7 @@ class SameTarget:
     @classmethod
     def of(cls, train: Sequences) -> Self:
         """Index training sequences of at least two items by their targets."""
+        # The first event of a sequence has nothing before it.
         has_history = np.ones(len(train.items), dtype=bool)
         has_history[train.offsets[:-1]] = False
         positions = np.flatnonzero(has_history)
@@ -163,6 +165,7 @@ class SameTarget:
         """A random other event of the same item; the event itself where there is no other."""
         first = self.starts[targets]
         count, own = self.starts[targets + 1] - first, self.place[cuts] - first
+        # Drawn from all events but one; numbers from that of the event itself on are shifted by 1.
         drawn = _integers_up_to(np.maximum(count - 2, 0), generator)
         return self.events[first + np.where(count > 1, drawn + (drawn >= own), own)]
 
