@@ -2,6 +2,7 @@ from .caser import Caser as Caser
 from .codes import factor_codes as factor_codes
 from .codes import feature_codes as feature_codes
 from .codes import svd_codes as svd_codes
+from .config import NeuralConfig as NeuralConfig
 from .contrastive import ContrastiveLoss as ContrastiveLoss
 from .contrastive import info_nce as info_nce
 from .contrastive import make_contrastive_loss as make_contrastive_loss
@@ -35,6 +36,7 @@ from .scorer import NeuralScorer as NeuralScorer
 from .scorer import Recipe as Recipe
 from .tisasrec import TiSASRec as TiSASRec
 from .trainer import fit as fit
+from .trainer import training_sequences as training_sequences
 from .transformer import Transformer as Transformer
 from .views import Augmented as Augmented
 from .views import SameTarget as SameTarget
