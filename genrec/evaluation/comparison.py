@@ -22,7 +22,7 @@ from genrec.rerankers import draw_pool
 from genrec.results import Comparison, ComparisonRow, PolicyStatistics, SeedRow
 from genrec.rewards import Diversity, Novelty, Reward
 from genrec.training.checkpoint import save_tensors
-from genrec.training.logger import Logbook
+from genrec.training.logger import RunLogger
 from genrec.training.run_directory import versions
 
 BATCH_SIZE = 1024  # histories; their candidate pools are in memory at once
@@ -121,7 +121,7 @@ def _measure(
         for method in methods
         if method.policy is not None
     }
-    log = Logbook(None, "compare", workspace.quiet)
+    log = RunLogger(None, "compare", quiet=workspace.quiet)
     starts = range(0, len(cases), BATCH_SIZE)
     with log.progress(len(starts)) as bar:
         for done, start in enumerate(starts, start=1):
@@ -161,6 +161,7 @@ def _summary(
     axis = f"{goals.name}@{k}"
     seed, resamples = settings.seed, settings.compare.resamples
     rewarded = [f"{term.name}@{k}" for term, _ in goals.terms]
+    members = [member for method in methods for member in method.members]
     return Comparison(
         reward=goals.name,
         weights={term.name: weight for term, weight in objective.reward.terms},
@@ -175,15 +176,15 @@ def _summary(
         resamples=resamples,
         temperature=temperature,
         versions=versions(),
-        rows=_rows(methods, k),
-        gaps=gaps(methods, axis, k=k, seed=seed, resamples=resamples),
-        gaps_along=gaps_along(methods, axis, k=k),
+        rows=tuple(_rows(methods, k)),
+        gaps=tuple(gaps(methods, axis, k=k, seed=seed, resamples=resamples)),
+        gaps_along=tuple(gaps_along(methods, axis, k=k)),
         hypervolumes=measure_hypervolumes(methods, axis, k=k, seed=seed, resamples=resamples),
-        side_effects=measure_side_effects(methods, axis, rewarded),
-        seeds=[_seed_row(member, k) for method in methods for member in method.members],
+        side_effects=tuple(measure_side_effects(methods, axis, rewarded)),
+        seeds=tuple(_seed_row(member, k) for member in members),
         policy_weight=policy_of(methods).weight,
-        policies=policies,
-        runs=names,
+        policies=tuple(policies),
+        runs=tuple(names),
     )
 
 

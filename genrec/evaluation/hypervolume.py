@@ -91,7 +91,7 @@ def measure_hypervolumes(
     low, extent = box(np.concatenate([values.mean(axis=0) for values in points.values()]))
     worst, best = (low * signs).tolist(), ((low + extent) * signs).tolist()
     found = compare_hypervolumes(points, OWN, seed=seed, resamples=resamples)
-    return Hypervolumes(axes=names, worst=worst, best=best, methods=found)
+    return Hypervolumes(axes=names, worst=worst, best=best, methods=tuple(found))
 
 
 def _larger_is_better(

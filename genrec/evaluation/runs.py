@@ -113,10 +113,10 @@ def evaluate_runs(
         fingerprint=workspace.split.fingerprint,
         cases=len(next(iter(measured[0].per_user.values()))),
         k=k,
-        runs=[each.row for each in measured],
-        over_seeds=summarize_seeds(measured),
-        against_first=compare_with_first(measured, k),
-        calibration=calibration,
+        runs=tuple(each.row for each in measured),
+        over_seeds=tuple(summarize_seeds(measured)),
+        against_first=tuple(compare_with_first(measured, k)),
+        calibration=tuple(calibration),
     )
 
 
@@ -195,7 +195,7 @@ def summarize_seeds(measured: Sequence[Measured]) -> list[SeedSummary]:
         values = {name: np.array([each.means[name] for each in group]) for name in group[0].means}
         summary = SeedSummary(
             name=group[0].name,
-            seeds=[each.seed for each in group],
+            seeds=tuple(each.seed for each in group),
             mean={name: float(value.mean()) for name, value in values.items()},
             std={name: float(value.std(ddof=1)) for name, value in values.items()},
         )

@@ -121,7 +121,9 @@ def plot_calibration(curves: Mapping[str, Curve], path: Path) -> None:
     axes.plot(ends, ends, color="#7F7F7F", linestyle="--", label="perfect calibration")
     axes.set_xlabel("predicted: mean probability of the first K items", fontsize=14)
     axes.set_ylabel("observed: precision@K", fontsize=14)
-    axes.set_title("Calibration, from K = 1 at the right", fontsize=15, loc="left", pad=14)
+    axes.set_title(
+        "Calibration of the first K items, K = 1 at the right", fontsize=15, loc="left", pad=14
+    )
     _finish(axes, legend_size=12)
     _save(figure, path)
 
@@ -203,7 +205,7 @@ def _label(rows: Rows, area: float | None) -> str:
     weights = [f"{row.weight:g}" for row in rows if row.weight is not None]
     lines = [name_of(rows[0].method)]
     if len(rows) > 1:
-        points = f"weights {weights[0]} to {weights[-1]}" if weights else "points"
+        points = f"weights, {weights[0]} to {weights[-1]}" if weights else "points"
         share = "" if area is None else f", hypervolume {area:.2f}"
         lines.append(f"{len(rows)} {points}{share}")
     elif weights:

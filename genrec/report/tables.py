@@ -68,7 +68,7 @@ def _fitting(comparison: Comparison, shown: Rows, width: int | None) -> list[str
     important = [f"ndcg@{k}", *rewarded, "objective", f"coverage@{k}"]
     by_importance = dict.fromkeys([*(each for each in important if each in metrics), *metrics])
     left = width - max(len(label_of(row)) for row in shown) - 2  # both edges of the box
-    fitting = []
+    fitting: list[str] = []
     for name in by_importance:
         needed = _width(comparison, shown, name) + 1  # one blank between two columns
         if needed <= left or not fitting:
