@@ -1,6 +1,13 @@
+from .actor_critic import ActorCritic as ActorCritic
 from .advantages import gae as gae
 from .advantages import group_advantages as group_advantages
 from .advantages import returns_to_go as returns_to_go
+from .config import DistillationConfig as DistillationConfig
+from .config import GPTRecConfig as GPTRecConfig
+from .config import GRPOConfig as GRPOConfig
+from .config import MaskablePPOConfig as MaskablePPOConfig
+from .config import PPOConfig as PPOConfig
+from .distillation import Demonstrations as Demonstrations
 from .distillation import make_demonstrations as make_demonstrations
 from .distillation import pretrain as pretrain
 from .gptrec import GPTRec as GPTRec
@@ -8,6 +15,9 @@ from .gptrec import NextK as NextK
 from .gptrec import beam as beam
 from .gptrec import sample as sample
 from .ppo import clipped_loss as clipped_loss
+from .ppo import compute_advantages as compute_advantages
+from .ppo import ppo_update as ppo_update
 from .ppo import train as train
 from .rollout import Rollout as Rollout
 from .rollout import collect as collect
+from .trainer import Trainer as Trainer

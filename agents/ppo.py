@@ -1,7 +1,7 @@
-"""Proximal policy optimisation over lists."""
+"""Proximal policy optimisation (PPO) over lists."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,32 +11,41 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import nn
 
+from genrec.agents.actor_critic import ActorCritic
 from genrec.agents.advantages import gae, group_advantages, returns_to_go, scale_by_std
+from genrec.agents.config import PPOConfig
 from genrec.agents.gptrec.model import GPTRec
-from genrec.agents.keeper import Keeper
 from genrec.agents.rollout import Rollout, collect
-from genrec.config.errors import DivergenceError, GenrecError
-from genrec.config.reading import AlignSettings
+from genrec.agents.trainer import PolicyValidation, Validate, policy_checkpointer, update_seed
+from genrec.config.errors import DivergenceError
 from genrec.rewards.check import locate_errors
 from genrec.training.device import autocast
 from genrec.training.interruption import interruptible
-from genrec.training.logger import Logbook
+from genrec.training.logger import RunLogger
+from genrec.training.schedule import linear_decay, set_learning_rate
+
+MAX_GRADIENT_NORM = 1.0
+VALUE_COEFFICIENT = 0.5  # weight of the critic's squared error
+# Of the adaptive KL coefficient: the authors' values of its gain and of the largest error.
+GAIN, LARGEST_ERROR = 0.1, 0.2
 
 
 def clipped_loss(
     logp: torch.Tensor, logp_old: torch.Tensor, advantages: torch.Tensor, clip: float
 ) -> torch.Tensor:
-    """L = −mean min(ρ·A, clip(ρ, 1−ε, 1+ε)·A), ρ = exp(logp − logp_old) [Schulman et al. 2017, eq.
-    7].
+    """Clipped surrogate loss of PPO [Schulman et al. 2017, eq. 7].
+
+    L = −mean min(ρ·A, clip(ρ, 1−ε, 1+ε)·A), with ρ = exp(logp − logp_old)
 
     Args:
         logp: (...) log-probabilities under the policy that is trained.
-        logp_old: (...) under the policy that acted.
-        advantages: (...).
+        logp_old: (...) log-probabilities under the policy that acted.
+        advantages: (...) A.
         clip: ε.
 
-    >>> at = torch.tensor([0.0])
-    >>> round(float(clipped_loss(torch.log(torch.tensor([1.5])), at, torch.tensor([2.0]), clip=0.2)), 4)  # -1.2 * 2
+    >>> logp_old, advantages = torch.tensor([0.0]), torch.tensor([2.0])
+    >>> loss = clipped_loss(torch.log(torch.tensor([1.5])), logp_old, advantages, clip=0.2)
+    >>> round(float(loss), 4)  # -1.2 * 2
     -2.4
     """
     ratio = torch.exp(logp - logp_old)
@@ -44,48 +53,46 @@ def clipped_loss(
 
 
 def kl_estimate(logp: torch.Tensor, logp_other: torch.Tensor) -> torch.Tensor:
-    """Estimate of KL(p ‖ q) from items drawn from p: mean of q/p − 1 − log(q/p), never negative
-    [Schulman 2020, k3].
+    """Estimate of KL(p ‖ q) from items drawn from p, never negative [Schulman 2020, k3].
+
+    The mean of q/p − 1 − log(q/p).
 
     Args:
         logp: (...) log p of the drawn items.
-        logp_other: (...) log q of them.
+        logp_other: (...) log q of the drawn items.
 
     >>> round(float(kl_estimate(torch.tensor([0.0]), torch.tensor([-1.0]))), 4)  # e^-1 - 1 + 1
     0.3679
     """
-    ratio = logp_other - logp
-    return (ratio.exp() - 1 - ratio).mean()
+    log_ratio = logp_other - logp
+    return (log_ratio.exp() - 1 - log_ratio).mean()
 
 
-GAIN, LARGEST_ERROR = 0.1, 0.2  # of the controller, the authors' values
+def adapt_kl_coefficient(coefficient: float, kl: float, target: float) -> float:
+    """Coefficient of the KL penalty for the next update [Ziegler et al. 2019, sec. 2.2].
 
-
-def steered(weight: float, kl: float, target: float) -> float:
-    """Weight of a KL penalty for the next update: w·(1 + 0.1·clip(KL/target − 1, −0.2, 0.2)).
-
-    A proportional controller in log space [Ziegler et al. 2019, sec. 2.2]: at most 2 % an update,
-    up or down.
+    β' = β·(1 + 0.1·clip(KL/target − 1, −0.2, 0.2)), a proportional controller in log space: β
+    changes by at most 2 % per update.
 
     Args:
-        weight: w > 0, of the update that was made.
-        kl: measured in it, in nats a position.
-        target: where the penalty should keep it, in nats a position.
+        coefficient: β > 0, of the update that was made.
+        kl: divergence measured in that update, in nats per position.
+        target: divergence that the penalty should maintain, in nats per position.
 
-    >>> round(steered(1.0, kl=0.11, target=0.1), 4)  # 10 % too far: 1 % more
+    >>> round(adapt_kl_coefficient(1.0, kl=0.11, target=0.1), 4)  # 10 % above the target: 1 % more
     1.01
     """
     error = min(max(kl / target - 1, -LARGEST_ERROR), LARGEST_ERROR)
-    return weight * (1 + GAIN * error)
+    return coefficient * (1 + GAIN * error)
 
 
 def distinct_share(slates: torch.Tensor) -> float:
-    """How many different lists there are in a group, as a share of its G; the mean over groups.
+    """Number of different lists in a group as a share of its G lists; the mean over groups.
 
     Args:
         slates: (H, G, K).
 
-    # both of the first two, one of the others
+    # two different lists in the first group, one in the second
     >>> distinct_share(torch.tensor([[[1, 2], [2, 1]], [[3, 4], [3, 4]]]))
     0.75
     """
@@ -94,273 +101,217 @@ def distinct_share(slates: torch.Tensor) -> float:
     return len(np.unique(lists, axis=0)) / len(lists)
 
 
-class ValueHead(nn.Module):
-    """v_t from the policy's state before item t. Its gradient stops there: a poor value cannot harm
-    the policy."""
-
-    def __init__(self, hidden_size: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(hidden_size, hidden_size), nn.GELU(), nn.Linear(hidden_size, 1)
-        )
-
-    def forward(self, states: torch.Tensor) -> torch.Tensor:
-        """(..., D) to (...)."""
-        return self.layers(states.detach().float()).squeeze(-1)  # type: ignore[no-any-return]
-
-
-class Actor(nn.Module):
-    """The policy that is trained and the critic beside it."""
-
-    def __init__(self, policy: GPTRec) -> None:
-        super().__init__()
-        self.policy = policy
-        self.critic = ValueHead(int(policy.lm.config.n_embd)).to(policy.device)
-
-    def forward(
-        self, rollout: Rollout, entropy: bool
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Log-probabilities, entropies (zeros unless wanted) and values along the lists of a
-        rollout, (H, G, K)."""
-        prefix = self.policy.encode(rollout.histories, rollout.weights)
-        states = self.policy.slate_states(prefix, rollout.slates)
-        slates = rollout.slates
-        logp, surprise = self.policy.evaluate_items(
-            prefix, states, slates, items=slates[..., None], with_entropy=entropy
-        )
-        return logp.squeeze(3), surprise, self.critic(states)
-
-
 @dataclass(frozen=True, eq=False)
 class Minibatch:
-    """Some histories of a rollout and what the policy that acted thought of their lists.
+    """Part of the histories of a rollout, with what the loss needs.
 
     Attributes:
-        rollout: the lists.
+        rollout: lists of these histories.
         logp_old: (H, G, K) log-probabilities under the policy that acted.
-        advantages: (H, G, K), standardised over the whole rollout.
-        returns: (H, G, K) what the critic should have said.
-        logp_student: (H, G, K) under the student, where a KL penalty needs it.
+        advantages: (H, G, K), scaled by their standard deviation over the whole rollout.
+        returns: (H, G, K) targets of the critic.
+        ref_logp: (H, G, K) log-probabilities under the reference policy; None without a KL penalty.
     """
 
     rollout: Rollout
     logp_old: torch.Tensor
     advantages: torch.Tensor
     returns: torch.Tensor
-    logp_student: torch.Tensor | None
+    ref_logp: torch.Tensor | None
 
 
 @torch.no_grad()
-def judge(
-    actor: Actor, student: GPTRec | None, rollout: Rollout, settings: AlignSettings
+def compute_advantages(
+    actor: ActorCritic, reference: GPTRec | None, rollout: Rollout, config: PPOConfig
 ) -> tuple[list[Minibatch], float]:
-    """Advantages of a rollout, cut into minibatches of histories, and the policy's mean entropy a
-    position.
+    """Advantages of a rollout, split into minibatches of histories, and the policy's mean entropy.
 
-    The log-probabilities of the policy that acted come from the same teacher-forced pass, minibatch
-    by minibatch, as those of the update, so that the first ratio is exactly 1 in any precision.
-    Where histories have weights of their own, each one's advantages are first divided by the spread
-    that its weights make (``rollout.return_std``).
+    Args:
+        actor: policy that acted, and critic.
+        reference: policy of the KL penalty; None without one.
+        rollout: lists and rewards.
+        config: baseline, discount and number of minibatches.
+
+    Returns:
+        Minibatches, and the entropy in nats per position.
     """
     size = len(rollout.histories)
-    parts = [
-        rollout.take(rows)
-        for rows in np.array_split(np.arange(size), min(settings.minibatches, size))
-    ]
-    passes = [actor(part, entropy=True) for part in parts]
+    count = min(config.minibatches, size)
+    parts = [rollout.take(rows) for rows in np.array_split(np.arange(size), count)]
+    # The same teacher-forced pass as in the update, minibatch by minibatch, so that the first
+    # probability ratio of an update is exactly 1 in any precision.
+    passes = [actor(part, with_entropy=True) for part in parts]
     values = torch.cat([v_t for _, _, v_t in passes])
-    if settings.baseline == "group":
-        advantages = group_advantages(rollout.r_t, settings.discount)
-        returns = returns_to_go(rollout.r_t, settings.discount)
+    entropy = float(torch.cat([entropies for _, entropies, _ in passes]).mean())
+    advantages, returns = _advantages_and_returns(rollout, values, config)
+    minibatches, start = [], 0
+    for part, (logp, _, _) in zip(parts, passes, strict=True):
+        rows = slice(start, start + len(part.histories))
+        ref_logp = None
+        if reference is not None:
+            ref_logp = reference.logp(part.histories, part.slates, part.weights)
+        minibatches.append(Minibatch(part, logp, advantages[rows], returns[rows], ref_logp))
+        start = rows.stop
+    return minibatches, entropy
+
+
+def _advantages_and_returns(
+    rollout: Rollout, values: torch.Tensor, config: PPOConfig
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scaled advantages, and the returns that the critic should predict, (H, G, K) each."""
+    if config.baseline == "group":
+        advantages = group_advantages(rollout.r_t, config.discount)
+        returns = returns_to_go(rollout.r_t, config.discount)
     else:
         advantages = gae(
-            rollout.r_t, values, discount=settings.discount, gae_lambda=settings.gae_lambda
+            rollout.r_t, values, discount=config.discount, gae_lambda=config.gae_lambda
         )
         returns = advantages + values
     if rollout.return_std is not None:
+        # Histories have weights of their own: large ones must not dominate the gradient.
         advantages = advantages / rollout.return_std.clamp(min=1e-8)[:, None, None]
-    advantages = scale_by_std(advantages)
-    surprise = float(torch.cat([each for _, each, _ in passes]).mean())
-    batches, start = [], 0
-    for part, (logp, _, _) in zip(parts, passes, strict=True):
-        rows = slice(start, start + len(part.histories))
-        logp_student = student.logp(part.histories, part.slates, part.weights) if student else None
-        batches.append(Minibatch(part, logp, advantages[rows], returns[rows], logp_student))
-        start = rows.stop
-    return batches, surprise
+    return scale_by_std(advantages), returns
 
 
-def loss_and_measures(
-    actor: Actor, batch: Minibatch, settings: AlignSettings
+def loss_and_metrics(
+    actor: ActorCritic, batch: Minibatch, config: PPOConfig, kl_coef: float
 ) -> tuple[torch.Tensor, dict[str, float]]:
-    """PPO's loss on a minibatch, with penalties and the critic's error, and what to log of it."""
-    logp, surprise, v_t = actor(batch.rollout, entropy=settings.entropy > 0)
-    loss = (
-        clipped_loss(logp, batch.logp_old, batch.advantages, settings.clip)
-        - settings.entropy * surprise.mean()
-    )
+    """PPO's loss of a minibatch with entropy bonus, KL penalty and critic's error, and its metrics.
+
+    Args:
+        actor: policy and critic that are trained.
+        batch: lists, advantages and returns.
+        config: clip range, entropy weight and baseline.
+        kl_coef: weight of the KL divergence from the reference policy.
+    """
+    logp, entropies, v_t = actor(batch.rollout, with_entropy=config.entropy > 0)
+    loss = clipped_loss(logp, batch.logp_old, batch.advantages, config.clip)
+    loss = loss - config.entropy * entropies.mean()
     with torch.no_grad():
-        measures = {
-            "clip fraction": float(
-                (((logp - batch.logp_old).exp() - 1).abs() > settings.clip).float().mean()
-            ),
-            "kl from last policy": float(kl_estimate(batch.logp_old, logp)),
+        clipped = ((logp - batch.logp_old).exp() - 1).abs() > config.clip
+        metrics = {
+            "clip_fraction": float(clipped.float().mean()),
+            "approx_kl": float(kl_estimate(batch.logp_old, logp)),
         }
-    if settings.baseline == "critic":
+    if config.baseline == "critic":
         error = v_t - batch.returns
-        loss = loss + 0.5 * error.square().mean()
-        spread = batch.returns.var(correction=0).clamp(min=1e-12)
-        measures["explained variance"] = float(1 - error.detach().var(correction=0) / spread)
-    if batch.logp_student is not None:
-        from_student = kl_estimate(logp, batch.logp_student)
-        loss = loss + settings.kl * from_student
-        measures |= {"kl from student": float(from_student.detach()), "kl weight": settings.kl}
-    return loss, measures
+        loss = loss + VALUE_COEFFICIENT * error.square().mean()
+        variance = batch.returns.var(correction=0).clamp(min=1e-12)
+        metrics["explained_variance"] = float(1 - error.detach().var(correction=0) / variance)
+    if batch.ref_logp is not None:
+        ref_kl = kl_estimate(logp, batch.ref_logp)
+        loss = loss + kl_coef * ref_kl
+        metrics |= {"ref_kl": float(ref_kl.detach()), "kl_coef": kl_coef}
+    return loss, metrics
 
 
-def improve(
-    actor: Actor,
+def ppo_update(
+    actor: ActorCritic,
     optimizer: torch.optim.Optimizer,
-    batches: list[Minibatch],
-    settings: AlignSettings,
+    minibatches: list[Minibatch],
+    *,
+    config: PPOConfig,
+    kl_coef: float,
 ) -> list[dict[str, float]]:
-    """The steps of an update: ``epochs`` passes over the minibatches of a rollout.
+    """Take the gradient steps of an update: ``epochs`` passes over the minibatches of a rollout.
 
     Returns:
-        For each step, before it is taken: the loss, what ``loss_and_measures`` measures, the norm
-        of the gradient.
+        Metrics of each step, before it is taken: the loss, the norm of the policy's gradient, and
+        those of ``loss_and_metrics``.
 
     Raises:
-        DivergenceError: when the loss is no longer finite, before the step is taken.
+        DivergenceError: if the loss is no longer finite, before the step is taken.
     """
     steps: list[dict[str, float]] = []
-    for _ in range(settings.epochs):
-        for batch in batches:
-            with autocast(actor.policy.device, settings.bf16):
-                loss, measures = loss_and_measures(actor, batch, settings)
+    for _ in range(config.epochs):
+        for batch in minibatches:
+            with autocast(actor.policy.device, config.bf16):
+                loss, metrics = loss_and_metrics(actor, batch, config, kl_coef)
             if not torch.isfinite(loss):
                 raise DivergenceError(f"the loss is {loss}")
             loss.backward()
-            norm = nn.utils.clip_grad_norm_(actor.policy.parameters(), 1.0)
-            nn.utils.clip_grad_norm_(
-                actor.critic.parameters(), 1.0
-            )  # must not shorten the policy's step
-            steps.append({"loss": float(loss.detach()), **measures, "gradient norm": float(norm)})
+            # Clipped apart: a large gradient of the critic must not shorten the policy's step.
+            norm = nn.utils.clip_grad_norm_(actor.policy.parameters(), MAX_GRADIENT_NORM)
+            nn.utils.clip_grad_norm_(actor.critic.parameters(), MAX_GRADIENT_NORM)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+            steps.append({"loss": float(loss.detach()), **metrics, "grad_norm": float(norm)})
     return steps
-
-
-def require_expressible(settings: AlignSettings) -> None:
-    """Raise GenrecError for settings that leave a list nothing to be compared with, or a KL target
-    nothing to steer."""
-    if settings.baseline == "group" and settings.group_size < 2:
-        raise GenrecError(
-            "the group baseline needs at least 2 lists a history: raise align.group_size, or use"
-            " the critic"
-            " (align.baseline=critic)"
-        )
-    if settings.kl_target and not settings.kl:
-        raise GenrecError(
-            f"align.kl_target is {settings.kl_target:g}, but there is no penalty to steer: set"
-            " align.kl, where its"
-            " weight starts, above 0, for instance to 0.1"
-        )
 
 
 def train(
     policy: GPTRec,
     env: VectorEnv[Any, Any, Any],
-    validate: Callable[[GPTRec], Mapping[str, float]],
-    settings: AlignSettings,
+    *,
+    validate: Validate,
+    config: PPOConfig,
     k: int,
     seed: int = 0,
-    folder: Path | None = None,
+    directory: Path | None = None,
     quiet: bool = False,
+    trackers: Sequence[str] = (),
 ) -> dict[str, float]:
-    """Fine-tune a policy for what the environment pays and leave it with its best validated
-    weights.
+    """Fine-tune a policy with PPO for the rewards of the environment; see ``Trainer``.
 
-    Each update writes lists for a few histories, judges every position, and takes a few clipped
-    steps. The greedy policy is validated now and then; the untouched policy is a candidate too, so
-    a training that only harms returns it.
-
-    Args:
-        policy: trained in place; starts as the student.
-        env: list-generation vector environment; see ``rollout.collect``.
-        validate: measures the greedy policy; its "objective" chooses the weights to keep.
-        settings: of PPO.
-        k: list length.
-        seed: of everything random.
-        folder: receives metrics and a checkpoint; training goes on from a checkpoint found there.
-        quiet: no progress bar.
-
-    Returns:
-        The validation of the kept weights and the update they come from.
-
-    Raises:
-        GenrecError: for a group baseline with groups of one list, or a KL target without a penalty.
-        DivergenceError: when the loss is no longer finite.
-        Interrupted: after Ctrl-C, once the checkpoint is saved.
-        RewardError: when a reward raises or gives something else than finite gains; the last
-            checkpoint stays.
+    Each update writes lists for a few histories, computes an advantage for every position of every
+    list, and takes a few clipped gradient steps.
     """
-    require_expressible(settings)
+    reference = copy.deepcopy(policy).eval().requires_grad_(False) if config.kl else None
     with torch.random.fork_rng():
-        torch.manual_seed(seed)  # the critic's start
-        actor = Actor(policy)
-    student = copy.deepcopy(policy).eval().requires_grad_(False) if settings.kl else None
-    optimizer = torch.optim.AdamW(actor.parameters(), lr=settings.learning_rate, weight_decay=0.0)
-
-    with Logbook(folder, "align", quiet) as log, interruptible() as stop:
-        keeper = Keeper(
+        torch.manual_seed(seed)  # initial weights of the critic
+        actor = ActorCritic(policy)
+    optimizer = torch.optim.AdamW(actor.parameters(), lr=config.learning_rate, weight_decay=0.0)
+    log = RunLogger(directory, "align", quiet=quiet, trackers=trackers)
+    with log, interruptible() as interruption:
+        validation = PolicyValidation(
             policy,
-            actor,
-            optimizer,
-            validate,
-            settings,
-            log,
-            stop,
-            progress={"kl weight": settings.kl},
+            policy_checkpointer(directory, actor, optimizer),
+            validate=validate,
+            config=config,
+            log=log,
+            interruption=interruption,
+            extra={"kl_coef": config.kl},
         )
-        with log.progress(settings.updates, keeper.update) as keeper.bar:
-            keeper.arrive(keeper.update)
-            for update in range(keeper.update, settings.updates):
-                for group in optimizer.param_groups:
-                    group["lr"] = settings.learning_rate * (
-                        1 - 0.95 * update / max(1, settings.updates - 1)
-                    )
-                generator = torch.Generator(policy.device).manual_seed(seed * 1_000_003 + update)
-                with autocast(policy.device, settings.bf16), locate_errors(f"update {update + 1}"):
+        with log.progress(config.updates, validation.update) as validation.show:
+            validation.step(validation.update)
+            for update in range(validation.update, config.updates):
+                learning_rate = linear_decay(config.learning_rate, update, last=config.updates - 1)
+                set_learning_rate(optimizer, learning_rate)
+                draw_seed = update_seed(seed, update)
+                generator = torch.Generator(policy.device).manual_seed(draw_seed)
+                kl_coef = validation.extra["kl_coef"]
+                with autocast(policy.device, config.bf16), locate_errors(f"update {update + 1}"):
                     rollout = collect(
                         policy,
                         env,
                         k,
                         generator=generator,
-                        seed=seed * 1_000_003 + update,
-                        progress=update / settings.updates,
+                        seed=draw_seed,
+                        progress=update / config.updates,
                     )
-                    batches, surprise = judge(actor, student, rollout, settings)
-                penalised = settings.model_copy(update={"kl": keeper.progress["kl weight"]})
+                    minibatches, entropy = compute_advantages(actor, reference, rollout, config)
                 try:
-                    steps = improve(actor, optimizer, batches, penalised)
-                except FloatingPointError as error:
+                    steps = ppo_update(
+                        actor, optimizer, minibatches, config=config, kl_coef=kl_coef
+                    )
+                except DivergenceError as error:
                     raise DivergenceError(
                         f"{error} in update {update + 1}: lower the learning rate"
                     ) from None
-                measures = {
+                metrics = {
                     name: float(np.mean([step[name] for step in steps])) for name in steps[0]
                 }
-                if settings.kl_target:
-                    kl = measures["kl from student"]
-                    keeper.progress["kl weight"] = steered(penalised.kl, kl, settings.kl_target)
+                if config.kl_target:
+                    validation.extra["kl_coef"] = adapt_kl_coefficient(
+                        kl_coef, metrics["ref_kl"], config.kl_target
+                    )
                 reward = float(rollout.r_t.sum(dim=-1).mean())
                 written = {
                     "reward": reward,
-                    "entropy": surprise,
-                    "distinct lists": distinct_share(rollout.slates),
+                    "entropy": entropy,
+                    "distinct_lists": distinct_share(rollout.slates),
                 }
-                log.record(update + 1, {**written, **rollout.terms, **measures})
-                keeper.show(update + 1, reward)
-                keeper.arrive(update + 1)
-    return keeper.give()
+                log.log_metrics(update + 1, {**written, **rollout.terms, **metrics})
+                validation.show_update(update + 1, reward)
+                validation.step(update + 1)
+    return validation.restore_best()

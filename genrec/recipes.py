@@ -1,5 +1,6 @@
 """Named teachers: one choice on each axis of the training step."""
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,8 @@ from genrec.models import losses, negatives
 from genrec.models.axes import Axes, BackboneName, changed, choose, require_fit
 from genrec.models.caser import Caser
 from genrec.models.codes import factor_codes, feature_codes, svd_codes
+from genrec.models.config import CL4SRecConfig, Contrast, DuoRecConfig, NoContrast
+from genrec.models.contrastive import make_contrastive_loss
 from genrec.models.embeddings import Embedding, Table
 from genrec.models.gru import GRU
 from genrec.models.lambdarank_loss import lambdarank
@@ -27,11 +30,10 @@ from genrec.models.objectives import Last, Masked, Objective, RecencySampled, Sh
 from genrec.models.quantized import JointQuantized
 from genrec.models.scorer import NeuralScorer, Recipe
 from genrec.models.tisasrec import TiSASRec
-from genrec.models.trainer import fit
+from genrec.models.trainer import fit, training_sequences
 from genrec.models.transformer import Transformer
 from genrec.recommender import Scorer
 from genrec.training.checkpoint import drop_checkpoint, save_tensors
-from genrec.training.logger import Logbook
 from genrec.training.run_directory import read_json, write_json
 
 
@@ -307,8 +309,8 @@ def train_scorer(
         name = settings.recipe
         if unread := changed(settings):
             given = ", ".join(f"teacher.{key}={value}" for key, value in unread.items())
-            Logbook(None, "").warn(
-                f"{name} has no settings of its own, so these change nothing: {given}"
+            logging.getLogger("genrec").warning(
+                "%s has no settings of its own, so these change nothing: %s", name, given
             )
         baseline = (
             SEEDED[name].fit(split, seed=seed) if name in SEEDED else BASELINES[name].fit(split)
@@ -322,7 +324,23 @@ def train_scorer(
     if isinstance(embedding, JointQuantized) and settings.codes != "random":
         embedding.assign(torch.from_numpy(_codes(split, settings, seed)))
     recipe.scorer.to(device)
-    fit(recipe, split, settings, seed, folder, quiet, k)
+    contrast = make_contrastive_loss(
+        _contrast(settings),
+        training_sequences(split),
+        max_length=settings.max_length,
+        mask_id=embedding.mask_id,
+    )
+    fit(
+        recipe,
+        split,
+        settings,
+        hidden_size=settings.hidden_size,
+        contrast=contrast,
+        seed=seed,
+        directory=folder,
+        quiet=quiet,
+        k=k,
+    )
     save_tensors(folder / "scorer.safetensors", recipe.scorer.state_dict())
     scorer, size = recipe.scorer, split.catalogue.num_items
     content = {
@@ -334,6 +352,16 @@ def train_scorer(
     write_json(folder / "scorer.json", content)
     drop_checkpoint(folder)
     return recipe.scorer
+
+
+def _contrast(settings: TeacherSettings) -> Contrast:
+    weight, temperature = settings.contrastive_weight, settings.contrastive_temperature
+    match settings.contrastive:
+        case "cl4srec":
+            return CL4SRecConfig(weight=weight, temperature=temperature)
+        case "duorec":
+            return DuoRecConfig(weight=weight, temperature=temperature)
+    return NoContrast()
 
 
 def _codes(split: Split, settings: TeacherSettings, seed: int) -> NDArray[np.uint8]:

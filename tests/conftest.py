@@ -1,5 +1,6 @@
 """What every test may ask for."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -11,6 +12,16 @@ matplotlib.use("Agg")
 torch.set_num_threads(1)
 
 ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _logger_as_it_was():
+    """The handler and level that the command line gives to genrec's logger end with the test."""
+    logger = logging.getLogger("genrec")
+    handlers, level = list(logger.handlers), logger.level
+    yield
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -24,9 +24,9 @@ from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import Schedule
 
+from genrec.agents.actor_critic import ActorCritic
 from genrec.agents.gptrec.head import Allowed, choice_log_probabilities, row_chunks
 from genrec.agents.gptrec.model import GPTRec
-from genrec.agents.ppo import Actor
 from genrec.agents.sb3.vec_env import forbidden_ids, unpadded
 from genrec.data.sequences import Sequences
 
@@ -126,7 +126,7 @@ class GPTRecPolicy(MaskableActorCriticPolicy):
         action_space: spaces.Space[Any],
         lr_schedule: Schedule,
         *,
-        actor: Actor,
+        actor: ActorCritic,
         optimizer_class: type[torch.optim.Optimizer] = torch.optim.AdamW,
         optimizer_kwargs: dict[str, Any] | None = None,
     ) -> None:

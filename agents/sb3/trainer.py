@@ -1,7 +1,6 @@
-"""MaskablePPO of stable-baselines3's contrib package, around the same GPTRec and the same
-environment."""
+"""MaskablePPO of sb3-contrib around the same GPTRec and the same environment."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,171 +10,130 @@ from gymnasium.vector import VectorEnv
 from sb3_contrib import MaskablePPO
 from stable_baselines3.common.callbacks import BaseCallback
 
+from genrec.agents.actor_critic import ActorCritic
+from genrec.agents.config import MaskablePPOConfig
 from genrec.agents.gptrec.model import GPTRec
-from genrec.agents.keeper import Keeper
-from genrec.agents.ppo import Actor
 from genrec.agents.sb3.policy import GPTRecPolicy, ListRolloutBuffer
 from genrec.agents.sb3.vec_env import ListVecEnv
-from genrec.config.errors import DivergenceError, GenrecError
-from genrec.config.reading import AlignSettings
+from genrec.agents.trainer import PolicyValidation, Validate, policy_checkpointer, update_seed
+from genrec.config.errors import DivergenceError
 from genrec.training.interruption import interruptible
-from genrec.training.logger import Logbook
-
-
-def require_expressible(settings: AlignSettings) -> None:
-    """Raise GenrecError for a KL penalty or target, which stable-baselines3 does not know."""
-    if settings.kl > 0:
-        raise GenrecError(
-            f"align.kl is {settings.kl}, but the loss of stable-baselines3 has no KL penalty"
-            " towards the student:"
-            " set align.kl=0, or use --agent ppo"
-        )
-    if settings.kl_target:
-        raise GenrecError(
-            f"align.kl_target is {settings.kl_target:g}, but stable-baselines3 has no KL penalty to"
-            " steer: set"
-            " align.kl_target=null, or use --agent ppo"
-        )
+from genrec.training.logger import RunLogger
+from genrec.training.schedule import linear_decay
 
 
 def maskable_ppo(
     policy: GPTRec,
     env: ListVecEnv,
-    settings: AlignSettings,
+    *,
+    config: MaskablePPOConfig,
     k: int,
     seed: int = 0,
-    folder: Path | None = None,
+    directory: Path | None = None,
 ) -> MaskablePPO:
-    """stable-baselines3's algorithm, ready for ``learn`` with its callbacks, logger and progress
-    bar.
+    """MaskablePPO of sb3-contrib, ready for ``learn`` with its callbacks, logger and progress bar.
 
-    The settings say: ``epochs`` passes over a rollout of one list in every sub-environment, in
-    ``minibatches`` parts; ``clip``, ``entropy``, ``discount`` and ``gae_lambda``; the learning rate
-    of update u of U falls to 5 % as lr·(1 − 0.95·u/(U−1)). The advantage is always GAE with a
-    critic, standardised within a minibatch. What is not read: ``baseline``, and ``bf16``, as
-    probabilities of two different passes are compared.
+    A rollout is one list in every sub-environment; ``epochs`` passes over it are split into
+    ``minibatches`` parts. The advantage is GAE with a critic, standardised within a minibatch. All
+    computation is in float32, as the first probability ratio of an update compares two different
+    passes.
 
     Args:
         policy: trained in place.
         env: n = histories · group_size lists.
-        settings: of PPO.
-        k: list length, the steps of a rollout.
-        seed: of the critic's start and of the environment.
-        folder: receives TensorBoard's scalars.
-
-    Raises:
-        GenrecError: for a KL penalty, which this algorithm's loss does not have.
+        config: hyperparameters.
+        k: list length, the number of steps of a rollout.
+        seed: random seed of the critic's initial weights and of the environment.
+        directory: receives the TensorBoard scalars of stable-baselines3.
     """
-    require_expressible(settings)
     with torch.random.fork_rng():
-        torch.manual_seed(seed)  # the critic's start
-        actor = Actor(policy)
+        torch.manual_seed(seed)  # initial weights of the critic
+        actor = ActorCritic(policy)
     env.seed(seed)
     steps = env.num_envs * k
     return MaskablePPO(
         GPTRecPolicy,
         env,
-        learning_rate=lambda left: _learning_rate(settings, left),
+        learning_rate=lambda left: _learning_rate(config, left),
         n_steps=k,
-        batch_size=max(2, -(-steps // settings.minibatches)),
-        n_epochs=settings.epochs,
-        gamma=settings.discount,
-        gae_lambda=settings.gae_lambda,
-        clip_range=settings.clip,
-        ent_coef=settings.entropy,
+        batch_size=max(2, -(-steps // config.minibatches)),
+        n_epochs=config.epochs,
+        gamma=config.discount,
+        gae_lambda=config.gae_lambda,
+        clip_range=config.clip,
+        ent_coef=config.entropy,
         max_grad_norm=1.0,
         rollout_buffer_class=ListRolloutBuffer,
-        tensorboard_log=str(folder / "tensorboard") if folder else None,
+        tensorboard_log=str(directory / "tensorboard") if directory else None,
         policy_kwargs={"actor": actor},
         device=policy.device,
     )
 
 
-def _learning_rate(settings: AlignSettings, left: float) -> float:
-    """Of an update, from the share of training that is left once its lists are written."""
-    update = max(0.0, (1 - left) * settings.updates - 1)
-    return settings.learning_rate * (1 - 0.95 * update / max(1, settings.updates - 1))
+def _learning_rate(config: MaskablePPOConfig, left: float) -> float:
+    """Learning rate of an update, from the share of training left after its rollout."""
+    update = max(0.0, (1 - left) * config.updates - 1)
+    return linear_decay(config.learning_rate, update, last=config.updates - 1)
 
 
 def train(
     policy: GPTRec,
     env: VectorEnv[Any, Any, Any],
-    validate: Callable[[GPTRec], Mapping[str, float]],
-    settings: AlignSettings,
+    *,
+    validate: Validate,
+    config: MaskablePPOConfig,
     k: int,
     seed: int = 0,
-    folder: Path | None = None,
+    directory: Path | None = None,
     quiet: bool = False,
+    trackers: Sequence[str] = (),
 ) -> dict[str, float]:
-    """Fine-tune a policy with MaskablePPO for what the environment pays; see ``ppo.train``, which
-    this stands in for.
+    """Fine-tune a policy with MaskablePPO for the rewards of the environment; see ``Trainer``.
 
-    Lists are written for the same histories in the same order, weights are validated and kept by
-    the same rule, and a checkpoint takes a training on to the same end.
+    Histories come in the same order as with ``ppo.train``, weights are validated and kept by the
+    same rule, and a resumed training ends as an uninterrupted one.
+    """
+    vec_env = ListVecEnv(env, config.updates)
+    model = maskable_ppo(policy, vec_env, config=config, k=k, seed=seed, directory=directory)
+    actor = model.policy.actor
+    assert isinstance(actor, ActorCritic)
+    log = RunLogger(directory, "align", quiet=quiet, trackers=trackers)
+    with torch.random.fork_rng(), log, interruptible() as interruption:
+        validation = PolicyValidation(
+            policy,
+            policy_checkpointer(directory, actor, model.policy.optimizer),
+            validate=validate,
+            config=config,
+            log=log,
+            interruption=interruption,
+        )
+        steps = vec_env.num_envs * k
+        vec_env.episode = validation.update
+        model.num_timesteps = validation.update * steps
+        with log.progress(config.updates, validation.update) as validation.show:
+            left = config.updates - validation.update
+            callback = CheckpointCallback(validation, k, seed)
+            model.learn(left * steps, callback, reset_num_timesteps=False)
+    return validation.restore_best()
+
+
+class CheckpointCallback(BaseCallback):
+    """Validates, saves and logs after every update of MaskablePPO.
+
+    Each rollout gets a seed of its own, so that a resumed training draws what it would have drawn.
 
     Args:
-        policy: trained in place; starts as the student.
-        env: list-generation vector environment; see ``ListVecEnv``.
-        validate: measures the greedy policy; its "objective" chooses the weights to keep.
-        settings: of PPO; see ``maskable_ppo``.
+        validation: validates the policy and saves checkpoints.
         k: list length.
-        seed: of everything random.
-        folder: receives metrics and a checkpoint; training goes on from a checkpoint found there.
-        quiet: no progress bar.
-
-    Returns:
-        The validation of the kept weights and the update they come from.
-
-    Raises:
-        GenrecError: for a KL penalty.
-        DivergenceError: when the loss is no longer finite.
-        Interrupted: after Ctrl-C, once the checkpoint is saved.
-        RewardError: when a reward raises or gives something else than finite gains; the last
-            checkpoint stays.
-    """
-    lists = ListVecEnv(env, settings.updates)
-    model = maskable_ppo(policy, lists, settings, k, seed, folder)
-    with (
-        torch.random.fork_rng(),
-        Logbook(folder, "align", quiet) as log,
-        interruptible() as stop,
-    ):
-        if settings.baseline == "group":
-            log.say(
-                "sb3: lists are compared with a learnt value (GAE); align.baseline=group is for"
-                " --agent ppo"
-            )
-        actor = model.policy.actor
-        assert isinstance(actor, Actor)
-        keeper = Keeper(policy, actor, model.policy.optimizer, validate, settings, log, stop)
-        lists.episode = keeper.update
-        steps = lists.num_envs * k
-        model.num_timesteps = keeper.update * steps
-        with log.progress(settings.updates, keeper.update) as keeper.bar:
-            left = settings.updates - keeper.update
-            model.learn(left * steps, Watch(keeper, k, seed), reset_num_timesteps=False)
-    return keeper.give()
-
-
-class Watch(BaseCallback):
-    """Tells the keeper of every update, and the log what stable-baselines3 measured in it.
-
-    Each rollout begins with its own seed, so that a training that goes on from a checkpoint draws
-    what it would have drawn.
-
-    Args:
-        keeper: of the training.
-        k: list length.
-        seed: of the training.
+        seed: random seed of the training.
     """
 
-    def __init__(self, keeper: Keeper, k: int, seed: int) -> None:
+    def __init__(self, validation: PolicyValidation, k: int, seed: int) -> None:
         super().__init__()
-        self.keeper, self.k, self.seed = keeper, k, seed
+        self.validation, self.k, self.seed = validation, k, seed
 
     def _on_rollout_start(self) -> None:
-        update = self._after_update()
-        torch.manual_seed(self.seed * 1_000_003 + update)
+        torch.manual_seed(update_seed(self.seed, self._after_update()))
 
     def _on_training_end(self) -> None:
         self._after_update()
@@ -184,27 +142,27 @@ class Watch(BaseCallback):
         return True
 
     def _after_update(self) -> int:
-        update = self.model.num_timesteps // (self.training_env.num_envs * self.k)
-        if measures := dict(
-            self.logger.name_to_value
-        ):  # what stable-baselines3 measured in the update
-            self._record(update, measures)
-        self.keeper.arrive(update)
+        """Log and validate; the number of updates that are complete."""
+        update = int(self.model.num_timesteps) // (self.training_env.num_envs * self.k)
+        # Empty before the first update; stable-baselines3 clears it after each rollout.
+        if measured := dict(self.logger.name_to_value):
+            self._log(update, measured)
+        self.validation.step(update)
         return update
 
-    def _record(self, update: int, measures: Mapping[str, float]) -> None:
-        loss = measures["train/loss"]
+    def _log(self, update: int, measured: Mapping[str, float]) -> None:
+        loss = measured["train/loss"]
         if not np.isfinite(loss):
             raise DivergenceError(f"the loss is {loss} in update {update}: lower the learning rate")
-        assert isinstance(self.training_env, ListVecEnv)
-        reward = self.training_env.mean_return
-        values = {
-            "reward": reward,
-            "entropy": -measures["train/entropy_loss"],
-            **self.training_env.terms,
-            "clip fraction": measures["train/clip_fraction"],
-            "kl from last policy": measures["train/approx_kl"],
-            "explained variance": measures["train/explained_variance"],
+        env = self.training_env
+        assert isinstance(env, ListVecEnv)
+        metrics = {
+            "reward": env.mean_return,
+            "entropy": -measured["train/entropy_loss"],
+            **env.terms,
+            "clip_fraction": measured["train/clip_fraction"],
+            "approx_kl": measured["train/approx_kl"],
+            "explained_variance": measured["train/explained_variance"],
         }
-        self.keeper.log.record(update, {name: float(value) for name, value in values.items()})
-        self.keeper.show(update, reward)
+        self.validation.log.log_metrics(update, {name: float(metrics[name]) for name in metrics})
+        self.validation.show_update(update, env.mean_return)

@@ -1,20 +1,18 @@
-"""Group-relative policy optimisation with TRL's GRPOTrainer, in our environment and with our
-sampler.
+"""Group-relative policy optimisation (GRPO) with TRL, in genrec's environment and with its sampler.
 
-What is TRL's: advantages and loss [Shao et al. 2024, eq. 3], and the loop. What is ours: the lists,
-the masks (``language_model``), the rewards, the choice of the weights to keep, the run folder.
+TRL provides the loop, the advantages and the loss [Shao et al. 2024, eq. 3]; genrec provides the
+lists, the masks (``genrec.agents.trl.model``), the rewards, the validation and the run directory.
 """
 
 import contextlib
 import copy
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 from transformers import (
@@ -25,173 +23,133 @@ from transformers import (
     TrainingArguments,
 )
 
+from genrec.agents.config import GRPOConfig
 from genrec.agents.gptrec.decoding import sample
 from genrec.agents.gptrec.model import GPTRec
-from genrec.agents.keeper import Keeper
 from genrec.agents.rollout import play
+from genrec.agents.trainer import PolicyValidation, Validate, policy_checkpointer, update_seed
 from genrec.agents.trl.model import ListModel, item_tokenizer
-from genrec.config.errors import DivergenceError, GenrecError
-from genrec.config.reading import AlignSettings
+from genrec.config.errors import DivergenceError
 from genrec.data.sequences import Sequences
 from genrec.rewards.check import locate_errors
 from genrec.training.device import autocast, half_precision_pays
 from genrec.training.interruption import Interrupted, interruptible
-from genrec.training.logger import Logbook
+from genrec.training.logger import RunLogger
+from genrec.training.schedule import linear_decay
 
 try:
     from datasets import Dataset
-    from trl import GRPOConfig, GRPOTrainer
+    from trl import GRPOConfig as TRLArguments
+    from trl import GRPOTrainer
 except ModuleNotFoundError as error:
     message = (
         f'genrec.agents.trl needs {error.name}, which is not installed: pip install "genrec[trl]"'
     )
     raise ModuleNotFoundError(message, name=error.name) from error
 
-EARNED = "earned "  # prefix of the columns that carry what the lists earned to the reward functions
-LOGGED = {
+# Prefix of the columns that carry the gains of the lists to the reward functions.
+EARNED = "earned "
+# TRL's names -> ours, for what the other agents log too.
+METRICS = {
     "entropy": "entropy",
     "reward": "reward",
-    "clip_ratio/region_mean": "clip fraction",
-    "kl": "kl from student",
+    "clip_ratio/region_mean": "clip_fraction",
+    "kl": "ref_kl",
 }
 
 
 def train(
     policy: GPTRec,
     env: VectorEnv[Any, Any, Any],
-    validate: Callable[[GPTRec], Mapping[str, float]],
-    settings: AlignSettings,
+    *,
+    validate: Validate,
+    config: GRPOConfig,
     k: int,
     seed: int = 0,
-    folder: Path | None = None,
+    directory: Path | None = None,
     quiet: bool = False,
+    trackers: Sequence[str] = (),
 ) -> dict[str, float]:
-    """Fine-tune a policy with GRPO for what the environment pays; the same contract as
-    ``genrec.agents.ppo.train``.
+    """Fine-tune a policy with GRPO for the rewards of the environment; see ``Trainer``.
 
-    An update writes ``group_size`` lists for each history, exactly those that our PPO would write
-    with the same weights and seed, and takes ``epochs`` x ``minibatches`` steps on them. A list is
-    paid at its end: every term of the reward is a reward function of TRL with the term's weight.
+    An update writes ``group_size`` lists per history, exactly those that ``ppo.train`` would write
+    with the same weights and seed, and takes ``epochs`` x ``minibatches`` gradient steps. A list is
+    rewarded at its end: every term of the reward is a reward function of TRL with the term's
+    weight. The environment's reset must also give ``infos["reward_weights"]``, name -> weight.
 
-    Args:
-        policy: trained in place; starts as the student.
-        env: list-generation vector environment; see ``rollout.collect``. Its reset also gives
-            ``infos["reward_weights"]``, name -> weight.
-        validate: measures the greedy policy; its "objective" chooses the weights to keep.
-        settings: ``epochs`` are TRL's num_iterations, ``minibatches`` its steps_per_generation,
-            ``clip`` its epsilon, ``kl`` its beta, ``entropy`` its entropy_coef; ``gae_lambda`` is
-            not read.
-        k: list length.
-        seed: of everything random.
-        folder: receives metrics and a checkpoint; training goes on from a checkpoint found there.
-        quiet: no progress bar.
-
-    Returns:
-        The validation of the kept weights and the update they come from.
-
-    Raises:
-        GenrecError: for settings that GRPO cannot express.
-        DivergenceError: when a gradient is no longer finite.
-        Interrupted: after Ctrl-C, once the checkpoint is saved.
-        RewardError: when a reward raises or gives something else than finite gains; the last
-            checkpoint stays.
+    TRL calls ``epochs`` num_iterations, ``minibatches`` steps_per_generation, ``clip`` epsilon,
+    ``kl`` beta and ``entropy`` entropy_coef.
     """
-    require_expressible(settings)
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng())
-        log = stack.enter_context(Logbook(folder, "align", quiet))
-        stop = stack.enter_context(interruptible())
+        log = stack.enter_context(RunLogger(directory, "align", quiet=quiet, trackers=trackers))
+        interruption = stack.enter_context(interruptible())
         optimizer = torch.optim.AdamW(
-            policy.parameters(), lr=settings.learning_rate, weight_decay=0.0
+            policy.parameters(), lr=config.learning_rate, weight_decay=0.0
         )
-        student = (
-            ListModel(copy.deepcopy(policy)).requires_grad_(False).train(False)
-            if settings.kl
-            else None
+        reference = None
+        if config.kl:
+            reference = ListModel(copy.deepcopy(policy)).requires_grad_(False).train(False)
+        validation = PolicyValidation(
+            policy,
+            policy_checkpointer(directory, policy, optimizer),
+            validate=validate,
+            config=config,
+            log=log,
+            interruption=interruption,
         )
-        keeper = Keeper(policy, policy, optimizer, validate, settings, log, stop)
-        keeper.bar = stack.enter_context(log.progress(settings.updates, keeper.update))
-        keeper.arrive(keeper.update)
-        if keeper.update < settings.updates:
-            stack.enter_context(_trl_warnings_silenced())
-            place = stack.enter_context(tempfile.TemporaryDirectory())  # TRL insists on one
-            watch = Watch(keeper)
-            grpo(watch, student, env, k, seed, place).train()
-            if watch.interrupted:
-                raise watch.interrupted
-    return keeper.give()
-
-
-def require_expressible(settings: AlignSettings) -> None:
-    """Say which settings GRPO has no place for.
-
-    Raises:
-        GenrecError: naming the setting and its remedy.
-    """
-    if settings.baseline != "group":
-        raise GenrecError("GRPO has no critic: set align.baseline=group, or train with --agent ppo")
-    if settings.discount != 1:
-        raise GenrecError(
-            f"TRL pays a list at its end, where a discount of {settings.discount:g} has no place:"
-            " set align.discount=1,"
-            " or train with --agent ppo"
-        )
-    if settings.kl_target:
-        raise GenrecError(
-            f"align.kl_target is {settings.kl_target:g}, but the weight of TRL's KL penalty is"
-            " fixed: set"
-            " align.kl_target=null, or train with --agent ppo"
-        )
-    if settings.group_size < 2:
-        raise GenrecError(
-            "GRPO compares the lists of a history: raise align.group_size to 2 or more"
-        )
-    lists = settings.histories * settings.group_size
-    if lists % settings.minibatches:
-        raise GenrecError(
-            f"TRL cuts {lists} lists into equal minibatches:"
-            f" align.minibatches={settings.minibatches} does not divide"
-            " align.histories x align.group_size"
-        )
+        validation.show = stack.enter_context(log.progress(config.updates, validation.update))
+        validation.step(validation.update)
+        if validation.update < config.updates:
+            stack.enter_context(_known_warnings_ignored())
+            # TRL insists on a directory of its own; nothing is left in it.
+            output = stack.enter_context(tempfile.TemporaryDirectory())
+            callback = CheckpointCallback(validation, config)
+            trainer = grpo(
+                callback, env, config=config, reference=reference, k=k, seed=seed, output=output
+            )
+            trainer.train()
+            if callback.interrupted:
+                raise callback.interrupted
+    return validation.restore_best()
 
 
 @contextlib.contextmanager
-def _trl_warnings_silenced() -> Iterator[None]:
+def _known_warnings_ignored() -> Iterator[None]:
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="You are using 'rollout_func'")  # experimental
-        warnings.filterwarnings(
-            "ignore", message=".*gradient_checkpointing` is deprecated"
-        )  # TRL's word, not ours
+        # rollout_func is experimental; the other one is about a default of TRL, not about ours.
+        warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
+        warnings.filterwarnings("ignore", message=".*gradient_checkpointing` is deprecated")
         yield
 
 
 def _arguments(
-    settings: AlignSettings, lists: int, k: int, seed: int, device: torch.device, place: str
-) -> GRPOConfig:
-    """Our settings in TRL's words; nothing is reported, saved or printed by TRL."""
-    return GRPOConfig(
-        output_dir=place,
-        per_device_train_batch_size=lists // settings.minibatches,
-        steps_per_generation=settings.minibatches,
+    config: GRPOConfig, *, lists: int, k: int, seed: int, device: torch.device, output: str
+) -> TRLArguments:
+    """The hyperparameters as TRL's arguments; TRL itself reports, saves and prints nothing."""
+    return TRLArguments(
+        output_dir=output,
+        per_device_train_batch_size=lists // config.minibatches,
+        steps_per_generation=config.minibatches,
         gradient_accumulation_steps=1,
-        num_generations=settings.group_size,
-        num_iterations=settings.epochs,
+        num_generations=config.group_size,
+        num_iterations=config.epochs,
         max_completion_length=k,
-        epsilon=settings.clip,
-        entropy_coef=settings.entropy,
+        epsilon=config.clip,
+        entropy_coef=config.entropy,
         loss_type="grpo",
         scale_rewards="group",
-        use_bias_correction_kl=False,  # the penalty of the paper, and of our PPO
-        learning_rate=settings.learning_rate,
+        use_bias_correction_kl=False,  # the penalty of the paper, and of ``ppo``
+        learning_rate=config.learning_rate,
         weight_decay=0.0,
         max_grad_norm=1.0,
-        bf16=settings.bf16 and half_precision_pays(device),
+        bf16=config.bf16 and half_precision_pays(device),
         use_cpu=device.type == "cpu",
         gradient_checkpointing=False,
         shuffle_dataset=False,
         dataloader_pin_memory=False,
         logging_strategy="steps",
-        logging_steps=settings.epochs * settings.minibatches,
+        logging_steps=config.epochs * config.minibatches,
         logging_nan_inf_filter=False,
         save_strategy="no",
         report_to="none",
@@ -202,50 +160,59 @@ def _arguments(
 
 class _Trainer(GRPOTrainer):  # type: ignore[misc]
     def _send_telemetry(self) -> None:
-        """Nothing leaves the machine."""
+        """Do nothing: no data leaves the machine."""
 
 
 def grpo(
-    watch: "Watch",
-    student: ListModel | None,
+    callback: "CheckpointCallback",
     env: VectorEnv[Any, Any, Any],
+    *,
+    config: GRPOConfig,
+    reference: ListModel | None,
     k: int,
     seed: int,
-    place: str,
+    output: str,
 ) -> GRPOTrainer:
-    """TRL's trainer around our parts, ready for ``train``. Its data only count: the environment
-    draws the histories.
+    """TRL's trainer around genrec's parts, ready for ``train``.
+
+    Its data set has empty prompts, which only count the lists: the environment chooses the
+    histories.
 
     Args:
-        watch: its keeper knows the policy, the optimiser and the settings.
-        student: the policy at the start, where a KL penalty needs it.
-        env: of the lists.
+        callback: knows the policy, the optimizer and the number of updates that are complete.
+        env: environment of the lists.
+        config: hyperparameters.
+        reference: policy of the KL penalty; None without one.
         k: list length.
-        seed: of everything random.
-        place: a folder that TRL makes.
+        seed: random seed.
+        output: directory that TRL makes.
     """
-    policy, settings, optimizer = watch.keeper.policy, watch.keeper.settings, watch.keeper.optimizer
+    validation = callback.validation
+    policy, optimizer = validation.policy, validation.checkpointer.optimizer
     _, infos = env.reset(seed=seed)
     weights: dict[str, float] = infos["reward_weights"]
-    arguments = _arguments(settings, env.num_envs, k, seed, policy.device, place)
-    arguments.max_steps = (settings.updates - watch.start) * watch.steps
+    left = config.updates - callback.start
+    arguments = _arguments(
+        config, lists=env.num_envs, k=k, seed=seed, device=policy.device, output=output
+    )
+    arguments.max_steps = left * callback.steps
     arguments.reward_weights = list(weights.values())
-    prompts = [""] * (len(infos["histories"]) * (settings.updates - watch.start))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, callback.learning_rate_factor)
     model = ListModel(policy)
     trainer = _Trainer(
         model,
         reward_funcs=[_reward_function(term) for term in weights],
         args=arguments,
-        train_dataset=Dataset.from_dict({"prompt": prompts}),
+        train_dataset=Dataset.from_dict({"prompt": [""] * (len(infos["histories"]) * left)}),
         processing_class=item_tokenizer([str(item) for item in range(1, policy.num_items + 1)]),
-        callbacks=[watch],
-        optimizers=(optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, watch.rate)),
-        rollout_func=ListWriter(policy, env, settings, k, seed, watch.update),
+        callbacks=[callback],
+        optimizers=(optimizer, schedule),
+        rollout_func=ListWriter(policy, env, config=config, k=k, seed=seed, update=callback.update),
     )
-    del (
-        model.forward
-    )  # TRL put another in its place that reads the output layer itself, past the masks
-    trainer.beta, trainer.ref_model = settings.kl, student  # TRL would look for the student by name
+    # TRL replaced it by a forward pass that reads the output layer itself, without the masks.
+    del model.forward
+    # Set here, as TRL would load the reference model by name.
+    trainer.beta, trainer.ref_model = config.kl, reference
     trainer.remove_callback(PrinterCallback)
     return trainer
 
@@ -260,97 +227,104 @@ def _reward_function(term: str) -> Callable[..., list[float]]:
 
 @dataclass(frozen=True, eq=False)
 class ListWriter:
-    """TRL's rollout: lists from our sampler, and what each term of the reward pays for them.
+    """Rollout function of TRL: lists of genrec's sampler, and the gains of each reward term.
 
     Attributes:
-        policy: draws from its distribution, dropout off.
-        env: is reset and played once a call.
-        settings: for the precision.
+        policy: policy that lists are drawn from, with dropout off.
+        env: reset and played once per call.
+        config: precision and number of updates.
         k: list length.
-        seed: with the number of the update it decides histories, lists and the order of TRL's
-            minibatches.
-        update: of a trainer's state, the number of the update it is in.
+        seed: random seed; together with the number of the update it determines histories, lists and
+            the order of TRL's minibatches.
+        update: function of a trainer's state: number of updates that are complete.
     """
 
     policy: GPTRec
     env: VectorEnv[Any, Any, Any]
-    settings: AlignSettings
+    config: GRPOConfig
     k: int
     seed: int
     update: Callable[[TrainerState], int]
 
     def __call__(self, prompts: list[str], trainer: GRPOTrainer) -> dict[str, list[Any]]:
-        """Token ids of (whole history + SEP) and list, log-probabilities, and the columns of the
-        reward functions."""
+        """Write one list per prompt.
+
+        Returns:
+            Token ids of (whole history, SEP) and of the list, log-probabilities, and the columns
+            that the reward functions read.
+        """
         update = self.update(trainer.state)
-        seed = self.seed * 1_000_003 + update
+        seed = update_seed(self.seed, update)
         torch.manual_seed(seed)
-        _, infos = self.env.reset(seed=seed, options={"progress": update / self.settings.updates})
+        _, infos = self.env.reset(seed=seed, options={"progress": update / self.config.updates})
         histories: Sequences = infos["histories"]
         group_size = self.env.num_envs // len(histories)
         generator = torch.Generator(self.policy.device).manual_seed(seed)
-        with autocast(self.policy.device, self.settings.bf16):
+        with autocast(self.policy.device, self.config.bf16):
             slates, logp = sample(
                 self.policy.eval(), histories, self.k, generator=generator, group_size=group_size
             )
         with locate_errors(f"update {update + 1}"):
             _, gains = play(self.env, slates.flatten(0, 1).cpu().numpy())
-        known = [
-            [*histories[row].tolist(), self.policy.separator] for row in range(len(histories))
-        ]  # TRL wants lists
+        # As lists of integers, which is what TRL takes.
+        prompt_ids = [[*history.tolist(), self.policy.separator] for history in histories]
+        earned = {EARNED + term: found.sum(axis=1).tolist() for term, found in gains.items()}
         return {
-            "prompt_ids": [known[row] for row in np.repeat(np.arange(len(known)), group_size)],
+            "prompt_ids": [ids for ids in prompt_ids for _ in range(group_size)],
             "completion_ids": slates.flatten(0, 1).tolist(),
             "logprobs": logp.flatten(0, 1).tolist(),
-            **{EARNED + term: found.sum(axis=1).tolist() for term, found in gains.items()},
+            **earned,
         }
 
 
-class Watch(TrainerCallback):
-    """Tells the keeper of every update, and the log what TRL measured in it.
+class CheckpointCallback(TrainerCallback):
+    """Validates, saves and logs after every update of GRPO.
+
+    Args:
+        validation: validates the policy and saves checkpoints.
+        config: hyperparameters.
 
     Attributes:
-        keeper: of the training.
-        start: updates that a checkpoint brought along.
-        steps: gradient steps of an update.
-        interrupted: what the keeper said after Ctrl-C; TRL first logs the update at which it stops.
+        start: number of updates in the checkpoint that is resumed.
+        steps: gradient steps per update.
+        interrupted: raised by the validation after Ctrl-C. It is raised again once TRL has stopped,
+            so that TRL can log the last update.
     """
 
-    def __init__(self, keeper: Keeper) -> None:
-        self.keeper, self.start = keeper, keeper.update
-        self.steps = keeper.settings.epochs * keeper.settings.minibatches
+    def __init__(self, validation: PolicyValidation, config: GRPOConfig) -> None:
+        self.validation, self.config = validation, config
+        self.start = validation.update
+        self.steps = config.epochs * config.minibatches
         self.interrupted: Interrupted | None = None
 
     def update(self, state: TrainerState) -> int:
-        """How many updates are complete."""
+        """Number of updates that are complete."""
         return self.start + int(state.global_step) // self.steps
 
-    def rate(self, step: int) -> float:
-        """Share of the learning rate at a step of this training: falls to 5 % over the updates."""
-        return 1 - 0.95 * (self.start + step // self.steps) / max(
-            1, self.keeper.settings.updates - 1
-        )
+    def learning_rate_factor(self, step: int) -> float:
+        """Share of the initial learning rate at a gradient step of this process."""
+        update = self.start + step // self.steps
+        return linear_decay(1.0, update, last=self.config.updates - 1)
 
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any
     ) -> None:
-        """Stop before a broken gradient reaches the weights."""
-        gradients = [
-            p.grad.isfinite().all() for p in self.keeper.policy.parameters() if p.grad is not None
-        ]
-        if not bool(torch.stack(gradients).all()):
-            at = self.update(state) + 1
+        """Stop before a gradient that is not finite reaches the weights."""
+        parameters = self.validation.policy.parameters()
+        finite = [p.grad.isfinite().all() for p in parameters if p.grad is not None]
+        if not bool(torch.stack(finite).all()):
+            update = self.update(state) + 1
             raise DivergenceError(
-                f"a gradient is not finite in update {at}: lower the learning rate"
+                f"a gradient is not finite in update {update}: lower the learning rate"
             )
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any
     ) -> TrainerControl:
-        """An update may be complete."""
+        """Validate after the last gradient step of an update."""
         if state.global_step % self.steps == 0:
             try:
-                self.keeper.arrive(self.update(state))
+                self.validation.step(self.update(state))
             except Interrupted as interrupted:
                 self.interrupted = interrupted
                 control.should_training_stop = True
@@ -359,16 +333,21 @@ class Watch(TrainerCallback):
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any
     ) -> None:
-        """TRL's measures of an update, under our names where we have one."""
+        """Log TRL's metrics of an update."""
         logs: dict[str, float | None] = parts["logs"]
-        if "reward" not in logs:  # the summary at the end
+        if "reward" not in logs:  # the summary of the whole training
             return
-        known = {_our_name(name): float(value) for name, value in logs.items() if value is not None}
-        self.keeper.log.record(self.update(state), known)
-        self.keeper.show(self.update(state), known["reward"])
+        known = {_metric(name): float(value) for name, value in logs.items() if value is not None}
+        self.validation.log.log_metrics(self.update(state), known)
+        self.validation.show_update(self.update(state), known["reward"])
 
 
-def _our_name(name: str) -> str:
+def _metric(name: str) -> str:
+    """Our name of one of TRL's metrics.
+
+    >>> _metric("rewards/diversity/mean"), _metric("kl"), _metric("grad_norm")
+    ('diversity', 'ref_kl', 'trl/grad_norm')
+    """
     if name.startswith("rewards/") and name.endswith("/mean"):
         return name.removeprefix("rewards/").removesuffix("/mean")
-    return LOGGED.get(name, f"trl {name}")
+    return METRICS.get(name, f"trl/{name}")

@@ -23,6 +23,9 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(command)
     def reporting(*args: P.args, **kwargs: P.kwargs) -> R:
+        from genrec.training.logger import configure
+
+        configure(quiet=bool(kwargs.get("quiet")))
         try:
             return command(*args, **kwargs)
         except BrokenPipeError:

@@ -1,6 +1,7 @@
 """``genrec recommend``: raw item ids in, lists out."""
 
 import json
+import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from genrec.data import Dataset
     from genrec.pipeline.recommend import Titled, UserHistories
 
+logger = logging.getLogger("genrec")
 COLUMNS = ("read.user=", "read.item=", "read.time=", "read.separator=", "read.drop_repeats=")
 
 
@@ -110,35 +112,34 @@ def _log(run: Path, source: str, changes: list[str], quiet: bool) -> "Dataset":
     from genrec.config.reading import Settings, read_settings
     from genrec.data import ReadConfig, load
     from genrec.results import RunMetadata
-    from genrec.training.logger import Logbook
 
     start = Settings.model_validate(RunMetadata.read(run).settings)
     read = read_settings(None, changes, start).read
     columns = read.model_dump(include={"user", "item", "time", "separator", "drop_repeats"})
-    loaded, log = load(source, ReadConfig(**columns)), Logbook(None, "", quiet)
+    loaded = load(source, ReadConfig(**columns))
     for sentence in loaded.report.sentences():
-        log.say(sentence)
+        logger.info(sentence)
     return loaded.dataset
 
 
 def _say_left_out(asked: "UserHistories") -> None:
-    from genrec.training.logger import Logbook
-
     if asked.unknown_events:
-        Logbook(None, "").warn(
-            f"{asked.unknown_events} event(s) of items that the run does not know are left out, and"
-            f" {asked.unknown_users} user(s) who have no others get no list"
+        logger.warning(
+            "%d event(s) of items that the run does not know are left out, and %d user(s) who have"
+            " no others get no list",
+            asked.unknown_events,
+            asked.unknown_users,
         )
 
 
 def _print_lists(
     lists: "Iterator[tuple[str, Titled]]", total: int, as_json: bool, quiet: bool
 ) -> None:
-    from genrec.training.logger import Logbook
+    from genrec.training.logger import RunLogger
 
     if not as_json:
         typer.echo("user\trank\titem\ttitle")
-    with Logbook(None, "recommend", quiet or sys.stdout.isatty()).progress(total) as bar:
+    with RunLogger(None, "recommend", quiet=quiet or sys.stdout.isatty()).progress(total) as bar:
         for done, (user, rows) in enumerate(lists, start=1):
             if as_json:
                 typer.echo(json.dumps({"user": user, "items": _ranked(rows)}))

@@ -1,238 +1,201 @@
-"""Training a recipe: one loop for every teacher."""
+"""Training of neural scorers: one loop for all recipes."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from genrec.config.errors import DivergenceError
-from genrec.config.reading import TeacherSettings
 from genrec.data.sequences import Sequences, length_buckets
 from genrec.data.splits import Split
-from genrec.models.config import CL4SRecConfig, Contrast, DuoRecConfig, NoContrast
-from genrec.models.contrastive import make_contrastive_loss
+from genrec.models.config import TrainingConfig
+from genrec.models.contrastive import ContrastiveLoss
 from genrec.models.embeddings import are_few
 from genrec.models.negatives import Sampled
 from genrec.models.objectives import Batch
 from genrec.models.scorer import Recipe
-from genrec.models.validation import Watch
-from genrec.training.checkpoint import load_checkpoint, save_checkpoint
+from genrec.models.validation import ScorerValidation
+from genrec.training.checkpoint import Checkpointer, RandomState
 from genrec.training.device import autocast
 from genrec.training.interruption import Interrupted, interruptible
-from genrec.training.logger import Logbook
+from genrec.training.logger import RunLogger
+from genrec.training.schedule import linear_decay, set_learning_rate
+
+MAX_GRADIENT_NORM = 1.0
+# Scores at a time: on a CPU they stay in its cache, on a GPU they fit its memory.
+SCORES_IN_CACHE, SCORES_IN_MEMORY = 2**21, 2**26
+GATHERED = 2**26  # numbers in the item vectors that are gathered for scoring one by one
 
 
 def fit(
     recipe: Recipe,
     split: Split,
-    settings: TeacherSettings,
+    config: TrainingConfig,
+    *,
+    hidden_size: int,
+    contrast: ContrastiveLoss | None = None,
     seed: int = 0,
-    folder: Path | None = None,
+    directory: Path | None = None,
     quiet: bool = False,
     k: int = 10,
+    trackers: Sequence[str] = (),
 ) -> dict[str, float]:
-    """Train a recipe's scorer in place and leave it with the weights of its best validation.
+    """Train the scorer of a recipe in place; it ends with the weights of its best validation.
 
     Args:
         recipe: scorer, negatives and loss.
         split: training sequences and validation cases.
-        settings: epochs, learning rate, batch size, patience.
-        seed: of batches, negatives and dropout.
-        folder: receives metrics and a checkpoint; training goes on from a checkpoint found there.
-        quiet: no progress bar.
-        k: length of the lists that are validated.
+        config: epochs, learning rate, batch size, patience.
+        hidden_size: D, width of the scorer's states.
+        contrast: a contrastive loss over ``training_sequences(split)`` that is added.
+        seed: random seed of batches, negatives and dropout.
+        directory: receives metrics and a checkpoint; a checkpoint found there is resumed.
+        quiet: whether to show no progress.
+        k: K, length of the lists that are validated.
+        trackers: names of further trackers of the metrics.
 
     Returns:
-        Best validation metrics and its epoch, and the NDCG@K of popularity on the same cases.
+        Metrics and epoch of the best validation, and the NDCG@K of popularity on the same cases.
 
     Raises:
-        DivergenceError: when the loss is no longer finite.
+        DivergenceError: if the loss is no longer finite.
         Interrupted: after Ctrl-C, once the checkpoint is saved.
     """
     scorer, device = recipe.scorer, recipe.scorer.device
     numbers = np.random.default_rng(seed)
     generator = torch.Generator().manual_seed(seed)
-    torch.manual_seed(seed)  # dropout
-    sequences = split.train.take(split.train.lengths >= 2)
-    contrast = make_contrastive_loss(
-        _contrast(settings),
-        sequences,
-        max_length=settings.max_length,
-        mask_id=scorer.embedding.mask_id,
-    )
+    torch.manual_seed(seed)  # dropout draws from the global generator
+    sequences = training_sequences(split)
+    chunk = states_at_once(recipe, hidden_size)
     optimizer = torch.optim.AdamW(
         scorer.parameters(),
-        lr=settings.learning_rate,
+        lr=config.learning_rate,
         betas=(0.9, 0.98),
-        weight_decay=settings.weight_decay,
+        weight_decay=config.weight_decay,
     )
-    chunk = states_at_once(recipe, settings.hidden_size)
-
-    def step(rows: NDArray[np.int64], batch: Batch) -> float:
-        with autocast(device, settings.bf16):
-            loss = recipe.training_step(batch.to(device), generator, chunk)
-            loss += contrast.training_step(scorer, rows, numbers) if contrast else 0.0
-        if not math.isfinite(loss):
-            raise DivergenceError(f"the loss is {loss} in epoch {epoch}: lower the learning rate")
-        torch.nn.utils.clip_grad_norm_(scorer.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        return loss
-
-    with Logbook(folder, "teacher", quiet) as log, interruptible() as stop:
-        watch, done = Watch(split, k, settings.patience, log), 0
-        if folder and (found := load_checkpoint(folder, scorer, optimizer)):
-            progress, watch.best = found
-            done, scorer.score_offset = (
-                progress.pop("epoch"),
-                progress.pop("base", 0.0),
-            )  # older trainings had none
-            _restore_generators(progress, numbers, generator, device)
-            watch.progress |= progress
-        with log.progress(settings.epochs, done) as bar:
-            for epoch in range(done + 1, settings.epochs + 1):
-                if watch.is_over:
-                    log.say(
-                        f"no better validation for {settings.patience} evaluations: stopped at"
+    validation = ScorerValidation(split, k, config.patience)
+    random = RandomState(numbers, generator, device)
+    checkpointer = Checkpointer(directory, scorer, optimizer, validation.stopping, random)
+    log = RunLogger(directory, "teacher", quiet=quiet, trackers=trackers)
+    with log, interruptible() as interruption:
+        done = 0
+        if progress := checkpointer.restore():
+            done, scorer.score_offset = progress["epoch"], progress["score_offset"]
+            validation.load_state(progress)
+        with log.progress(config.epochs, done) as show:
+            for epoch in range(done + 1, config.epochs + 1):
+                if validation.stopping.should_stop:
+                    log.info(
+                        f"no better validation for {config.patience} validations: stopped after"
                         f" epoch {epoch - 1}"
                     )
                     break
-                _set_learning_rate(optimizer, settings, epoch)
+                # A share of the training, not a number of epochs: dividing first or last rounds
+                # differently, and trained weights are reproducible to the last bit.
+                share = (epoch - 1) / max(1, config.epochs - 1)
+                learning_rate = linear_decay(config.learning_rate, share, last=1)
+                set_learning_rate(optimizer, learning_rate)
                 scorer.train()
-                losses = [
-                    step(rows, batch)
-                    for rows, batch in _batches(recipe, sequences, settings, numbers)
-                ]
-                values = {
-                    "loss": float(np.mean(losses)),
-                    "learning_rate": optimizer.param_groups[0]["lr"],
-                }
-                validated = epoch % settings.evaluate_every == 0 or epoch == settings.epochs
-                if validated:
-                    values |= watch.look(scorer, epoch)
-                log.record(epoch, values)
-                bar(epoch, f"loss {values['loss']:.3f}  best valid NDCG@{k} {watch.best_ndcg:.4f}")
-                if folder and (validated or stop.requested):
-                    state = watch.progress | {"epoch": epoch, "base": scorer.score_offset}
-                    state |= _generator_states(numbers, generator, device)
-                    save_checkpoint(folder, scorer, watch.best, optimizer, state)
-                if stop.requested:
+                losses = []
+                for rows, batch in _batches(recipe, sequences, config, numbers):
+                    with autocast(device, config.bf16):
+                        # Both run forward and backward, part by part, and add up gradients.
+                        loss = recipe.training_step(batch.to(device), generator, chunk)
+                        if contrast is not None:
+                            loss += contrast.training_step(scorer, rows, numbers)
+                    if not math.isfinite(loss):
+                        raise DivergenceError(
+                            f"the loss is {loss} in epoch {epoch}: lower the learning rate"
+                        )
+                    torch.nn.utils.clip_grad_norm_(scorer.parameters(), MAX_GRADIENT_NORM)
+                    optimizer.step()
+                    optimizer.zero_grad(set_to_none=True)
+                    losses.append(loss)
+                metrics = {"loss": float(np.mean(losses)), "learning_rate": learning_rate}
+                validates = epoch % config.evaluate_every == 0 or epoch == config.epochs
+                if validates:
+                    metrics |= validation.step(scorer, epoch)
+                log.log_metrics(epoch, metrics)
+                best = validation.stopping.best_value
+                show(epoch, f"loss {metrics['loss']:.3f}, best val/ndcg@{k} {best:.4f}")
+                if validates or interruption.requested:
+                    progress = {"epoch": epoch, "score_offset": scorer.score_offset}
+                    checkpointer.save(progress | validation.state())
+                if interruption.requested:
                     raise Interrupted(
-                        f"stopped after epoch {epoch}; the same command goes on from there"
+                        f"stopped after epoch {epoch}; the same command resumes from there"
                     )
-        return watch.finish(scorer)
+        return validation.restore_best(scorer)
 
 
-def _contrast(settings: TeacherSettings) -> Contrast:
-    """The settings of the contrastive loss."""
-    weight, temperature = settings.contrastive_weight, settings.contrastive_temperature
-    match settings.contrastive:
-        case "cl4srec":
-            return CL4SRecConfig(weight=weight, temperature=temperature)
-        case "duorec":
-            return DuoRecConfig(weight=weight, temperature=temperature)
-    return NoContrast()
-
-
-IN_CACHE, IN_MEMORY = 2**21, 2**26  # scores at a time: on a CPU they stay in its cache
-GATHERED = 2**26  # numbers in the vectors of items that are scored one by one
+def training_sequences(split: Split) -> Sequences:
+    """The training sequences that have an item to predict: those of at least two items."""
+    return split.train.take(split.train.lengths >= 2)
 
 
 def states_at_once(recipe: Recipe, hidden_size: int) -> int:
-    """How many states a step scores at a time: as many as the memory for it allows.
+    """Number of states that a training step scores at a time: as many as memory allows.
 
-    Every time, the gradient of the whole item table is added up. With few negatives and many items
-    that is nearly all the work, so that states of few columns go together.
+    Each chunk of states adds a gradient of the whole item table. With few negatives and many items
+    that is nearly all of the work, so that states with few scores each are put together.
 
     Args:
-        recipe: its negatives say how many items a state is scored with.
+        recipe: its negatives say with how many items a state is scored.
         hidden_size: D.
     """
-    scorer, drawn = recipe.scorer, recipe.negatives
-    scores, columns = IN_CACHE if scorer.device.type == "cpu" else IN_MEMORY, scorer.num_items
-    if isinstance(drawn, Sampled):
-        columns = drawn.num_negatives + 1
-        if drawn.shared != "batch":
-            few = are_few(columns, scorer.num_items)
-            scores, columns = (
-                (GATHERED, columns * hidden_size) if few else (scores, scorer.num_items)
-            )
-    return max(64, scores // columns)
+    scorer, negatives = recipe.scorer, recipe.negatives
+    scores = SCORES_IN_CACHE if scorer.device.type == "cpu" else SCORES_IN_MEMORY
+    if not isinstance(negatives, Sampled):
+        return max(64, scores // scorer.num_items)
+    candidates = negatives.num_negatives + 1
+    if negatives.shared == "batch":
+        return max(64, scores // candidates)
+    if are_few(candidates, scorer.num_items):
+        return max(64, GATHERED // (candidates * hidden_size))
+    # Not few: all items are scored, and those of the candidates are picked.
+    return max(64, scores // scorer.num_items)
 
 
 def _batches(
-    recipe: Recipe, sequences: Sequences, settings: TeacherSettings, numbers: np.random.Generator
+    recipe: Recipe, sequences: Sequences, config: TrainingConfig, numbers: np.random.Generator
 ) -> Iterator[tuple[NDArray[np.int64], Batch]]:
+    """Rows and batches of an epoch.
+
+    A generator: other draws from ``numbers`` between two batches are part of the random stream.
+    """
     scorer = recipe.scorer
-    if settings.windows:
-        sequences = windows(sequences, scorer.max_length + 1, settings.windows, numbers)
+    if config.windows:
+        sequences = windows(sequences, scorer.max_length + 1, config.windows, numbers)
     for rows in length_buckets(
         sequences.lengths,
         max_length=scorer.max_length,
-        tokens=settings.tokens_per_step,
+        tokens=config.tokens_per_step,
         generator=numbers,
     ):
-        yield (
-            rows,
-            scorer.objective.batch(
-                sequences.take(rows),
-                max_length=scorer.max_length,
-                mask_id=scorer.embedding.mask_id,
-                generator=numbers,
-            ),
+        batch = scorer.objective.batch(
+            sequences.take(rows),
+            max_length=scorer.max_length,
+            mask_id=scorer.embedding.mask_id,
+            generator=numbers,
         )
+        yield rows, batch
 
 
 def windows(
     sequences: Sequences, length: int, share: float, numbers: np.random.Generator
 ) -> Sequences:
-    """Long sequences cut off after a random event, so that one that reads ``length`` events sees
-    all of them in time.
+    """Long sequences truncated after a random event, so that in time all their events are read.
 
     Args:
         sequences: training sequences.
-        length: a cut sequence still has this many events or more; shorter sequences stay whole.
-        share: of the long sequences that are cut; the others keep their newest events.
-        numbers: draws which are cut and where, each possible end with the same probability.
+        length: events that are read; truncated sequences keep at least as many, and shorter ones
+            stay whole.
+        share: share of the long sequences that are truncated; the others keep their newest events.
+        numbers: generator that chooses the sequences and their ends, uniformly over possible ends.
     """
     spare = np.maximum(sequences.lengths - length, 0)
     dropped = np.floor(numbers.random(len(sequences)) * (spare + 1)).astype(np.int64)
     return sequences.drop_last(dropped * (numbers.random(len(sequences)) < share))
-
-
-def _set_learning_rate(
-    optimizer: torch.optim.Optimizer, settings: TeacherSettings, epoch: int
-) -> None:
-    done = (epoch - 1) / max(1, settings.epochs - 1)
-    for group in optimizer.param_groups:
-        group["lr"] = settings.learning_rate * (1 - 0.95 * done)
-
-
-def _generator_states(
-    numbers: np.random.Generator, generator: torch.Generator, device: torch.device
-) -> dict[str, Any]:
-    states = {
-        "numpy": numbers.bit_generator.state,
-        "torch": generator.get_state().tolist(),
-        "dropout": torch.get_rng_state().tolist(),
-    }
-    return states | (
-        {"cuda": torch.cuda.get_rng_state(device).tolist()} if device.type == "cuda" else {}
-    )
-
-
-def _restore_generators(
-    progress: dict[str, Any],
-    numbers: np.random.Generator,
-    generator: torch.Generator,
-    device: torch.device,
-) -> None:
-    numbers.bit_generator.state = progress.pop("numpy")
-    generator.set_state(torch.tensor(progress.pop("torch"), dtype=torch.uint8))
-    torch.set_rng_state(torch.tensor(progress.pop("dropout"), dtype=torch.uint8))
-    if (state := progress.pop("cuda", None)) and device.type == "cuda":
-        torch.cuda.set_rng_state(torch.tensor(state, dtype=torch.uint8), device)

@@ -12,7 +12,7 @@ from genrec.data import Cases, Sequences
 from genrec.data.cases import random_cases, whole_cases
 from genrec.metrics.calibration import Calibrated
 from genrec.metrics.context import Floats
-from genrec.pipeline.workspace import Workspace, digest
+from genrec.pipeline.workspace import Workspace
 from genrec.recommender import Scorer
 from genrec.rerankers import (
     HasSurrogate,
@@ -38,6 +38,7 @@ from genrec.rewards import (
     locate_errors,
     weight_grid,
 )
+from genrec.training.run_directory import digest
 
 WEIGHTS = 33  # points of the grid that ranges of weights are cut into
 CHOICES = 50  # candidates for each position of a greedy list that a lesson keeps

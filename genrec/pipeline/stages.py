@@ -1,5 +1,6 @@
 """The stages of a run: a teacher, a student, an aligned policy, each in a run directory."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import import_module
@@ -36,11 +37,9 @@ from genrec.pipeline.demonstrations import (
 from genrec.pipeline.loading import calibrated
 from genrec.pipeline.workspace import (
     Workspace,
-    digest,
     finish,
     folder_of,
     is_finished,
-    relative,
     require_run,
     start,
 )
@@ -59,9 +58,11 @@ from genrec.rewards import (
     weighted,
 )
 from genrec.training.checkpoint import drop_checkpoint
-from genrec.training.logger import Logbook
+from genrec.training.run_directory import digest, relative
 
-# align.agent -> module with ``train`` and ``require_expressible``, and the extra of its libraries
+logger = logging.getLogger("genrec")
+
+# align.agent -> module with ``train``, and the extra of its libraries
 TRAINERS = {
     "ppo": ("genrec.agents.ppo", ""),
     "sb3": ("genrec.agents.sb3.trainer", "sb3"),
@@ -125,13 +126,13 @@ def train_student(workspace: Workspace, teacher: Path, out: Path) -> Path:
     found = pretrain(
         policy,
         demonstrations,
-        parts,
-        check,
-        settings.student,
-        settings.k,
-        settings.seed,
-        out,
-        workspace.quiet,
+        split=parts,
+        val_demonstrations=check,
+        config=settings.student,
+        k=settings.k,
+        seed=settings.seed,
+        directory=out,
+        quiet=workspace.quiet,
     )
     policy.save_pretrained(out, parts.catalogue.item_ids[1:].tolist(), parts.fingerprint)
     drop_checkpoint(out)
@@ -208,12 +209,12 @@ def align(
     found = train(
         policy,
         env,
-        validate,
-        settings,
-        workspace.settings.k,
-        workspace.settings.seed,
-        out,
-        workspace.quiet,
+        validate=validate,
+        config=settings,
+        k=workspace.settings.k,
+        seed=workspace.settings.seed,
+        directory=out,
+        quiet=workspace.quiet,
     )
     first = validate(untouched)
     if first["objective"] >= found["objective"]:
@@ -249,7 +250,6 @@ def trainer(settings: AlignSettings) -> Callable[..., dict[str, float]]:
             raise
         message = f'--agent {agent} needs {library}, which is not installed: pip install "genrec[{extra}]"'
         raise GenrecError(message) from error
-    module.require_expressible(settings)
     found: Callable[..., dict[str, float]] = module.train
     return found
 
@@ -293,7 +293,15 @@ def supervised_warmup(
         update={"hard": 0.0, "temperature": 1.0, "epochs": passes}
     )
     found = pretrain(
-        policy, demonstrations, parts, check, teaching, k, settings.seed, out, workspace.quiet
+        policy,
+        demonstrations,
+        split=parts,
+        val_demonstrations=check,
+        config=teaching,
+        k=k,
+        seed=settings.seed,
+        directory=out,
+        quiet=workspace.quiet,
     )
     policy.save_pretrained(out, parts.catalogue.item_ids[1:].tolist(), parts.fingerprint)
     drop_checkpoint(out)
@@ -394,14 +402,14 @@ def _as_made(workspace: Workspace, teacher: Path, student: Path | None = None) -
     for name, run in (("teacher", teacher), ("student", student)):
         if run is None:
             continue
-        made = getattr(
-            Settings.model_validate(RunMetadata.read(run).settings), name
-        ).model_dump()
+        made = getattr(Settings.model_validate(RunMetadata.read(run).settings), name).model_dump()
         wanted = getattr(asked, name).model_dump()
         fixed = {key: made[key] for key in (SHAPE if name == "student" else made)}
         if ignored := [f"{name}.{key}={wanted[key]}" for key in fixed if wanted[key] != fixed[key]]:
-            Logbook(None, "").warn(
-                f"{run} was made with other settings, so these change nothing: {', '.join(ignored)}"
+            logger.warning(
+                "%s was made with other settings, so these change nothing: %s",
+                run,
+                ", ".join(ignored),
             )
         part = getattr(asked, name).model_copy(update=fixed)
         settings = settings.model_copy(update={name: part})

@@ -1,6 +1,6 @@
 """What a stage of a run works on, and the books it keeps: plan, description, origin."""
 
-import hashlib
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +18,9 @@ from genrec.data.sources import BUILT_IN
 from genrec.results import Kind, RunMetadata, RunPlan
 from genrec.training.checkpoint import CHECKPOINT
 from genrec.training.device import choose_device
-from genrec.training.logger import Logbook
 from genrec.training.run_directory import versions, write_json
+
+logger = logging.getLogger("genrec")
 
 SECTIONS = {
     "teacher": ("teacher",),
@@ -59,8 +60,9 @@ class Workspace:
             )
 
     def say(self, message: str) -> None:
-        """A line for the person who watches, on standard error."""
-        Logbook(None, "", self.quiet).say(message)
+        """Log a message, unless quiet."""
+        if not self.quiet:
+            logger.info(message)
 
 
 def prepare_workspace(settings: Settings, quiet: bool = False) -> Workspace:
@@ -73,7 +75,7 @@ def prepare_workspace(settings: Settings, quiet: bool = False) -> Workspace:
     for sentence in (*loaded.report.sentences(), *parts.notes):
         workspace.say(sentence)
     for warning in loaded.report.warnings:
-        Logbook(None, "").say(f"warning: {warning}")
+        logger.warning(warning)
     if not len(parts.valid):
         raise GenrecError(
             f"{settings.dataset}: no user has the 3 events that a validation case takes, nothing"
@@ -89,16 +91,6 @@ def folder_of(run: Path, what: str) -> Path:
     if place is None:
         raise RunError(f"{run} is a {content.kind} run and names no {what}")
     return Path(os.path.normpath(run / place))
-
-
-def digest(file: Path) -> str:
-    """A hash of a file."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:8]
-
-
-def relative(target: Path, start: Path) -> str:
-    """The way from one folder to another, as it is kept in ``run.json``."""
-    return os.path.relpath(target, start)
 
 
 def finish(out: Path, kind: Kind, workspace: Workspace, results: Mapping[str, Any]) -> None:

@@ -1,5 +1,6 @@
-"""What every training shares: checkpoints, early stopping, schedules, logging, devices, run
-directories."""
+"""What all trainings share: checkpoints, early stopping, schedules, metrics and messages, devices,
+run directories.
+"""
 
 import lazy_loader
 

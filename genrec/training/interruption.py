@@ -1,4 +1,4 @@
-"""Ctrl-C lets a training finish its step and save."""
+"""Ctrl-C lets a training finish its step and save a checkpoint."""
 
 import contextlib
 import signal
@@ -9,15 +9,27 @@ from types import FrameType
 
 
 class Interruption:
-    """Set by Ctrl-C: a loop finishes its step, saves and leaves. A second Ctrl-C stops at once."""
+    """Whether the user asked a training to stop.
+
+    Attributes:
+        requested: set by the first Ctrl-C; the loop then finishes its step, saves and stops.
+    """
 
     def __init__(self) -> None:
         self.requested = False
 
 
+class Interrupted(Exception):
+    """The user stopped a training, after it was saved; the message says how to resume it."""
+
+
 @contextlib.contextmanager
 def interruptible() -> Iterator[Interruption]:
-    """Turn the first SIGINT inside the context into ``Interruption.requested``."""
+    """Turn the first SIGINT inside the context into ``Interruption.requested``.
+
+    A second one stops at once, without saving. Outside the main thread, where Python cannot set a
+    signal handler, SIGINT keeps its meaning.
+    """
     interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():
         yield interruption
@@ -26,6 +38,7 @@ def interruptible() -> Iterator[Interruption]:
 
     def request(number: int, frame: FrameType | None) -> None:
         interruption.requested = True
+        # written directly: a handler of `logging` may be in the middle of another message
         sys.stderr.write("\nstopping after this step; Ctrl-C again stops at once, without saving\n")
         signal.signal(signal.SIGINT, previous)
 
@@ -34,7 +47,3 @@ def interruptible() -> Iterator[Interruption]:
         yield interruption
     finally:
         signal.signal(signal.SIGINT, previous)
-
-
-class Interrupted(Exception):
-    """A run was stopped by the user after saving; the message says how to go on."""

@@ -1,10 +1,18 @@
-"""Metrics, messages and progress of a training."""
+"""Messages, progress and metrics of a training.
+
+All messages go to the logger ``genrec`` of the standard library. The command line prints them on
+standard error (`configure`). A program that uses genrec as a library decides by itself, as with any
+library: without a handler of its own, Python prints warnings on standard error and drops the rest;
+``logging.basicConfig(level=logging.INFO)``, or `configure`, shows the other messages too.
+"""
 
 import contextlib
+import logging
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
 
@@ -18,79 +26,156 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from genrec.results import MetricsLine
+from genrec.training.trackers import open_trackers
+
+logger = logging.getLogger("genrec")
+SECONDS_BETWEEN_LINES = 60.0
 
 
-@dataclass
-class Logbook:
-    """Metrics of a run: one JSON object a line in ``metrics.jsonl`` and TensorBoard scalars beside
-    it.
+class StderrHandler(logging.Handler):
+    """Prints messages on standard error: information as it is, anything else behind its level.
 
-    Attributes:
-        folder: the run folder; None keeps nothing.
-        stage: what is running, the prefix of all scalars.
-        quiet: no progress bar. There is none either where standard error is not a terminal.
+    ``sys.stderr`` is looked up for every message: progress bars and tests replace it.
     """
 
-    folder: Path | None
-    stage: str
-    quiet: bool = False
-    started: float = field(default_factory=time.monotonic)
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a message."""
+        try:
+            level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
+            sys.stderr.write(f"{level}{self.format(record)}\n")
+            sys.stderr.flush()
+        except Exception:
+            self.handleError(record)
 
-    def __post_init__(self) -> None:
-        self._board = None
-        if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            from torch.utils.tensorboard import SummaryWriter
 
-            self._board = SummaryWriter(str(self.folder / "tensorboard"))
+def configure(quiet: bool = False, debug: bool = False) -> None:
+    """Print genrec's messages on standard error; a later call replaces an earlier one.
 
-    def record(self, step: int, values: Mapping[str, float]) -> None:
-        """Append values of a step."""
-        if self.folder is None or self._board is None:
-            return
-        seconds = round(time.monotonic() - self.started, 2)
-        line = MetricsLine.of(values, stage=self.stage, step=step, seconds=seconds)
-        with (self.folder / "metrics.jsonl").open("a") as file:
-            file.write(line.to_json(indent=None) + "\n")
-        for name, value in values.items():
-            self._board.add_scalar(f"{self.stage}/{name}", value, step)
+    Args:
+        quiet: print warnings and errors only.
+        debug: print debugging messages too.
+    """
+    if not any(isinstance(handler, StderrHandler) for handler in logger.handlers):
+        logger.addHandler(StderrHandler())
+    logger.setLevel(logging.DEBUG if debug else logging.WARNING if quiet else logging.INFO)
 
-    def say(self, message: str) -> None:
-        """A line for the person who watches, on standard error."""
+
+class RunLogger:
+    """Messages, progress and metrics of one stage of a run.
+
+    Args:
+        directory: run directory, receives ``metrics.jsonl`` and TensorBoard's scalars; None writes
+            no files.
+        stage: what is running, the prefix of all scalars.
+        quiet: no information and no progress; warnings are not affected.
+        trackers: names of further trackers, see ``genrec.training.trackers``.
+
+    Raises:
+        GenrecError: for an unknown tracker, or one that is not installed or cannot start.
+    """
+
+    def __init__(
+        self,
+        directory: Path | None,
+        stage: str,
+        *,
+        quiet: bool = False,
+        trackers: Sequence[str] = (),
+    ) -> None:
+        self.directory, self.stage, self.quiet = directory, stage, quiet
+        self._started = time.monotonic()
+        self._trackers = open_trackers(directory, stage, trackers)
+
+    def log_metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """Write the metrics of a step to all trackers."""
+        seconds = time.monotonic() - self._started
+        for tracker in self._trackers:
+            tracker.log(self.stage, step, seconds, values)
+
+    def info(self, message: str) -> None:
+        """Log a message, unless quiet."""
         if not self.quiet:
-            Console(stderr=True, highlight=False, soft_wrap=True).print(message, markup=False)
-
-    def warn(self, message: str) -> None:
-        """A warning on standard error, also where it is quiet."""
-        Console(stderr=True, highlight=False, soft_wrap=True).print(
-            f"warning: {message}", markup=False
-        )
+            logger.info(message)
 
     @contextlib.contextmanager
     def progress(self, total: int, done: int = 0) -> Iterator[Callable[[int, str], None]]:
-        """A progress bar; call the yielded function with (steps done, a note such as the latest
-        metric)."""
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-        )
-        hidden = self.quiet or not sys.stderr.isatty()
-        with Progress(*columns, console=Console(stderr=True), disable=hidden) as bar:
-            task = bar.add_task(self.stage, total=total, completed=done, note="")
-            yield lambda steps, note: bar.update(task, completed=steps, note=note)
+        """Show the progress of a loop: a bar in a terminal or a notebook, lines in a log elsewhere.
+
+        Args:
+            total: steps of the loop.
+            done: steps that were done before, by a training that is resumed.
+
+        Yields:
+            A function of the steps that are done and a note, such as the latest metric.
+        """
+        console = Console(stderr=True)
+        if self.quiet:
+            yield lambda steps, note: None
+        elif sys.stderr.isatty() or _is_notebook(console):
+            with _bar(console) as bar:
+                task = bar.add_task(self.stage, total=total, completed=done, note="")
+                yield lambda steps, note: bar.update(task, completed=steps, note=note)
+        else:
+            yield _LoggedProgress(self.stage, total, done)
 
     def close(self) -> None:
-        """Flush TensorBoard."""
-        if self._board is not None:
-            self._board.close()
+        """Close all trackers."""
+        for tracker in self._trackers:
+            tracker.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _is_notebook(console: Console) -> bool:
+    """Whether rich can draw a bar in a notebook, for which it needs ipywidgets."""
+    return console.is_jupyter and find_spec("ipywidgets") is not None
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+    )
+
+
+class _LoggedProgress:
+    """Logs progress where there is no terminal: at most one line per minute, and one at the end."""
+
+    def __init__(self, stage: str, total: int, done: int) -> None:
+        self.stage, self.total, self.first = stage, total, done
+        self.started = self.last_line = time.monotonic()
+
+    def __call__(self, done: int, note: str) -> None:
+        now = time.monotonic()
+        if done < self.total and now - self.last_line < SECONDS_BETWEEN_LINES:
+            return
+        self.last_line = now
+        elapsed = now - self.started
+        left = elapsed / max(1, done - self.first) * (self.total - done)
+        logger.info(
+            "%s: %d/%d, %s elapsed, %s left%s",
+            self.stage,
+            done,
+            self.total,
+            _clock(elapsed),
+            _clock(left),
+            f", {note}" if note else "",
+        )
+
+
+def _clock(seconds: float) -> str:
+    """Seconds as h:mm:ss.
+
+    >>> _clock(3725.4)
+    '1:02:05'
+    """
+    return str(timedelta(seconds=round(seconds)))

@@ -1,6 +1,8 @@
-"""Run directories: JSON files, versions, errors."""
+"""Run directories: JSON files, versions, hashes and paths."""
 
+import hashlib
 import json
+import os
 import platform
 from collections.abc import Mapping
 from importlib import metadata
@@ -8,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from genrec.config.errors import RunError
-from genrec.results import explain_missing
 
 
 def versions() -> dict[str, str]:
-    """Versions that a result may depend on."""
+    """Versions of the software that a result may depend on."""
     installed = {
         name: metadata.version(name)
         for name in ("genrec", "torch", "transformers", "gymnasium", "numpy")
@@ -20,8 +21,18 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **installed}
 
 
+def digest(file: Path) -> str:
+    """The first 8 hexadecimal digits of a file's SHA-256 hash."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:8]
+
+
+def relative(target: Path, start: Path) -> str:
+    """The path from one directory to another, as ``run.json`` stores it."""
+    return os.path.relpath(target, start)
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON through a temporary file, so that a reader never sees half of it."""
+    """Write JSON through a temporary file, so that no reader sees half of it."""
     temporary = path.with_suffix(path.suffix + ".part")
     temporary.write_text(json.dumps(content, indent=2) + "\n")
     temporary.replace(path)
@@ -31,16 +42,27 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
-        RunError: if the file is missing or broken.
+        RunError: if the file is missing, is not JSON, or holds something else than an object.
     """
     try:
         content = json.loads(path.read_text())
     except FileNotFoundError:
-        raise RunError(f"{path} does not exist: {explain_missing(path.parent)}") from None
+        raise RunError(f"{path} does not exist: {_explain_missing(path.parent)}") from None
     except json.JSONDecodeError as error:
         raise RunError(
-            f"{path} is not valid JSON ({error}); the run that wrote it may have been cut off"
+            f"{path} is not valid JSON ({error}); the run that wrote it may have been interrupted"
         ) from None
     if not isinstance(content, dict):
-        raise RunError(f"{path} holds no JSON object")
+        raise RunError(f"{path} does not hold a JSON object")
     return content
+
+
+def _explain_missing(directory: Path) -> str:
+    """Why a directory is not a finished run, as far as its files tell."""
+    if (directory / "plan.json").exists() and not (directory / "run.json").exists():
+        return f"{directory} is not finished; the command that started it resumes it"
+    found = directory.glob("*/seed-*/run.json")
+    runs = sorted(file.parent.relative_to(directory) for file in found)
+    if runs:
+        return f"{directory} is a sweep; give one of its runs, such as {directory / runs[0]}"
+    return f"is {directory} a genrec run directory?"

@@ -12,31 +12,30 @@ import numpy as np
 import pytest
 import torch
 
+from genrec.agents.actor_critic import ActorCritic, ValueHead
 from genrec.agents.advantages import group_advantages
+from genrec.agents.config import PPOConfig
 from genrec.agents.gptrec.decoding import NextK
 from genrec.agents.gptrec.model import GPTRec
 from genrec.agents.ppo import (
-    Actor,
-    ValueHead,
     clipped_loss,
-    judge,
+    compute_advantages,
     kl_estimate,
-    loss_and_measures,
+    loss_and_metrics,
     train,
 )
 from genrec.agents.rollout import collect
-from genrec.config.reading import AlignSettings
+from genrec.agents.trainer import policy_checkpointer
 from genrec.data import Sequences, make_catalogue
 from genrec.envs import ListGenerationVectorEnv, ListTask
 from genrec.rewards import FunctionReward, RewardError, WeightedSum, checked
-from genrec.training.checkpoint import load_checkpoint
 from genrec.training.interruption import Interrupted
 
 V, K, WANTED = 8, 3, 5
 HISTORIES = Sequences.from_lists([[1], [2], [3], [1, 2], [2, 3], [1, 2, 3]])
 
 
-def settings(**changes: object) -> AlignSettings:
+def config(**changes: object) -> PPOConfig:
     small = {
         "updates": 20,
         "histories": 6,
@@ -44,7 +43,7 @@ def settings(**changes: object) -> AlignSettings:
         "evaluate_every": 5,
         "learning_rate": 0.01,
     }
-    return AlignSettings.model_validate(small | changes)
+    return PPOConfig.model_validate(small | changes)
 
 
 def tiny(seed: int = 0) -> GPTRec:
@@ -98,7 +97,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
-def chance_of_wanted(policy: GPTRec) -> float:
+def probability_of_wanted(policy: GPTRec) -> float:
     slates = torch.full((len(HISTORIES), 1, 1), WANTED)
     return float(policy.logp(HISTORIES, slates).detach().exp().mean())
 
@@ -152,34 +151,35 @@ def test_the_critic_does_not_move_the_policy():
     assert states.grad is None
 
 
-def judged(precision: torch.dtype, **changes: object):
+def minibatches_of(precision: torch.dtype, **changes: object):
+    """Actor and critic, rollout, minibatches with advantages, and entropy."""
     policy = tiny()
-    actor, chosen = Actor(policy), settings(**changes)
+    actor, chosen = ActorCritic(policy), config(**changes)
     generator = torch.Generator().manual_seed(1)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
         rollout = collect(policy, environment(share_of_even), K, generator=generator, seed=1)
-        batches, surprise = judge(actor, tiny(seed=5), rollout, chosen)
-    return actor, rollout, batches, surprise
+        batches, entropy = compute_advantages(actor, tiny(seed=5), rollout, chosen)
+    return actor, rollout, batches, entropy
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("minibatches", [1, 4])
 def test_the_first_ratio_is_exactly_one(precision, minibatches):
-    actor, _, batches, _ = judged(precision, minibatches=minibatches, entropy=0.01, kl=0.1)
+    actor, _, batches, _ = minibatches_of(precision, minibatches=minibatches, entropy=0.01, kl=0.1)
     assert [len(batch.rollout.histories) for batch in batches] == (
         [6] if minibatches == 1 else [2, 2, 1, 1]
     )
     for batch in batches:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
-            logp, _, _ = actor(batch.rollout, entropy=False)
-            _, measures = loss_and_measures(actor, batch, settings(entropy=0.01))
+            logp, _, _ = actor(batch.rollout, with_entropy=False)
+            _, metrics = loss_and_metrics(actor, batch, config(entropy=0.01), kl_coef=0.1)
         assert torch.equal(logp, batch.logp_old)
-        assert (measures["clip fraction"], measures["kl from last policy"]) == (0, 0)
-        assert measures["kl from student"] > 0
+        assert (metrics["clip_fraction"], metrics["approx_kl"]) == (0, 0)
+        assert metrics["ref_kl"] > 0
 
 
-def test_judge_cuts_the_rollout_without_mixing_it_up():
-    _, rollout, batches, surprise = judged(torch.float32, minibatches=4)
+def test_advantages_are_split_in_the_order_of_the_rollout():
+    _, rollout, batches, entropy = minibatches_of(torch.float32, minibatches=4)
     assert torch.equal(torch.cat([batch.rollout.slates for batch in batches]), rollout.slates)
     assert torch.equal(torch.cat([batch.rollout.r_t for batch in batches]), rollout.r_t)
     rows = [row.tolist() for batch in batches for row in batch.rollout.histories]
@@ -189,20 +189,18 @@ def test_judge_cuts_the_rollout_without_mixing_it_up():
     torch.testing.assert_close(advantages * raw.std(correction=0), raw)
     expected = tiny().logp(rollout.histories, rollout.slates)
     torch.testing.assert_close(torch.cat([batch.logp_old for batch in batches]), expected.detach())
-    student = tiny(seed=5).logp(rollout.histories, rollout.slates)
-    torch.testing.assert_close(
-        torch.cat([batch.logp_student for batch in batches]), student.detach()
-    )
+    reference = tiny(seed=5).logp(rollout.histories, rollout.slates)
+    torch.testing.assert_close(torch.cat([batch.ref_logp for batch in batches]), reference.detach())
     # an untrained policy is nearly uniform over what is left: 5 to 7 items at first, two fewer at
     # last
-    assert math.log(3) < surprise < math.log(7)
+    assert math.log(3) < entropy < math.log(7)
 
 
-def test_judge_with_a_critic():
-    actor, rollout, batches, _ = judged(
+def test_advantages_with_a_critic():
+    actor, rollout, batches, _ = minibatches_of(
         torch.float32, minibatches=1, baseline="critic", gae_lambda=1.0
     )
-    values = actor(rollout, entropy=False)[2].detach()
+    values = actor(rollout, with_entropy=False)[2].detach()
     to_go = rollout.r_t.flip(2).cumsum(dim=2).flip(2)
     torch.testing.assert_close(batches[0].returns, to_go)
     raw = to_go - values
@@ -210,27 +208,28 @@ def test_judge_with_a_critic():
 
 
 def test_penalties_join_the_loss():
-    actor, _, (batch,), surprise = judged(torch.float32, minibatches=1, kl=1.0)
-    plain, _ = loss_and_measures(actor, batch, settings())
-    penal, measures = loss_and_measures(actor, batch, settings(kl=0.7, entropy=0.3))
-    expected = 0.7 * measures["kl from student"] - 0.3 * surprise
-    assert float((penal - plain).detach()) == pytest.approx(expected, abs=1e-5)
+    actor, _, (batch,), entropy = minibatches_of(torch.float32, minibatches=1, kl=1.0)
+    plain, _ = loss_and_metrics(actor, batch, config(), kl_coef=0.0)
+    penalised, metrics = loss_and_metrics(actor, batch, config(entropy=0.3), kl_coef=0.7)
+    expected = 0.7 * metrics["ref_kl"] - 0.3 * entropy
+    assert float((penalised - plain).detach()) == pytest.approx(expected, abs=1e-5)
     # at ratio 1 the clipped loss is minus the mean advantage, 0 in every group
     assert float(plain.detach()) == pytest.approx(0, abs=1e-5)
-    values = actor(batch.rollout, entropy=False)[2]
+    values = actor(batch.rollout, with_entropy=False)[2]
     error = 0.5 * float((values - batch.returns).square().mean().detach())
-    with_critic, measures = loss_and_measures(actor, batch, settings(baseline="critic"))
+    chosen = config(baseline="critic")
+    with_critic, metrics = loss_and_metrics(actor, batch, chosen, kl_coef=0.0)
     assert float((with_critic - plain).detach()) == pytest.approx(error, abs=1e-5)
-    assert "explained variance" in measures
+    assert "explained_variance" in metrics
 
 
 def test_one_step_raises_what_was_good():
-    actor, _, (batch,), _ = judged(torch.float32, minibatches=1)
+    actor, _, (batch,), _ = minibatches_of(torch.float32, minibatches=1)
     optimizer = torch.optim.SGD(actor.policy.parameters(), lr=0.01)
-    loss, _ = loss_and_measures(actor, batch, settings())
+    loss, _ = loss_and_metrics(actor, batch, config(), kl_coef=0.0)
     loss.backward()
     optimizer.step()
-    change = actor(batch.rollout, entropy=False)[0].detach() - batch.logp_old
+    change = actor(batch.rollout, with_entropy=False)[0].detach() - batch.logp_old
     assert float((change * batch.advantages).mean()) > 0
     assert float(change[batch.advantages > 0].mean()) > 0
     assert float(change[batch.advantages < 0].mean()) < 0
@@ -244,9 +243,9 @@ def test_learns_what_is_paid(baseline, gains, reached):
     found = train(
         policy,
         environment(gains),
-        objective(gains),
-        settings(updates=25, baseline=baseline),
-        K,
+        validate=objective(gains),
+        config=config(updates=25, baseline=baseline),
+        k=K,
         quiet=True,
     )
     assert found["objective"] >= reached
@@ -262,7 +261,14 @@ def test_the_last_position_is_credited_alone():
         return (slates == WANTED) * (np.arange(slates.shape[1]) == 2)
 
     policy = tiny()
-    found = train(policy, environment(third), objective(third), settings(updates=25), K, quiet=True)
+    found = train(
+        policy,
+        environment(third),
+        validate=objective(third),
+        config=config(updates=25),
+        k=K,
+        quiet=True,
+    )
     assert found["objective"] >= 0.9
 
 
@@ -271,19 +277,28 @@ def test_a_constant_reward_teaches_nothing(group_size):
     """Not even rounding: the policy stays where it was, bit for bit."""
     policy, start = tiny(), weights_of(tiny())
     count = iter(range(100))
-    chosen = settings(updates=5, evaluate_every=1, group_size=group_size)
+    chosen = config(updates=5, evaluate_every=1, group_size=group_size)
     env = environment(constant, group_size)
-    found = train(policy, env, lambda _: {"objective": float(next(count))}, chosen, K, quiet=True)
+    found = train(
+        policy,
+        env,
+        validate=lambda _: {"objective": float(next(count))},
+        config=chosen,
+        k=K,
+        quiet=True,
+    )
     assert found["update"] == 5
     assert same(weights_of(policy), start)
 
 
 def test_a_harmful_reward_returns_the_student():
     def harm(policy):
-        return {"objective": -chance_of_wanted(policy)}
+        return {"objective": -probability_of_wanted(policy)}
 
     policy, start = tiny(), weights_of(tiny())
-    found = train(policy, environment(first_is_wanted), harm, settings(), K, quiet=True)
+    found = train(
+        policy, environment(first_is_wanted), validate=harm, config=config(), k=K, quiet=True
+    )
     assert found["update"] == 0
     assert same(weights_of(policy), start)
 
@@ -296,7 +311,9 @@ def test_the_best_validated_weights_are_kept():
         return {"objective": next(script), "other": len(seen)}
 
     policy = tiny()
-    found = train(policy, environment(share_of_even), scripted, settings(), K, quiet=True)
+    found = train(
+        policy, environment(share_of_even), validate=scripted, config=config(), k=K, quiet=True
+    )
     assert found == {"update": 10, "objective": 0.9, "other": 3}
     assert same(weights_of(policy), seen[2])
     assert not same(seen[2], seen[3])
@@ -308,7 +325,7 @@ NOISE = itertools.count()
 
 def finished(
     baseline: str,
-    folder: Path | None,
+    directory: Path | None,
     after: Callable[[int], None] = lambda _: None,
     kl_target: float | None = None,
 ) -> GPTRec:
@@ -319,18 +336,26 @@ def finished(
 
     def validate(policy: GPTRec) -> dict[str, float]:
         after(next(calls))
-        return {"objective": chance_of_wanted(policy)}
+        return {"objective": probability_of_wanted(policy)}
 
-    chosen = settings(updates=6, evaluate_every=2, baseline=baseline, kl=0.1, kl_target=kl_target)
-    train(policy, environment(first_is_wanted), validate, chosen, K, 3, folder, quiet=True)
+    chosen = config(updates=6, evaluate_every=2, baseline=baseline, kl=0.1, kl_target=kl_target)
+    train(
+        policy,
+        environment(first_is_wanted),
+        validate=validate,
+        config=chosen,
+        k=K,
+        seed=3,
+        directory=directory,
+        quiet=True,
+    )
     return policy
 
 
-def checkpointed_update(folder: Path) -> int:
-    actor = Actor(tiny())
-    found = load_checkpoint(folder, actor, torch.optim.AdamW(actor.parameters()))
-    assert found
-    return found[0]["update"]
+def checkpointed_update(directory: Path) -> int:
+    actor = ActorCritic(tiny())
+    optimizer = torch.optim.AdamW(actor.parameters())
+    return policy_checkpointer(directory, actor, optimizer).restore()["update"]
 
 
 @pytest.mark.parametrize(
@@ -344,7 +369,7 @@ def test_ctrl_c_and_the_same_again_is_as_if_nothing_had_happened(baseline, kl_ta
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(
-        Interrupted, match="stopped before update 5; the same command goes on from there"
+        Interrupted, match="stopped before update 5; the same command resumes from there"
     ):
         finished(baseline, tmp_path, stop, kl_target)
     assert checkpointed_update(tmp_path) == 4
@@ -355,7 +380,7 @@ def test_ctrl_c_and_the_same_again_is_as_if_nothing_had_happened(baseline, kl_ta
     assert not same(weights_of(resumed), weights_of(tiny()))
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert {line["step"] for line in lines} == set(range(7))
-    assert (len({line.get("kl weight", 0.1) for line in lines}) == 1) == (kl_target is None)
+    assert (len({line.get("kl_coef", 0.1) for line in lines}) == 1) == (kl_target is None)
 
 
 def test_the_seed_decides_the_critic_too():
@@ -376,9 +401,9 @@ def no_such_item(slates: np.ndarray) -> np.ndarray:
 
 
 BREAKS = {
-    not_a_number: r"update 8: reward 'fickle' is nan for item \d+ at position 3 of list 0: \[\d, \d\]$",
-    one_a_list: r"update 8: reward 'fickle' returned shape \(24,\), not .* such as list 0: \[\d, \d, \d\]$",
-    no_such_item: r"update 8: reward 'fickle' raised KeyError: 'no such item' \(\w+\.py, line \d+\) on position 3 of",
+    not_a_number: r"is nan for item \d+ at position 3 of list 0: \[\d, \d\]$",
+    one_a_list: r"returned shape \(24,\), not .* such as list 0: \[\d, \d, \d\]$",
+    no_such_item: r"raised KeyError: 'no such item' \(\w+\.py, line \d+\) on position 3 of",
 }
 
 
@@ -390,31 +415,36 @@ def test_a_reward_that_breaks_stops_the_training_and_spares_the_checkpoint(break
         """Breaks in the third step of update 8: three calls an update."""
         return breaks(slates) if next(calls) == 7 * K + 2 else share_of_even(slates, context)
 
-    with pytest.raises(RewardError, match=BREAKS[breaks]):
+    with pytest.raises(RewardError, match=rf"update 8: reward 'fickle' {BREAKS[breaks]}"):
         train(
             tiny(),
             environment(fickle),
-            objective(share_of_even),
-            settings(),
-            K,
-            0,
-            tmp_path,
+            validate=objective(share_of_even),
+            config=config(),
+            k=K,
+            seed=0,
+            directory=tmp_path,
             quiet=True,
         )
     assert checkpointed_update(tmp_path) == 5
     found = train(
         tiny(),
         environment(fickle),
-        objective(share_of_even),
-        settings(),
-        K,
-        0,
-        tmp_path,
+        validate=objective(share_of_even),
+        config=config(),
+        k=K,
+        seed=0,
+        directory=tmp_path,
         quiet=True,
     )
     whole = tiny()
     assert found == train(
-        whole, environment(share_of_even), objective(share_of_even), settings(), K, quiet=True
+        whole,
+        environment(share_of_even),
+        validate=objective(share_of_even),
+        config=config(),
+        k=K,
+        quiet=True,
     )
 
 
@@ -434,7 +464,16 @@ def test_a_reward_that_breaks_in_a_validation_says_so(tmp_path):
         RewardError,
         match=r"validation after update 5: reward 'fickle' is nan at position 1 of list 0",
     ):
-        train(tiny(), environment(share_of_even), validate, settings(), K, 0, tmp_path, quiet=True)
+        train(
+            tiny(),
+            environment(share_of_even),
+            validate=validate,
+            config=config(),
+            k=K,
+            seed=0,
+            directory=tmp_path,
+            quiet=True,
+        )
     assert checkpointed_update(tmp_path) == 0
 
 
@@ -446,7 +485,12 @@ def test_a_reward_sees_how_far_the_training_is():
         return share_of_even(slates, context)
 
     train(
-        tiny(), environment(watching), objective(share_of_even), settings(updates=4), K, quiet=True
+        tiny(),
+        environment(watching),
+        validate=objective(share_of_even),
+        config=config(updates=4),
+        k=K,
+        quiet=True,
     )
     assert seen == [0.0] * K + [0.25] * K + [0.5] * K + [0.75] * K
 
@@ -461,9 +505,9 @@ def test_a_loss_that_is_no_number_says_what_to_do():
         train(
             tiny(),
             environment(huge),
-            objective(share_of_even),
-            settings(baseline="critic"),
-            K,
+            validate=objective(share_of_even),
+            config=config(baseline="critic"),
+            k=K,
             quiet=True,
         )
 
@@ -471,8 +515,13 @@ def test_a_loss_that_is_no_number_says_what_to_do():
 def test_a_single_list_a_history_needs_the_critic():
     env, validate = environment(share_of_even, group_size=1), objective(share_of_even)
     with pytest.raises(ValueError, match=r"raise align\.group_size, or use the critic"):
-        train(tiny(), env, validate, settings(group_size=1), K, quiet=True)
+        train(tiny(), env, validate=validate, config=config(group_size=1), k=K, quiet=True)
     found = train(
-        tiny(), env, validate, settings(group_size=1, baseline="critic", updates=2), K, quiet=True
+        tiny(),
+        env,
+        validate=validate,
+        config=config(group_size=1, baseline="critic", updates=2),
+        k=K,
+        quiet=True,
     )
     assert "objective" in found

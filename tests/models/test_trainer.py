@@ -9,35 +9,34 @@ import numpy as np
 import pytest
 import torch
 
-from genrec.config.reading import TeacherSettings
 from genrec.data import Split, leave_one_out, synthetic
 from genrec.data.sequences import Sequences, length_buckets
 from genrec.metrics.ranking import evaluate
+from genrec.models.build import build
+from genrec.models.config import NeuralConfig
+from genrec.models.contrastive import ContrastiveLoss
 from genrec.models.objectives import Batch
 from genrec.models.scorer import Recipe
-from genrec.models.trainer import (
-    _generator_states,
-    _restore_generators,
-    fit,
-    states_at_once,
-    windows,
-)
-from genrec.recipes import build
+from genrec.models.trainer import fit, states_at_once, training_sequences, windows
 from genrec.recommender import TopK
 from genrec.training.checkpoint import CHECKPOINT
 from genrec.training.interruption import Interrupted
 
-SETTINGS = TeacherSettings(
-    recipe="sasrec",
-    hidden_size=8,
-    blocks=1,
-    max_length=9,
-    dropout=0.2,
-    epochs=6,
-    learning_rate=5e-3,
-    tokens_per_step=128,
-    evaluate_every=1,
-    bf16=False,
+# SASRec: one negative per target, binary cross-entropy
+CONFIG = NeuralConfig.model_validate(
+    {
+        "hidden_size": 8,
+        "backbone": {"name": "transformer", "blocks": 1},
+        "negatives": {"name": "uniform", "count": 1},
+        "loss": "bce",
+        "max_length": 9,
+        "dropout": 0.2,
+        "epochs": 6,
+        "learning_rate": 5e-3,
+        "tokens_per_step": 128,
+        "evaluate_every": 1,
+        "bf16": False,
+    }
 )
 
 
@@ -52,8 +51,15 @@ def weights(recipe: Recipe) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in recipe.scorer.state_dict().items()}
 
 
-def fresh(settings: TeacherSettings = SETTINGS) -> Recipe:
-    return build(20, settings, seed=1)
+def fresh(config: NeuralConfig = CONFIG) -> Recipe:
+    return build(config, num_items=20, seed=1)
+
+
+def trained(
+    recipe: Recipe, split: Split, config: NeuralConfig = CONFIG, **options: object
+) -> dict[str, float]:
+    """What ``fit`` returns, without progress."""
+    return fit(recipe, split, config, hidden_size=config.hidden_size, quiet=True, **options)
 
 
 def stopping_in(epoch: int, steps_per_epoch: int) -> Recipe:
@@ -78,7 +84,7 @@ def steps_per_epoch(split: Split) -> int:
         steps += 1
         return recipe.loss(scores, positive)
 
-    fit(replace(recipe, loss=loss), split, SETTINGS.model_copy(update={"epochs": 1}), quiet=True)
+    trained(replace(recipe, loss=loss), split, CONFIG.model_copy(update={"epochs": 1}))
     return steps
 
 
@@ -86,14 +92,16 @@ def test_going_on_after_ctrl_c_gives_the_weights_of_an_uninterrupted_run(
     split: Split, tmp_path: Path
 ):
     whole = fresh()
-    expected = fit(whole, split, SETTINGS, seed=5, quiet=True)
+    expected = trained(whole, split, CONFIG, seed=5)
     stopped = stopping_in(3, steps_per_epoch(split))
     with pytest.raises(Interrupted, match="stopped after epoch 3"):
-        fit(stopped, split, SETTINGS, seed=5, folder=tmp_path, quiet=True)
+        trained(stopped, split, CONFIG, seed=5, directory=tmp_path)
     assert (tmp_path / CHECKPOINT).exists()
-    again = build(20, SETTINGS, seed=77)  # other initial weights: all must come from the checkpoint
-    measured = fit(
-        again, split, SETTINGS, seed=6, folder=tmp_path, quiet=True
+    again = build(
+        CONFIG, num_items=20, seed=77
+    )  # other initial weights: all must come from the checkpoint
+    measured = trained(
+        again, split, CONFIG, seed=6, directory=tmp_path
     )  # another seed: so must the generators
     assert measured == expected
     for name, value in weights(again).items():
@@ -102,17 +110,17 @@ def test_going_on_after_ctrl_c_gives_the_weights_of_an_uninterrupted_run(
 
 def test_a_finished_run_is_not_trained_further(split: Split, tmp_path: Path):
     recipe = fresh()
-    expected = fit(recipe, split, SETTINGS, folder=tmp_path, quiet=True)
-    again = build(20, SETTINGS, seed=77)
-    assert fit(again, split, SETTINGS, folder=tmp_path, quiet=True) == expected
+    expected = trained(recipe, split, CONFIG, directory=tmp_path)
+    again = build(CONFIG, num_items=20, seed=77)
+    assert trained(again, split, CONFIG, directory=tmp_path) == expected
     assert all(torch.equal(value, weights(recipe)[name]) for name, value in weights(again).items())
 
 
 def test_the_weights_of_the_best_validation_are_kept(split: Split, monkeypatch: pytest.MonkeyPatch):
     kept, order = [], iter([0.05, 0.1, 0.5, 0.2, 0.4])  # popularity's first
-    recipe, settings = fresh(), SETTINGS.model_copy(update={"epochs": 4})
+    recipe, config = fresh(), CONFIG.model_copy(update={"epochs": 4})
 
-    def measure(*arguments: object) -> object:
+    def measure(*arguments: object, **options: object) -> object:
         kept.append(weights(recipe))
         evaluation = evaluate(TopK(recipe.scorer), split.valid, split.catalogue)
         return replace(evaluation, per_user={"ndcg@10": np.array([next(order)])}, overall={})
@@ -121,8 +129,8 @@ def test_the_weights_of_the_best_validation_are_kept(split: Split, monkeypatch: 
         "genrec.models.validation.popularity_ndcg", lambda split, k: np.array([next(order)])
     )
     monkeypatch.setattr("genrec.models.validation.evaluate", measure)
-    best = fit(recipe, split, settings, quiet=True)
-    assert best == {"epoch": 2, "ndcg@10": 0.5, "popularity ndcg@10": 0.05}
+    best = trained(recipe, split, config)
+    assert best == {"epoch": 2, "ndcg@10": 0.5, "popularity_ndcg@10": 0.05}
     assert len(kept) == 4
     final = weights(recipe)
     assert all(torch.equal(value, kept[1][name]) for name, value in final.items())
@@ -131,13 +139,17 @@ def test_the_weights_of_the_best_validation_are_kept(split: Split, monkeypatch: 
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, values: list[float], popular: float) -> list[float]:
-    """Validations of one user each that return the values in turn, the last one for ever; those
-    made so far."""
+    """Replace validation by one user's values in turn, the last one forever.
+
+    Returns:
+        The values so far; the list grows.
+    """
     made: list[float] = []
 
-    def measure(*arguments: object) -> object:
+    def measure(*arguments: object, **options: object) -> object:
         made.append(values[min(len(made), len(values) - 1)])
-        return replace(evaluate(*arguments), per_user={"ndcg@10": np.array([made[-1]])}, overall={})
+        per_user = {"ndcg@10": np.array([made[-1]])}
+        return replace(evaluate(*arguments, **options), per_user=per_user, overall={})
 
     monkeypatch.setattr("genrec.models.validation.evaluate", measure)
     monkeypatch.setattr(
@@ -150,67 +162,76 @@ def test_training_stops_when_validation_no_longer_improves(
     split: Split, monkeypatch: pytest.MonkeyPatch
 ):
     made = scripted(monkeypatch, [0.5, 0.4, 0.3, 0.2], popular=0.1)
-    fit(fresh(), split, SETTINGS.model_copy(update={"epochs": 50, "patience": 3}), quiet=True)
+    trained(fresh(), split, CONFIG.model_copy(update={"epochs": 50, "patience": 3}))
     assert len(made) == 4
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.message for record in caplog.records if record.levelname == "WARNING"]
 
 
 def test_patience_does_not_count_at_the_level_of_popularity(
-    split: Split, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    split: Split, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     flat = [0.02, 0.02, 0.019, 0.018, 0.02, 0.017]
     made = scripted(monkeypatch, [*flat, 0.3, 0.2], popular=0.02)
-    best = fit(
-        fresh(), split, SETTINGS.model_copy(update={"epochs": 50, "patience": 2}), quiet=True
+    best = trained(fresh(), split, CONFIG.model_copy(update={"epochs": 50, "patience": 2}))
+    assert len(made) == len(flat) + 3  # it improved, and two validations later nothing was better
+    assert best == {"epoch": 7, "ndcg@10": 0.3, "popularity_ndcg@10": 0.02}
+    (warning,) = warnings_of(caplog)
+    assert warning.startswith(
+        "validation ndcg@10 is 0.0200 after 2 epochs, that of popularity 0.0200."
     )
-    assert len(made) == len(flat) + 3  # it took off, and two validations later nothing was better
-    assert best == {"epoch": 7, "ndcg@10": 0.3, "popularity ndcg@10": 0.02}
-    said = capsys.readouterr().err
-    assert said.count("warning") == 1
-    assert "warning: validation ndcg@10 0.0200 after 2 epochs, popularity has 0.0200" in said
 
 
-def test_a_teacher_that_never_rises_is_said(
-    split: Split, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_scorer_that_never_exceeds_popularity_is_reported(
+    split: Split, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     made = scripted(monkeypatch, [0.02, 0.03], popular=0.031)
-    fit(fresh(), split, SETTINGS.model_copy(update={"epochs": 4}), quiet=True)
+    trained(fresh(), split, CONFIG.model_copy(update={"epochs": 4}))
     assert len(made) == 4
-    said = capsys.readouterr().err
-    assert said.count("warning") == 1
+    (warning,) = warnings_of(caplog)
     assert (
-        "is not clearly better than popularity on the 1 validation users: best ndcg@10 0.0300"
-        " against 0.0310." in said
+        "is not significantly better than popularity on the 1 validation users: best ndcg@10"
+        " 0.0300 against 0.0310." in warning
     )
 
 
-def test_noise_is_said_and_a_chain_is_not(
-    split: Split, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_noise_is_reported_and_a_chain_is_not(
+    split: Split, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
-    settings = SETTINGS.model_copy(update={"epochs": 8, "learning_rate": 2e-2})
-    fit(fresh(), split, settings, quiet=True)
-    assert "warning" not in capsys.readouterr().err
+    config = CONFIG.model_copy(update={"epochs": 8, "learning_rate": 2e-2})
+    trained(fresh(), split, config)
+    assert warnings_of(caplog) == []
     noise = leave_one_out(
         synthetic.chain(num_users=60, num_items=20, length=10, randomness=1.0, seed=0)
     )
-    best = fit(fresh(), noise, settings, folder=tmp_path, quiet=True)
-    said = capsys.readouterr().err
-    assert "warning: this teacher is not clearly better than popularity" in said
-    assert f"against {best['popularity ndcg@10']:.4f}" in said
+    best = trained(fresh(), noise, config, directory=tmp_path)
+    (warning,) = warnings_of(caplog)
+    assert warning.startswith("this scorer is not significantly better than popularity")
+    assert f"against {best['popularity_ndcg@10']:.4f}" in warning
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert {line["popularity ndcg@10"] for line in lines} == {best["popularity ndcg@10"]}
+    assert {line["val/popularity_ndcg@10"] for line in lines} == {best["popularity_ndcg@10"]}
+
+
+def test_a_stop_before_the_last_epoch_is_reported(
+    split: Split, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    scripted(monkeypatch, [0.5, 0.4], popular=0.1)
+    caplog.set_level("INFO", "genrec")
+    config = CONFIG.model_copy(update={"epochs": 50, "patience": 3})
+    fit(fresh(), split, config, hidden_size=config.hidden_size)
+    assert "no better validation for 3 validations: stopped after epoch 4" in caplog.messages
 
 
 def test_what_was_learnt_about_popularity_survives_a_checkpoint(
     split: Split, tmp_path: Path, monkeypatch
 ):
-    made = scripted(monkeypatch, [0.5, 0.05], popular=0.1)  # it rose before the checkpoint alone
-    fit(fresh(), split, SETTINGS.model_copy(update={"epochs": 2}), folder=tmp_path, quiet=True)
-    fit(
-        fresh(),
-        split,
-        SETTINGS.model_copy(update={"epochs": 50, "patience": 3}),
-        folder=tmp_path,
-        quiet=True,
+    # above popularity before the checkpoint, and never again
+    made = scripted(monkeypatch, [0.5, 0.05], popular=0.1)
+    trained(fresh(), split, CONFIG.model_copy(update={"epochs": 2}), directory=tmp_path)
+    trained(
+        fresh(), split, CONFIG.model_copy(update={"epochs": 50, "patience": 3}), directory=tmp_path
     )
     assert len(made) == 4
 
@@ -219,29 +240,13 @@ def test_patience_that_had_run_out_at_a_checkpoint_stays_so(
     split: Split, tmp_path: Path, monkeypatch
 ):
     made = scripted(monkeypatch, [0.5, 0.4, 0.3, 0.9], popular=0.1)
-    settings = SETTINGS.model_copy(update={"epochs": 50, "patience": 2})
-    best = fit(fresh(), split, settings, folder=tmp_path, quiet=True)
+    config = CONFIG.model_copy(update={"epochs": 50, "patience": 2})
+    best = trained(fresh(), split, config, directory=tmp_path)
     assert len(made) == 3
-    again = fit(
-        fresh(), split, settings, folder=tmp_path, quiet=True
-    )  # as after a run that was killed at its end
+    # as after a process that was killed at the end
+    again = trained(fresh(), split, config, directory=tmp_path)
     assert again == best
     assert len(made) == 3
-
-
-def test_dropout_on_a_gpu_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch):
-    there = {"state": torch.tensor([1, 2, 3], dtype=torch.uint8)}
-    monkeypatch.setattr("torch.cuda.get_rng_state", lambda device: there["state"])
-    monkeypatch.setattr("torch.cuda.set_rng_state", lambda state, device: there.update(state=state))
-    numbers, generator = np.random.default_rng(0), torch.Generator()
-    saved = _generator_states(numbers, generator, torch.device("cuda"))
-    there["state"] = torch.zeros(3, dtype=torch.uint8)
-    _restore_generators(
-        dict(saved), numbers, generator, torch.device("cpu")
-    )  # another machine, without one
-    assert there["state"].tolist() == [0, 0, 0]
-    _restore_generators(dict(saved), numbers, generator, torch.device("cuda"))
-    assert there["state"].tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -250,31 +255,28 @@ def test_a_loss_that_is_not_finite_ends_the_run(split: Split, value: float):
     with pytest.raises(
         FloatingPointError, match=r"the loss is -?(nan|inf) in epoch 1: lower the learning rate"
     ):
-        fit(broken, split, SETTINGS, quiet=True)
+        trained(broken, split, CONFIG)
 
 
 def test_the_log_has_a_line_an_epoch(split: Split, tmp_path: Path):
-    settings = SETTINGS.model_copy(update={"epochs": 3, "evaluate_every": 2})
-    best = fit(fresh(), split, settings, folder=tmp_path, quiet=True)
+    config = CONFIG.model_copy(update={"epochs": 3, "evaluate_every": 2})
+    best = trained(fresh(), split, config, directory=tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3]
     assert {line["stage"] for line in lines} == {"teacher"}
-    assert ["valid ndcg@10" in line for line in lines] == [False, True, True]
-    assert max(line.get("valid ndcg@10", 0) for line in lines) == best["ndcg@10"]
-    assert [round(line["learning_rate"], 6) for line in lines] == [
-        0.005,
-        0.002625,
-        0.00025,
-    ]  # down to 5 %
+    assert ["val/ndcg@10" in line for line in lines] == [False, True, True]
+    assert max(line.get("val/ndcg@10", 0) for line in lines) == best["ndcg@10"]
+    rates = [round(line["learning_rate"], 6) for line in lines]
+    assert rates == [0.005, 0.002625, 0.00025]  # down to 5 %
     assert lines[-1]["loss"] < lines[0]["loss"]
 
 
 def test_the_seed_decides_the_run(split: Split):
-    settings = SETTINGS.model_copy(update={"epochs": 2})
+    config = CONFIG.model_copy(update={"epochs": 2})
     tables = []
     for seed in (3, 3, 4):
-        recipe = fresh(settings)
-        fit(recipe, split, settings, seed, quiet=True)
+        recipe = fresh(config)
+        trained(recipe, split, config, seed=seed)
         tables.append(recipe.scorer.embedding.weight.detach())
     assert torch.equal(tables[0], tables[1])
     assert not torch.equal(tables[0], tables[2])
@@ -282,7 +284,7 @@ def test_the_seed_decides_the_run(split: Split):
 
 def test_pad_stays_zero(split: Split):
     recipe = fresh()
-    fit(recipe, split, SETTINGS.model_copy(update={"weight_decay": 0.1}), quiet=True)
+    trained(recipe, split, CONFIG.model_copy(update={"weight_decay": 0.1}))
     assert recipe.scorer.embedding.weight[0].tolist() == [0.0] * 8
 
 
@@ -318,13 +320,13 @@ def test_buckets_change_from_epoch_to_epoch_by_the_generator_alone():
 
 
 def test_users_with_a_single_training_event_change_nothing(split: Split):
-    settings, recipes = SETTINGS.model_copy(update={"epochs": 2}), (fresh(), fresh())
+    config, recipes = CONFIG.model_copy(update={"epochs": 2}), (fresh(), fresh())
     even = split.train.take(np.arange(0, len(split.train), 2))
     mixed = split.train.drop_last(
         np.where(np.arange(len(split.train)) % 2, split.train.lengths - 1, 0)
     )
     for recipe, train in zip(recipes, (even, mixed), strict=True):
-        fit(recipe, replace(split, train=train), settings, quiet=True)
+        trained(recipe, replace(split, train=train), config)
     assert all(
         torch.equal(value, weights(recipes[0])[name]) for name, value in weights(recipes[1]).items()
     )
@@ -354,8 +356,8 @@ def test_windows_leave_their_share_alone():
 @pytest.mark.parametrize(("share", "first"), [(0.0, 18), (1.0, 2)])
 def test_training_reads_windows(split: Split, share: float, first: int):
     """Of sequences of twenty events, four at a time: the newest alone, or each of them."""
-    settings = SETTINGS.model_copy(update={"max_length": 3, "windows": share, "epochs": 12})
-    recipe, targets = fresh(settings), set()
+    config = CONFIG.model_copy(update={"max_length": 3, "windows": share, "epochs": 12})
+    recipe, targets = fresh(config), set()
 
     def draw(batch: Batch, generator: torch.Generator) -> torch.Tensor | None:
         assert (batch.inputs > 0).all(), "a window is as long as what is read"
@@ -363,25 +365,52 @@ def test_training_reads_windows(split: Split, share: float, first: int):
         return recipe.negatives(batch, generator)
 
     train = Sequences.from_lists([range(1, 21)] * 10)
-    fit(replace(recipe, negatives=draw), replace(split, train=train), settings, quiet=True)
+    trained(replace(recipe, negatives=draw), replace(split, train=train), config)
     assert targets == set(range(first, 21))
 
 
-# 2²¹ scores at a time on a CPU, and 2²⁶ numbers in vectors of items that are scored one by one.
+# 2²¹ scores at a time on a CPU, and 2²⁶ numbers in item vectors that are gathered one by one.
 @pytest.mark.parametrize(
     ("changes", "rows"),
     [
-        ({"recipe": "sasrec_softmax"}, 64),  # a million columns
-        ({"recipe": "gsasrec", "shared_negatives": "batch"}, 8160),  # 257 columns: 2²¹ / 257
-        ({"recipe": "gsasrec", "hidden_size": 64}, 4080),  # 257 vectors of 64 numbers: 2²⁶ / 16448
-        (
-            {"recipe": "gsasrec", "num_negatives": 70_000},
-            64,
-        ),  # not few of a million: one product with all
+        ({}, 64),  # a million columns
+        ({"negatives": {"count": 256, "shared": "batch"}}, 8160),  # 257 columns: 2²¹ / 257
+        ({"negatives": {"count": 256}}, 4080),  # 257 vectors of 64 numbers: 2²⁶ / 16448
+        ({"negatives": {"count": 70_000}}, 64),  # not few of a million: one product with all
     ],
 )
 def test_states_of_few_columns_are_scored_together_whatever_the_catalogue(
-    changes: dict[str, object], rows: int
+    changes: dict[str, dict[str, object]], rows: int
 ):
-    settings = TeacherSettings.model_validate({"embedding": "recjpq", "splits": 8, **changes})
-    assert states_at_once(build(10**6, settings, seed=0), settings.hidden_size) == rows
+    content: dict[str, object] = {"embedding": {"name": "recjpq", "splits": 8}}
+    for key, value in changes.items():
+        content[key] = {"name": "uniform", **value}
+    config = NeuralConfig.model_validate(content)
+    recipe = build(config, num_items=10**6, seed=0)
+    assert states_at_once(recipe, config.hidden_size) == rows
+
+
+def test_a_contrastive_loss_is_added_to_that_of_the_recipe(split: Split, tmp_path: Path):
+    """Of weight 0 it changes nothing but the random numbers drawn; its rows are the batches'."""
+    seen: list[int] = []
+
+    class Constant(ContrastiveLoss):
+        def training_step(self, scorer, rows, generator):
+            assert scorer.training
+            seen.extend(rows.tolist())
+            return 100.0
+
+    config, tables = CONFIG.model_copy(update={"epochs": 2}), []
+    for contrast in (None, Constant(None, weight=1.0, temperature=1.0)):
+        recipe = fresh(config)
+        trained(recipe, split, config, contrast=contrast, directory=tmp_path / str(len(tables)))
+        tables.append(recipe.scorer.embedding.weight.detach())
+    assert torch.equal(tables[0], tables[1])
+    assert sorted(seen) == sorted([*range(len(training_sequences(split)))] * 2)
+    without, added = (losses_of(tmp_path / name) for name in ("0", "1"))
+    np.testing.assert_allclose(np.add(without, 100), added)
+
+
+def losses_of(directory: Path) -> list[float]:
+    lines = (directory / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line)["loss"] for line in lines]

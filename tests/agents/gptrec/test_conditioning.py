@@ -7,11 +7,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from genrec.agents.actor_critic import ActorCritic
+from genrec.agents.config import PPOConfig
 from genrec.agents.gptrec.decoding import NextK, beam, sample
 from genrec.agents.gptrec.model import GPTRec
-from genrec.agents.ppo import Actor, judge, train
+from genrec.agents.ppo import compute_advantages, train
 from genrec.agents.rollout import Rollout, collect, return_std
-from genrec.config.reading import AlignSettings
 from genrec.data import Sequences, make_catalogue
 from genrec.envs import ListGenerationVectorEnv, ListTask
 from genrec.rewards import FunctionReward, WeightedSum
@@ -208,9 +209,7 @@ def test_large_weights_do_not_dominate_small_ones():
         weights=torch.tensor([[0.02], [2.0]]),
         return_std=std,
     )
-    (batch,), _ = judge(
-        Actor(policy), None, rollout, AlignSettings.model_validate({"minibatches": 1})
-    )
+    (batch,), _ = compute_advantages(ActorCritic(policy), None, rollout, PPOConfig(minibatches=1))
     torch.testing.assert_close(batch.advantages[0], batch.advantages[1])
     assert float(batch.advantages.abs().max()) > 0
 
@@ -225,7 +224,7 @@ def test_learns_a_list_for_each_weight():
         return {"objective": float((low % 2 == 1).mean() + 2 * (high % 2 == 0).mean()) / 3}
 
     assert validate(policy)["objective"] < 0.8
-    chosen = AlignSettings.model_validate(
+    chosen = PPOConfig.model_validate(
         {
             "updates": 40,
             "histories": 6,
@@ -234,7 +233,7 @@ def test_learns_a_list_for_each_weight():
             "learning_rate": 0.01,
         }
     )
-    found = train(policy, environment(), validate, chosen, K, quiet=True)
+    found = train(policy, environment(), validate=validate, config=chosen, k=K, quiet=True)
     assert found["objective"] > 0.9
     assert validate(policy)["objective"] == found["objective"]
     assert (lists_of(policy, even=0) % 2 == 1).mean() > 0.8

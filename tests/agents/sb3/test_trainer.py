@@ -15,13 +15,13 @@ from sb3_contrib.common.maskable.evaluation import evaluate_policy
 from sb3_contrib.common.maskable.utils import get_action_masks
 from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
 
+from genrec.agents.actor_critic import ActorCritic
+from genrec.agents.config import MaskablePPOConfig
 from genrec.agents.gptrec.decoding import NextK, sample
 from genrec.agents.gptrec.model import GPTRec
-from genrec.agents.ppo import Actor
 from genrec.agents.sb3.policy import GPTRecPolicy, next_states
 from genrec.agents.sb3.trainer import maskable_ppo, train
 from genrec.agents.sb3.vec_env import ListVecEnv
-from genrec.config.reading import AlignSettings
 from genrec.data import Sequences, make_catalogue
 from genrec.envs import ListGenerationVectorEnv, ListTask
 from genrec.rewards import FunctionReward, RewardError, WeightedSum
@@ -33,7 +33,7 @@ V, K, T, WANTED = 9, 3, 3, 7
 HISTORIES = Sequences.from_lists([[1], [2], [3], [1, 2], [2, 3], [8, 1, 2, 3]])
 
 
-def settings(**changes: object) -> AlignSettings:
+def config(**changes: object) -> MaskablePPOConfig:
     small = {
         "updates": 20,
         "histories": 6,
@@ -41,7 +41,7 @@ def settings(**changes: object) -> AlignSettings:
         "evaluate_every": 5,
         "learning_rate": 0.01,
     }
-    return AlignSettings.model_validate(small | changes)
+    return MaskablePPOConfig.model_validate(small | changes)
 
 
 def tiny(seed: int = 0) -> GPTRec:
@@ -79,7 +79,7 @@ def environment(
 def rolled_out(**changes: object) -> tuple[MaskablePPO, ListVecEnv]:
     """A model whose buffer holds one rollout."""
     lists = ListVecEnv(environment())
-    model = maskable_ppo(tiny(), lists, settings(**changes), K)
+    model = maskable_ppo(tiny(), lists, config=config(**changes), k=K)
     torch.manual_seed(0)
     _, callback = model._setup_learn(1)
     assert model.collect_rollouts(lists, callback, model.rollout_buffer, K)
@@ -165,7 +165,7 @@ def test_masks_from_ids_are_those_of_the_environment():
     lists.seed(0)
     obs = lists.reset()
     policy = GPTRecPolicy(
-        lists.observation_space, lists.action_space, lambda _: 0.1, actor=Actor(tiny())
+        lists.observation_space, lists.action_space, lambda _: 0.1, actor=ActorCritic(tiny())
     )
     for _ in range(K):
         ids, expected = get_action_masks(lists), lists.env.action_masks()
@@ -281,7 +281,7 @@ def test_the_learning_rate_falls_as_in_our_ppo():
 
 
 def finished(
-    folder: Path | None = None, seed: int = 3, after: Callable[[int], None] = lambda _: None
+    directory: Path | None = None, seed: int = 3, after: Callable[[int], None] = lambda _: None
 ):
     policy, calls = tiny(), iter(range(1, 100))
 
@@ -293,11 +293,11 @@ def finished(
     found = train(
         policy,
         environment(),
-        validate,
-        settings(updates=6, evaluate_every=2),
-        K,
-        seed,
-        folder,
+        validate=validate,
+        config=config(updates=6, evaluate_every=2),
+        k=K,
+        seed=seed,
+        directory=directory,
         quiet=True,
     )
     return policy, found
@@ -313,7 +313,16 @@ def test_training_raises_the_reward_and_the_policy_is_a_gptrec(tmp_path):
     policy = tiny()
     assert objective(policy)["objective"] < 0.5
     before = torch.random.get_rng_state()
-    found = train(policy, environment(), objective, settings(), K, 0, tmp_path, quiet=True)
+    found = train(
+        policy,
+        environment(),
+        validate=objective,
+        config=config(),
+        k=K,
+        seed=0,
+        directory=tmp_path,
+        quiet=True,
+    )
     assert torch.equal(torch.random.get_rng_state(), before)
     assert found["objective"] == objective(policy)["objective"] == 1
     policy.save_pretrained(tmp_path, [str(i) for i in range(1, V + 1)], "abc")
@@ -323,13 +332,11 @@ def test_training_raises_the_reward_and_the_policy_is_a_gptrec(tmp_path):
         == NextK(policy).recommend(HISTORIES, K).tolist()
     )
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows if "valid objective" in row] == [0, 5, 10, 15, 20]
+    assert [row["step"] for row in rows if "val/objective" in row] == [0, 5, 10, 15, 20]
     updates = [row for row in rows if "reward" in row]
     assert [row["step"] for row in updates] == list(range(1, 21))
     assert all(row["reward"] == pytest.approx(row["first_is_wanted"], abs=1e-6) for row in updates)
-    assert {"entropy", "clip fraction", "kl from last policy", "explained variance"} <= set(
-        updates[0]
-    )
+    assert {"entropy", "clip_fraction", "approx_kl", "explained_variance"} <= set(updates[0])
     assert updates[-1]["reward"] > updates[0]["reward"] + 0.3
     assert list((tmp_path / "tensorboard").glob("MaskablePPO_*/events*"))
 
@@ -339,9 +346,9 @@ def test_a_harmful_training_returns_the_untouched_policy():
     found = train(
         policy,
         environment(),
-        lambda _: {"objective": next(values)},
-        settings(updates=6, evaluate_every=2),
-        K,
+        validate=lambda _: {"objective": next(values)},
+        config=config(updates=6, evaluate_every=2),
+        k=K,
         quiet=True,
     )
     assert found == {"update": 0, "objective": 1.0}
@@ -361,7 +368,7 @@ def test_ctrl_c_and_the_same_again_is_as_if_nothing_had_happened(tmp_path):
     whole, _ = finished()
     stop = CHECKPOINT
     with pytest.raises(
-        Interrupted, match="stopped before update 3; the same command goes on from there"
+        Interrupted, match="stopped before update 3; the same command resumes from there"
     ):
         finished(
             tmp_path, after=lambda call: os.kill(os.getpid(), signal.SIGINT) if call == 2 else None
@@ -373,31 +380,18 @@ def test_ctrl_c_and_the_same_again_is_as_if_nothing_had_happened(tmp_path):
     assert same(resumed, whole)
 
 
-def test_a_kl_penalty_is_refused():
-    with pytest.raises(
-        ValueError, match=r"align.kl is 0.1, but .* set align.kl=0, or use --agent ppo"
-    ):
-        train(tiny(), environment(), objective, settings(kl=0.1), K, quiet=True)
-    with pytest.raises(
-        ValueError,
-        match=r"align.kl_target is 0.05, but .* set align.kl_target=null, or use --agent ppo",
-    ):
-        train(tiny(), environment(), objective, settings(kl_target=0.05), K, quiet=True)
-
-
-def test_what_the_group_baseline_is_replaced_by_is_said(capsys):
-    few = settings(updates=1, evaluate_every=1)
-    train(tiny(), environment(), objective, few, K)
-    assert "align.baseline=group is for --agent ppo" in capsys.readouterr().err
-    train(tiny(), environment(), objective, few.model_copy(update={"baseline": "critic"}), K)
-    assert capsys.readouterr().err == ""
-
-
 def test_a_loss_that_is_no_number_says_what_to_do():
     with pytest.raises(
         FloatingPointError, match=r"the loss is nan in update 1: lower the learning rate"
     ):
-        train(tiny(), environment(), objective, settings(learning_rate=1e30), K, quiet=True)
+        train(
+            tiny(),
+            environment(),
+            validate=objective,
+            config=config(learning_rate=1e30),
+            k=K,
+            quiet=True,
+        )
 
 
 def test_a_reward_that_breaks_stops_the_training_and_spares_the_checkpoint(tmp_path):
@@ -414,9 +408,29 @@ def test_a_reward_that_breaks_stops_the_training_and_spares_the_checkpoint(tmp_p
     with pytest.raises(
         RewardError, match=r"update 8: reward 'fickle' is nan for item \d+ at position 3 of list 0"
     ):
-        train(tiny(), environment(fickle), objective, settings(), K, 0, tmp_path, quiet=True)
-    found = train(tiny(), environment(fickle), objective, settings(), K, 0, tmp_path, quiet=True)
-    assert found == train(tiny(), environment(), objective, settings(), K, quiet=True)
+        train(
+            tiny(),
+            environment(fickle),
+            validate=objective,
+            config=config(),
+            k=K,
+            seed=0,
+            directory=tmp_path,
+            quiet=True,
+        )
+    found = train(
+        tiny(),
+        environment(fickle),
+        validate=objective,
+        config=config(),
+        k=K,
+        seed=0,
+        directory=tmp_path,
+        quiet=True,
+    )
+    assert found == train(
+        tiny(), environment(), validate=objective, config=config(), k=K, quiet=True
+    )
 
 
 def test_a_reward_sees_how_far_the_training_is():
@@ -426,7 +440,9 @@ def test_a_reward_sees_how_far_the_training_is():
         seen.append(context.progress)
         return first_is_wanted(slates, context)
 
-    train(tiny(), environment(watching), objective, settings(updates=4), K, quiet=True)
+    train(
+        tiny(), environment(watching), validate=objective, config=config(updates=4), k=K, quiet=True
+    )
     assert seen == [0.0] * K + [0.25] * K + [0.5] * K + [0.75] * K
 
 
@@ -440,7 +456,7 @@ def test_callbacks_logger_saving_and_evaluation_of_stable_baselines3(tmp_path):
             return self.n_calls < 2 * K  # stops the training in its second rollout
 
     lists = ListVecEnv(environment())
-    model = maskable_ppo(tiny(), lists, settings(), K)
+    model = maskable_ppo(tiny(), lists, config=config(), k=K)
     mine = Counter()
     model.learn(10 * 24 * K, callback=[mine, CheckpointCallback(K, str(tmp_path))])
     assert (mine.n_calls, model.num_timesteps) == (2 * K, 2 * 24 * K)

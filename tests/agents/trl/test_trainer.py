@@ -13,20 +13,19 @@ import torch
 import trl.trainer.base_trainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
+from genrec.agents.config import GRPOConfig
 from genrec.agents.gptrec.decoding import NextK, sample
 from genrec.agents.gptrec.model import GPTRec
-from genrec.agents.keeper import Keeper
 from genrec.agents.rollout import collect
+from genrec.agents.trainer import PolicyValidation, policy_checkpointer
 from genrec.agents.trl.model import ListModel
-from genrec.agents.trl.trainer import Watch, grpo, train
-from genrec.config.reading import AlignSettings
+from genrec.agents.trl.trainer import CheckpointCallback, grpo, train
 from genrec.data import Sequences, make_catalogue
 from genrec.envs import ListGenerationVectorEnv, ListTask
 from genrec.rewards import FunctionReward, RewardError, WeightedSum
-from genrec.training.checkpoint import load_checkpoint
 from genrec.training.device import autocast
 from genrec.training.interruption import Interrupted, Interruption
-from genrec.training.logger import Logbook
+from genrec.training.logger import RunLogger
 
 V, K, T, WANTED, SEP = 9, 3, 3, 7, 10
 # the last history is longer than what the policy reads: item 8 lies before its window
@@ -48,7 +47,7 @@ def _nothing_leaves_the_machine(monkeypatch):
     monkeypatch.setattr(trl.trainer.base_trainer, "send_telemetry", send)
 
 
-def settings(**changes: object) -> AlignSettings:
+def config(**changes: object) -> GRPOConfig:
     small = {
         "updates": 6,
         "histories": 6,
@@ -57,7 +56,7 @@ def settings(**changes: object) -> AlignSettings:
         "learning_rate": 0.01,
         "bf16": False,
     }
-    return AlignSettings.model_validate(small | changes)
+    return GRPOConfig.model_validate(small | changes)
 
 
 def tiny(seed: int = 0) -> GPTRec:
@@ -111,11 +110,24 @@ def rising() -> Callable[[GPTRec], dict[str, float]]:
     return lambda _: {"objective": float(next(count))}
 
 
-def trainer_of(policy: GPTRec, place: Path, **changes: object):
-    optimizer = torch.optim.AdamW(policy.parameters())
-    log, stop = Logbook(None, "align", True), Interruption()
-    keeper = Keeper(policy, policy, optimizer, objective, settings(**changes), log, stop)
-    return grpo(Watch(keeper), None, environment((wanted, 1.0), (even, 0.5)), K, 3, str(place))
+def trainer_of(policy: GPTRec, output: Path, **changes: object):
+    validation = PolicyValidation(
+        policy,
+        policy_checkpointer(None, policy, torch.optim.AdamW(policy.parameters())),
+        validate=objective,
+        config=config(**changes),
+        log=RunLogger(None, "align", quiet=True),
+        interruption=Interruption(),
+    )
+    return grpo(
+        CheckpointCallback(validation, config(**changes)),
+        environment((wanted, 1.0), (even, 0.5)),
+        config=config(**changes),
+        reference=None,
+        k=K,
+        seed=3,
+        output=str(output),
+    )
 
 
 @pytest.mark.parametrize("bf16", [False, True])
@@ -214,7 +226,15 @@ def test_an_update_moves_the_policy_as_the_formula_says(kl, entropy):
     small = {"updates": 1, "epochs": 2, "minibatches": 1, "learning_rate": 0.02, "clip": 0.1}
     policy, expected = tiny(), tiny()
     env = environment((wanted, 1.0), (even, 0.5))
-    train(policy, env, rising(), settings(kl=kl, entropy=entropy, **small), K, seed=3, quiet=True)
+    train(
+        policy,
+        env,
+        validate=rising(),
+        config=config(kl=kl, entropy=entropy, **small),
+        k=K,
+        seed=3,
+        quiet=True,
+    )
     clipped = reference(expected, tiny(), kl, entropy)
     assert clipped[0] == 0
     assert 0.1 < clipped[1] < 0.9
@@ -229,23 +249,25 @@ def test_an_update_moves_the_policy_as_the_formula_says(kl, entropy):
 def test_learns_what_is_paid_and_logs_every_term(tmp_path):
     policy = tiny()
     before = objective(policy)["objective"]
-    chosen = settings(updates=15, evaluate_every=5, group_size=8, kl=1e-4)
+    chosen = config(updates=15, evaluate_every=5, group_size=8, kl=1e-4)
     env = environment((wanted, 1.0), (even, 0.1), group_size=8)
-    found = train(policy, env, objective, chosen, K, 0, tmp_path, quiet=True)
+    found = train(
+        policy, env, validate=objective, config=chosen, k=K, seed=0, directory=tmp_path, quiet=True
+    )
     assert found["objective"] > max(0.9, before + 0.3)
     assert objective(policy)["objective"] == found["objective"]
     assert not policy.training
     assert policy.lm.transformer.drop.p == 0.5
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines if "valid objective" in line] == [0, 5, 10, 15]
+    assert [line["step"] for line in lines if "val/objective" in line] == [0, 5, 10, 15]
     updates = [line for line in lines if "reward" in line]
     assert [line["step"] for line in updates] == list(range(1, 16))
     for line in updates:
         assert line["reward"] == pytest.approx(line["wanted"] + 0.1 * line["even"], abs=1e-5)
-        assert {"entropy", "clip fraction", "trl grad_norm"} <= set(line)
+        assert {"entropy", "clip_fraction", "trl/grad_norm"} <= set(line)
     # the student is the policy of the beginning, not of the last update
-    assert updates[-1]["kl from student"] > 10 * updates[0]["kl from student"] > 0
-    rates = [line["trl learning_rate"] for line in updates]
+    assert updates[-1]["ref_kl"] > 10 * updates[0]["ref_kl"] > 0
+    rates = [line["trl/learning_rate"] for line in updates]
     assert (rates[0], rates[-1]) == (pytest.approx(0.01), pytest.approx(0.0005))
     assert {path.name for path in tmp_path.iterdir()} == {
         "checkpoint.safetensors",
@@ -262,7 +284,14 @@ def test_the_best_validated_weights_are_kept():
         return {"objective": next(script), "other": float(len(seen))}
 
     policy = tiny()
-    found = train(policy, environment((even, 1.0)), scripted, settings(updates=4), K, quiet=True)
+    found = train(
+        policy,
+        environment((even, 1.0)),
+        validate=scripted,
+        config=config(updates=4),
+        k=K,
+        quiet=True,
+    )
     assert found == {"update": 2, "objective": 0.9, "other": 2}
     assert same(weights_of(policy), seen[1])
     assert not same(seen[0], seen[1])
@@ -270,7 +299,7 @@ def test_the_best_validated_weights_are_kept():
 
 
 def finished(
-    folder: Path | None, after: Callable[[int], None] = lambda _: None, noise: int = 0
+    directory: Path | None, after: Callable[[int], None] = lambda _: None, noise: int = 0
 ) -> GPTRec:
     """A training from a fresh student; ``after`` is called with the number of each validation."""
     policy, calls = tiny(), iter(range(1, 100))
@@ -284,7 +313,16 @@ def finished(
             )
         }
 
-    train(policy, environment((wanted, 1.0)), validate, settings(kl=0.1), K, 3, folder, quiet=True)
+    train(
+        policy,
+        environment((wanted, 1.0)),
+        validate=validate,
+        config=config(kl=0.1),
+        k=K,
+        seed=3,
+        directory=directory,
+        quiet=True,
+    )
     return policy
 
 
@@ -293,7 +331,7 @@ def test_ctrl_c_and_the_same_again_is_as_if_nothing_had_happened(tmp_path):
     state = torch.random.get_rng_state()
     assert torch.equal(state, torch.manual_seed(0).get_state())  # a training leaves it as it was
     with pytest.raises(
-        Interrupted, match="stopped before update 5; the same command goes on from there"
+        Interrupted, match="stopped before update 5; the same command resumes from there"
     ):
         finished(
             tmp_path,
@@ -317,11 +355,18 @@ def test_a_reward_that_breaks_stops_the_training_and_spares_the_checkpoint(tmp_p
         return np.full(slates.shape, np.nan) if next(calls) == 3 * K + 1 else even(slates, context)
 
     with pytest.raises(RewardError, match=r"update 4: .*'fickle'"):
-        train(tiny(), environment((fickle, 1.0)), objective, settings(), K, 0, tmp_path, quiet=True)
+        train(
+            tiny(),
+            environment((fickle, 1.0)),
+            validate=objective,
+            config=config(),
+            k=K,
+            seed=0,
+            directory=tmp_path,
+            quiet=True,
+        )
     optimizer = torch.optim.AdamW(tiny().parameters())
-    found = load_checkpoint(tmp_path, tiny(), optimizer)
-    assert found is not None
-    assert found[0]["update"] == 2
+    assert policy_checkpointer(tmp_path, tiny(), optimizer).restore()["update"] == 2
 
 
 def test_a_gradient_that_is_no_number_says_what_to_do():
@@ -330,29 +375,10 @@ def test_a_gradient_that_is_no_number_says_what_to_do():
     with pytest.raises(
         FloatingPointError, match="a gradient is not finite in update 1: lower the learning rate"
     ):
-        train(policy, environment((even, 1.0)), objective, settings(), K, quiet=True)
+        train(
+            policy, environment((even, 1.0)), validate=objective, config=config(), k=K, quiet=True
+        )
     assert all(value.isfinite().all() for value in policy.state_dict().values())
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"baseline": "critic"}, "GRPO has no critic: set align.baseline=group"),
-        ({"discount": 0.9}, "a discount of 0.9 has no place: set align.discount=1"),
-        ({"group_size": 1}, "raise align.group_size to 2 or more"),
-        (
-            {"kl": 0.1, "kl_target": 0.05},
-            "align.kl_target is 0.05, .* is fixed: set align.kl_target=null",
-        ),
-        (
-            {"minibatches": 5},
-            "24 lists into equal minibatches: align.minibatches=5 does not divide",
-        ),
-    ],
-)
-def test_what_grpo_cannot_express_is_refused(changes, said):
-    with pytest.raises(ValueError, match=said):
-        train(tiny(), environment((even, 1.0)), objective, settings(**changes), K, quiet=True)
 
 
 def test_supervised_learning_of_lists_in_trls_format_has_our_loss():
