@@ -101,6 +101,7 @@ RERANKERS: Registry[Reranker] = Registry(
     built_in={function.__name__: function for function in (mmr, sog, dpp, popularity_penalised)},
     convert=as_reranker,
 )
+"""The re-rankers with a name."""
 
 
 def resolve_reranker(target: str, modules: Modules | None = None) -> Reranker:

@@ -32,7 +32,9 @@ from genrec.rewards.specs import (
 )
 
 ACCURACY = ("relevance", "ndcg")
+"""Names of the accuracy rewards."""
 MIXED = ("relevance=0.5", "ndcg=0.5")
+"""What ``accuracy="mixed"`` adds to an objective."""
 
 
 @dataclass(frozen=True)

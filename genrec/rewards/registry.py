@@ -118,6 +118,7 @@ REWARDS: Registry[Reward] = Registry(
     convert=as_reward,
     proposes=lambda value: isinstance(value, Reward),
 )
+"""The rewards with a name."""
 
 
 def resolve(target: str, modules: Modules | None = None) -> Reward:

@@ -72,7 +72,6 @@ def example_histories() -> Sequences:
     return Sequences.from_lists(HISTORIES, times=[_times(len(each)) for each in HISTORIES])
 
 
-@cache
 def chain_split(randomness: float = 0.05) -> Split:
     """A log of 240 users and 36 items in which the next item follows from the last one.
 
@@ -80,11 +79,15 @@ def chain_split(randomness: float = 0.05) -> Split:
         randomness: share of the events that are drawn at random instead; 1 makes the log pure
             noise. See ``genrec.data.synthetic.chain``.
     """
-    return leave_one_out(
-        chain(
-            num_users=NUM_USERS, num_items=NUM_ITEMS, length=LENGTH, randomness=randomness, seed=3
-        )
+    return _chain_split(randomness)
+
+
+@cache
+def _chain_split(randomness: float) -> Split:
+    dataset = chain(
+        num_users=NUM_USERS, num_items=NUM_ITEMS, length=LENGTH, randomness=randomness, seed=3
     )
+    return leave_one_out(dataset)
 
 
 def _catalogue(generator: np.random.Generator, num_items: int) -> Catalogue:
