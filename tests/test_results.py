@@ -110,7 +110,7 @@ def test_a_missing_file_is_explained(tmp_path):
     with pytest.raises(RunError, match=r"run\.json does not exist: is .* a genrec run directory\?"):
         RunMetadata.read(tmp_path)
     PLAN.write(tmp_path)
-    with pytest.raises(RunError, match="is not finished; repeat the command that started it"):
+    with pytest.raises(RunError, match="is not finished; the command that started it resumes it"):
         RunMetadata.read(tmp_path)
     run = tmp_path / "sweep" / "weight-0.1" / "seed-0"
     run.mkdir(parents=True)

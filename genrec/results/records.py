@@ -115,7 +115,7 @@ def explain_missing(directory: Path) -> str:
         directory: in which the file was looked for.
     """
     if (directory / "plan.json").exists() and not (directory / "run.json").exists():
-        return f"{directory} is not finished; repeat the command that started it to resume it"
+        return f"{directory} is not finished; the command that started it resumes it"
     found = sorted(path.parent for path in directory.glob("*/seed-*/run.json"))
     if found:
         return f"{directory} is a sweep; give one of its runs, such as {found[0]}"

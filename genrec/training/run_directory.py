@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from genrec.config.errors import RunError
+from genrec.results import explain_missing
 
 
 def versions() -> dict[str, str]:
@@ -47,7 +48,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
     except FileNotFoundError:
-        raise RunError(f"{path} does not exist: {_explain_missing(path.parent)}") from None
+        raise RunError(f"{path} does not exist: {explain_missing(path.parent)}") from None
     except json.JSONDecodeError as error:
         raise RunError(
             f"{path} is not valid JSON ({error}); the run that wrote it may have been interrupted"
@@ -55,14 +56,3 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise RunError(f"{path} does not hold a JSON object")
     return content
-
-
-def _explain_missing(directory: Path) -> str:
-    """Why a directory is not a finished run, as far as its files tell."""
-    if (directory / "plan.json").exists() and not (directory / "run.json").exists():
-        return f"{directory} is not finished; the command that started it resumes it"
-    found = directory.glob("*/seed-*/run.json")
-    runs = sorted(file.parent.relative_to(directory) for file in found)
-    if runs:
-        return f"{directory} is a sweep; give one of its runs, such as {directory / runs[0]}"
-    return f"is {directory} a genrec run directory?"

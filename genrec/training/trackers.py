@@ -7,7 +7,6 @@ one run per stage, named after its directory; a training that is resumed starts 
 the same name and continues its step numbers.
 """
 
-import json
 import os
 import re
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from genrec.config.errors import GenrecError
+from genrec.results import MetricsLine
 
 METRICS = "metrics.jsonl"
 PROJECT = "genrec"  # of Weights & Biases, and the experiment of MLflow, unless the user names one
@@ -50,9 +50,9 @@ class JsonLines:
 
     def log(self, stage: str, step: int, seconds: float, values: Mapping[str, float]) -> None:
         """Append a line."""
-        line = {"stage": stage, "step": step, "seconds": round(seconds, 2), **values}
+        line = MetricsLine.of(values, stage=stage, step=step, seconds=round(seconds, 2))
         with self.file.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(line.to_json(indent=None) + "\n")
 
     def close(self) -> None:
         """Do nothing: every line is written at once."""

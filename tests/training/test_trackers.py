@@ -22,7 +22,8 @@ def test_a_run_directory_always_gets_json_lines_and_tensorboard(tmp_path: Path):
         tracker.log("teacher", 3, 12.3456, METRICS)
         tracker.close()
     line = json.loads((tmp_path / "metrics.jsonl").read_text())
-    assert line == {"stage": "teacher", "step": 3, "seconds": 12.35, **METRICS}
+    fields = {"schema_version": 1, "stage": "teacher", "step": 3, "seconds": 12.35}
+    assert line == {**fields, **METRICS}
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(tmp_path / "tensorboard"))
