@@ -59,7 +59,7 @@ def swap_values(pool: Pool, slates: NDArray[np.int64], *, place: int, reward: Re
     """
     lists, k = slates.shape
     width = pool.items.shape[1]
-    worth = np.empty((lists, width))
+    values = np.empty((lists, width))
     size = lists_at_once(pool, items_each=k)
     for start in range(0, lists, size):
         part = slice(start, min(start + size, lists))
@@ -68,8 +68,8 @@ def swap_values(pool: Pool, slates: NDArray[np.int64], *, place: int, reward: Re
         tried[:, :, place] = pool.items[part]
         rows = np.repeat(np.arange(part.start, part.stop), width)
         context = replace(pool.context, k=k).take(rows)
-        worth[part] = reward(tried.reshape(-1, k), context).sum(axis=1).reshape(-1, width)
-    return np.where(pool.allowed, worth, -np.inf)
+        values[part] = reward(tried.reshape(-1, k), context).sum(axis=1).reshape(-1, width)
+    return np.where(pool.allowed, values, -np.inf)
 
 
 def local_search(
@@ -95,11 +95,11 @@ def local_search(
         if not len(busy):
             break
         part, lists = pool.take(busy), slates[busy]
-        worth = [
+        values = [
             swap_values(part, lists, place=place, reward=reward) for place in range(lists.shape[1])
         ]
-        column = np.stack([values.argmax(axis=1) for values in worth], axis=1)
-        best = np.stack([values.max(axis=1) for values in worth], axis=1)
+        column = np.stack([each.argmax(axis=1) for each in values], axis=1)
+        best = np.stack([each.max(axis=1) for each in values], axis=1)
         place = best.argmax(axis=1)
         rows = np.arange(len(busy))
         better = best[rows, place] > earned[busy] + ROUNDING * np.abs(earned[busy])

@@ -71,7 +71,7 @@ def greedy_choices(
     items: list[NDArray[np.int64]] = []
     deficits: list[Floats] = []
 
-    def worth(placed: NDArray[np.int64], free: NDArray[np.bool_]) -> Floats:
+    def value_of(placed: NDArray[np.int64], free: NDArray[np.bool_]) -> Floats:
         gains = reward.marginal(placed, pool.items, pool.context)
         masked = np.where(free, gains, -np.inf)
         best = np.argpartition(-masked, width - 1, axis=1)[:, :width]
@@ -83,28 +83,28 @@ def greedy_choices(
         deficits.append(gain_deficits(gains, free, best))
         return gains
 
-    select_sequentially(pool, k, worth)
+    select_sequentially(pool, k, value_of)
     return np.stack(items, axis=1), np.stack(deficits, axis=1)
 
 
-def gain_deficits(worth: Floats, free: NDArray[np.bool_], chosen: NDArray[np.int64]) -> Floats:
-    """How much less candidates are worth than the first chosen one, in standard deviations.
+def gain_deficits(values: Floats, free: NDArray[np.bool_], chosen: NDArray[np.int64]) -> Floats:
+    """How far the values of candidates are below that of the best one, in standard deviations.
 
     Args:
-        worth: (B, C) value of each candidate.
+        values: (B, C) value of each candidate.
         free: (B, C) which candidates count.
         chosen: (B, c) columns of the candidates in question, the best one first.
 
     Returns:
-        (B, c) values of at most 0, in standard deviations of the worth of all free candidates; 0
-        for the first. Where all free candidates are worth the same up to rounding, the first is the
-        only choice and the others get -inf, as do candidates that are not free.
+        (B, c) values of at most 0, in standard deviations of the values of all free candidates; 0
+        for the first. Where all free candidates have the same value up to rounding, the first is
+        the only choice and the others get -inf, as do candidates that are not free.
     """
-    high = np.where(free, worth, -np.inf).max(axis=1)
-    low = np.where(free, worth, np.inf).min(axis=1)
+    high = np.where(free, values, -np.inf).max(axis=1)
+    low = np.where(free, values, np.inf).min(axis=1)
     varied = (high - low > ROUNDING * np.maximum(np.abs(high), np.abs(low)))[:, None]
-    std = np.sqrt(np.var(np.where(free, worth, 0), axis=1, where=free))[:, None]
-    of_chosen = np.take_along_axis(worth, chosen, axis=1)
+    std = np.sqrt(np.var(np.where(free, values, 0), axis=1, where=free))[:, None]
+    of_chosen = np.take_along_axis(values, chosen, axis=1)
     deficits = np.minimum(of_chosen - of_chosen[:, :1], 0) / np.where(varied, std, 1)
     is_choice = varied & np.take_along_axis(free, chosen, axis=1)
     deficits = np.where(is_choice, deficits, -np.inf)
@@ -113,20 +113,20 @@ def gain_deficits(worth: Floats, free: NDArray[np.bool_], chosen: NDArray[np.int
 
 
 def select_sequentially(
-    pool: Pool, k: int, worth: Callable[[NDArray[np.int64], NDArray[np.bool_]], Floats]
+    pool: Pool, k: int, value_of: Callable[[NDArray[np.int64], NDArray[np.bool_]], Floats]
 ) -> NDArray[np.int64]:
-    """(B, k) lists built by taking the free candidate of the largest worth, again and again.
+    """(B, k) lists built by taking the free candidate of the largest value, again and again.
 
     Args:
         pool: B pools of C candidates.
         k: length of the lists.
-        worth: placed items (B, j), free candidates (B, C) -> value of each candidate (B, C).
+        value_of: placed items (B, j), free candidates (B, C) -> value of each candidate (B, C).
     """
     rows = np.arange(len(pool.items))
     slates = np.empty((len(rows), k), np.int64)
     free = pool.allowed
     for position in range(k):
-        best = np.where(free, worth(slates[:, :position], free), -np.inf).argmax(axis=1)
+        best = np.where(free, value_of(slates[:, :position], free), -np.inf).argmax(axis=1)
         slates[:, position] = pool.items[rows, best]
         free[rows, best] = False
     return slates
@@ -165,13 +165,13 @@ def greedy_lookahead(pool: Pool, k: int, reward: Reward) -> NDArray[np.int64]:
     require_times(reward, pool.context.of_histories)
 
     def lists(part: Pool) -> NDArray[np.int64]:
-        def worth(placed: NDArray[np.int64], free: NDArray[np.bool_]) -> Floats:
+        def value_of(placed: NDArray[np.int64], free: NDArray[np.bool_]) -> Floats:
             whole = _completed(part, placed, free, k=k)
             rows = np.repeat(np.arange(len(part.items)), part.items.shape[1])
             earned: Floats = reward(whole, part.context.take(rows)).sum(axis=1)
             return earned.reshape(part.items.shape)
 
-        return select_sequentially(part, k, worth)
+        return select_sequentially(part, k, value_of)
 
     return in_parts(pool, k, lists, items_each=k)
 

@@ -55,9 +55,9 @@ def _check_shapes(backbone: nn.Module) -> None:
     for rows, length in ((ROWS, LENGTH), (ROWS, 1), (ROWS, 2), (1, LENGTH), (0, LENGTH)):
         states = backbone(_vectors(rows)[:, :length], _unpadded(rows, length))
         expected = (rows, length, WIDTH)
-        told = f"states of vectors {expected}"
-        require(tuple(states.shape) == expected, f"{told} have shape {tuple(states.shape)}")
-        require(states.isfinite().all(), f"{told} are not finite")
+        subject = f"states of vectors {expected}"
+        require(tuple(states.shape) == expected, f"{subject} have shape {tuple(states.shape)}")
+        require(states.isfinite().all(), f"{subject} are not finite")
 
 
 def _check_positions(backbone: nn.Module, *, causal: bool) -> None:

@@ -38,13 +38,13 @@ def check_recommender(
     require(slates.shape == expected, f"lists have shape {slates.shape}, not {expected}")
     require(slates.dtype.kind in "iu", f"lists hold {slates.dtype} values, not item indices")
     for n, slate in enumerate(slates.tolist()):
-        told = f"list {n}: {slate}"
-        require(len(set(slate)) == k, f"{told} holds an item twice")
+        subject = f"list {n}: {slate}"
+        require(len(set(slate)) == k, f"{subject} holds an item twice")
         are_items = min(slate) >= 1 and max(slate) <= num_items
-        require(are_items, f"{told} holds indices outside 1..{num_items}")
-        require(not set(slate) & set(histories[n].tolist()), f"{told} holds a seen item")
+        require(are_items, f"{subject} holds indices outside 1..{num_items}")
+        require(not set(slate) & set(histories[n].tolist()), f"{subject} holds a seen item")
         alone = recommender.recommend(histories.take([n]), k)
-        require(np.array_equal(alone[0], slate), f"{told} depends on its batch")
+        require(np.array_equal(alone[0], slate), f"{subject} depends on its batch")
     again = recommender.recommend(histories, k)
     require(np.array_equal(again, slates), "recommending again gives other lists")
     empty = recommender.recommend(histories.take(np.arange(0)), k)

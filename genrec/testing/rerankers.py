@@ -49,22 +49,22 @@ def _check_lists(rerank: Reranker, pool: Pool, *, k: int, weight: float, name: s
         require_lists(slates, pool, k=k, name=name)
     except GenrecError as error:
         raise ContractError(str(error)) from error
-    told = f"re-ranker {name!r}"
+    subject = f"re-ranker {name!r}"
     untouched = np.array_equal(pool.items, items) and np.array_equal(pool.relevance, relevance)
-    require(untouched, f"{told} modifies the pool")
-    require(np.array_equal(rerank(pool, k, weight), slates), f"{told} is not deterministic")
+    require(untouched, f"{subject} modifies the pool")
+    require(np.array_equal(rerank(pool, k, weight), slates), f"{subject} is not deterministic")
     rows = np.array([2, 0, 2])
     require(
         np.array_equal(rerank(pool.take(rows), k, weight), slates[rows]),
-        f"{told}: a list depends on the other lists",
+        f"{subject}: a list depends on the other lists",
     )
-    barred = np.where(np.arange(pool.items.shape[1]) < k + 2, pool.relevance, -np.inf)
+    masked = np.where(np.arange(pool.items.shape[1]) < k + 2, pool.relevance, -np.inf)
     narrow = Pool(pool.items[:, : k + 2], pool.relevance[:, : k + 2], pool.context)
     require(
         np.array_equal(
-            rerank(Pool(pool.items, barred, pool.context), k, weight), rerank(narrow, k, weight)
+            rerank(Pool(pool.items, masked, pool.context), k, weight), rerank(narrow, k, weight)
         ),
-        f"{told}: candidates that may not be chosen change the lists",
+        f"{subject}: candidates that may not be chosen change the lists",
     )
 
 

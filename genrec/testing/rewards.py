@@ -48,26 +48,26 @@ def one_number_per_position(reward: Reward, slates: Slates, context: Context) ->
     """Gains have the shape of the lists and are finite numbers, for every number of positions."""
     for width in range(1, slates.shape[1] + 1):
         gains = np.asarray(reward(slates[:, :width], context))
-        told = f"reward {reward.name!r}, lists of {width} items"
+        subject = f"reward {reward.name!r}, lists of {width} items"
         require(
             gains.shape == (len(slates), width),
-            f"{told}: gains have shape {gains.shape}, not {(len(slates), width)}",
+            f"{subject}: gains have shape {gains.shape}, not {(len(slates), width)}",
         )
-        require(gains.dtype.kind in "fiub", f"{told}: gains are {gains.dtype}, not numbers")
-        require(np.isfinite(gains).all(), f"{told}: a gain is not finite")
+        require(gains.dtype.kind in "fiub", f"{subject}: gains are {gains.dtype}, not numbers")
+        require(np.isfinite(gains).all(), f"{subject}: a gain is not finite")
 
 
 def causality(reward: Reward, slates: Slates, context: Context) -> None:
     """Gains do not change if later items are left out, or others stand in their place."""
-    told = f"reward {reward.name!r} is not causal: gains of the first"
+    subject = f"reward {reward.name!r} is not causal: gains of the first"
     whole = reward(slates, context)
     for j in range(1, slates.shape[1]):
         shorter = reward(slates[:, :j], context)
-        require_close(shorter, whole[:, :j], f"{told} {j} positions change without the others")
+        require_close(shorter, whole[:, :j], f"{subject} {j} positions change without the others")
         changed = slates.copy()
         changed[:, j:] = slates[::-1, j:]
         other = reward(changed, context)[:, :j]
-        require_close(other, whole[:, :j], f"{told} {j} positions change with later items")
+        require_close(other, whole[:, :j], f"{subject} {j} positions change with later items")
 
 
 def marginal_gains(reward: Reward, slates: Slates, context: Context) -> None:
@@ -76,22 +76,22 @@ def marginal_gains(reward: Reward, slates: Slates, context: Context) -> None:
     candidates = np.tile(items, (len(slates), 1))
     whole = reward(slates, context)
     for j in range(slates.shape[1]):
-        told = f"reward {reward.name!r}: marginal() at position {j + 1}"
+        subject = f"reward {reward.name!r}: marginal() at position {j + 1}"
         closed = reward.marginal(slates[:, :j], candidates, context)
         general = Reward.marginal(reward, slates[:, :j], candidates, context)
-        require_close(closed, general, f"{told} is not the gain of the longer list")
+        require_close(closed, general, f"{subject} is not the gain of the longer list")
         own = reward.marginal(slates[:, :j], slates[:, j : j + 1], context)[:, 0]
-        require_close(own, whole[:, j], f"{told} of the item that is there is not its gain")
+        require_close(own, whole[:, j], f"{subject} of the item that is there is not its gain")
 
 
 def independence(reward: Reward, slates: Slates, context: Context) -> None:
     """The same list gets the same gains again, in another order and beside other lists."""
     gains = reward(slates, context)
-    told = f"reward {reward.name!r}"
+    subject = f"reward {reward.name!r}"
     again = reward(slates, context)
-    require_close(again, gains, f"{told} is not deterministic", atol=0)
+    require_close(again, gains, f"{subject} is not deterministic", atol=0)
     order = np.array([len(slates) - 3, 0, 3, 3])
-    message = f"{told}: the gains of a list depend on the other lists"
+    message = f"{subject}: the gains of a list depend on the other lists"
     require_close(reward(slates[order], context.take(order)), gains[order], message)
 
 

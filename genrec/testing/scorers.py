@@ -52,9 +52,9 @@ def one_score_per_item(scorer: Scorer, histories: Sequences) -> None:
 def repeatable_scores(scorer: Scorer, histories: Sequences) -> None:
     """Scoring again gives the same, also after the caller has modified the first scores."""
     first = scorer.score(histories)
-    kept = first.clone()
+    copy = first.clone()
     first.fill_(0)
-    require(torch.equal(scorer.score(histories), kept), "scoring again gives other scores")
+    require(torch.equal(scorer.score(histories), copy), "scoring again gives other scores")
 
 
 def batch_independence(scorer: Scorer, histories: Sequences) -> None:

@@ -89,8 +89,8 @@ def test_fit_recovers_the_scale_of_the_scores(scale: float) -> None:
     rows = np.repeat(np.arange(1, 41), 100)
     unseen = logits[:, 1:].copy()
     unseen[np.arange(1, 41), np.arange(40)] = -np.inf  # the history of case n is item n
-    chances = np.exp(unseen) / np.exp(unseen).sum(axis=1, keepdims=True)
-    cumulative = chances[rows].cumsum(axis=1)
+    probabilities = np.exp(unseen) / np.exp(unseen).sum(axis=1, keepdims=True)
+    cumulative = probabilities[rows].cumsum(axis=1)
     targets = 1 + (generator.random((len(rows), 1)) * cumulative[:, -1:] > cumulative).sum(axis=1)
     data = cases([[row] for row in rows], targets.tolist())
     found = fit_temperature(Table((logits * scale).astype(np.float32)), data)
@@ -132,10 +132,10 @@ def test_calibrated_is_a_scorer_with_probabilities() -> None:
 
 def test_reliability_by_hand() -> None:
     # top 1 = item 3 (.5), top 2 adds item 2 (.3); of four targets, two are hit first and one second
-    def chances(histories: Sequences) -> NDArray[np.float32]:
+    def probabilities(histories: Sequences) -> NDArray[np.float32]:
         return np.tile(np.array([[0, 0.2, 0.3, 0.5]], np.float32), (len(histories), 1))
 
-    found = calibration_curve(chances, cases([[]] * 4, [3, 3, 2, 1]), max_k=2, batch_size=3)
+    found = calibration_curve(probabilities, cases([[]] * 4, [3, 3, 2, 1]), max_k=2, batch_size=3)
     assert found.k.tolist() == [1, 2]
     assert found.precision.tolist() == [0.5, 0.375]
     np.testing.assert_allclose(found.probability, [0.5, 0.4], rtol=1e-6)

@@ -1,4 +1,4 @@
-"""Fronts and the areas that they dominate."""
+"""Pareto fronts and the areas that they dominate."""
 
 import numpy as np
 import pytest

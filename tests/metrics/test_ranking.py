@@ -1,4 +1,4 @@
-"""Metrics against literals worked by hand, and the context that lists are judged against."""
+"""Metrics against literals worked by hand, and the context of lists."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Lists worked by hand: determinantal point processes, calibrated relevance, looking ahead."""
+"""Lists worked by hand: determinantal point processes, calibrated relevance, lookahead."""
 
 from dataclasses import replace
 from itertools import combinations
@@ -49,13 +49,13 @@ def test_dpp_of_more_items_than_dimensions() -> None:
 
 
 def test_a_calibrated_pool_has_probabilities_as_relevance() -> None:
-    chances = np.array([[0.0, 0.1, 0.6, 0.3]])
+    probabilities = np.array([[0.0, 0.1, 0.6, 0.3]])
     context = Context(
         Sequences.from_lists([[]]),
         np.array([0]),
         make_catalogue(list("abc")),
         2,
-        of_probabilities=chances,
+        of_probabilities=probabilities,
     )
     pool = Pool(np.array([[2, 3, 1]]), np.array([[9.0, 8.0, -np.inf]]), context)
     assert pool.calibrated.relevance.tolist() == [[0.6, 0.3, -np.inf]]
@@ -68,9 +68,9 @@ def test_calibrated_relevance_is_another_trade_off() -> None:
     """Scores 3, 2.9, 1 say that b is nearly as good as a; probabilities .9, .09, .01 that it is
     nearly as bad as c."""
     genres = make_catalogue(list("abc"), features={"a": ["x"], "b": ["x", "y"], "c": ["z"]})
-    chances = np.array([[0.0, 0.9, 0.09, 0.01]])
+    probabilities = np.array([[0.0, 0.9, 0.09, 0.01]])
     context = Context(
-        Sequences.from_lists([[]]), np.array([0]), genres, 2, of_probabilities=chances
+        Sequences.from_lists([[]]), np.array([0]), genres, 2, of_probabilities=probabilities
     )
     pool = Pool(np.array([[1, 2, 3]]), np.array([[3.0, 2.9, 1.0]]), context)
     # cos(a, b) = .7071, cos(a, c) = 0; scaled relevance of b .95 or .0899
@@ -79,14 +79,14 @@ def test_calibrated_relevance_is_another_trade_off() -> None:
         assert function(pool.calibrated, 2, 0.6).tolist() == [[1, 3]]
 
 
-def test_looking_ahead_sees_what_is_paid_at_the_end() -> None:
-    chances = np.array([[0.0, 0.4, 0.3, 0.2, 0.1]])
+def test_lookahead_sees_what_is_paid_at_the_end() -> None:
+    probabilities = np.array([[0.0, 0.4, 0.3, 0.2, 0.1]])
     context = Context(
         Sequences.from_lists([[]]),
         np.array([0]),
         make_catalogue(list("abcd")),
         2,
-        of_probabilities=chances,
+        of_probabilities=probabilities,
     )
     pool = Pool(np.array([[1, 3, 2, 4]]), np.array([[0.4, 0.3, 0.2, 0.1]]), context)
     only_last = terminal(lambda slates, context: (slates[:, 0] == 4) * 1.0, "starts with d")
@@ -96,7 +96,7 @@ def test_looking_ahead_sees_what_is_paid_at_the_end() -> None:
     ).tolist() == [[4, 1]]
 
 
-def test_looking_ahead_completes_with_the_best_free_candidates() -> None:
+def test_lookahead_completes_with_the_best_free_candidates() -> None:
     """The lists that the reward is asked about at each position, for one pool, written out."""
     asked: list[list[list[int]]] = []
 

@@ -24,12 +24,16 @@ def make_pool() -> Pool:
     }
     catalogue = make_catalogue(names, features=features)
     catalogue = replace(catalogue, counts=np.concatenate([[0], generator.integers(1, 60, V)]))
-    chances = np.concatenate([np.zeros((B, 1)), generator.dirichlet(np.ones(V), B)], axis=1)
-    items = np.argsort(-chances, axis=1)[:, :C]
+    probabilities = np.concatenate([np.zeros((B, 1)), generator.dirichlet(np.ones(V), B)], axis=1)
+    items = np.argsort(-probabilities, axis=1)[:, :C]
     context = Context(
-        Sequences.from_lists([[]] * B), np.zeros(B, int), catalogue, 4, of_probabilities=chances
+        Sequences.from_lists([[]] * B),
+        np.zeros(B, int),
+        catalogue,
+        4,
+        of_probabilities=probabilities,
     )
-    return Pool(items, np.take_along_axis(chances, items, axis=1), context)
+    return Pool(items, np.take_along_axis(probabilities, items, axis=1), context)
 
 
 @pytest.mark.parametrize("spec", [["relevance", "diversity=0.3"], ["relevance", "popularity=0.5"]])
@@ -70,8 +74,8 @@ def test_local_search_ends_where_no_exchange_helps() -> None:
     """Against every list one exchange away; the goal is one of pairs, whose greedy list can be
     bettered."""
     reward, pool = weighted(["relevance", "diversity"]), make_pool()
-    barred = np.where(np.arange(C) == 4, -np.inf, pool.relevance)
-    pool = replace(pool, relevance=barred)
+    masked = np.where(np.arange(C) == 4, -np.inf, pool.relevance)
+    pool = replace(pool, relevance=masked)
     slates = greedy(pool, 4, reward)
     found = local_search(pool, slates, reward)
     earned = reward(found, pool.context).sum(axis=1)

@@ -1,4 +1,4 @@
-"""Re-rankers against hand-worked lists and a slow implementation of their own papers."""
+"""Re-rankers against lists worked by hand and slow implementations of their papers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -63,12 +63,12 @@ def make_pool() -> Pool:
         [generator.integers(1, V + 1, n) for n in generator.integers(0, 9, B)]
     )
     items = np.stack([generator.permutation(V)[:C] + 1 for _ in range(B)])
-    chances = np.concatenate([np.zeros((B, 1)), generator.dirichlet(np.ones(V), B)], axis=1)
+    probabilities = np.concatenate([np.zeros((B, 1)), generator.dirichlet(np.ones(V), B)], axis=1)
     relevance = -np.sort(-generator.normal(size=(B, C)), axis=1)
     return Pool(
         items,
         relevance,
-        Context(histories, np.zeros(B, int), catalogue(), K, of_probabilities=chances),
+        Context(histories, np.zeros(B, int), catalogue(), K, of_probabilities=probabilities),
     )
 
 
@@ -151,7 +151,7 @@ def searched(pool: Pool, k: int) -> NDArray[np.int64]:
     return local_search(pool, pool.items[:, :k], weighted(["relevance", "diversity"]))
 
 
-@pytest.mark.parametrize("function", [*MIXED.values(), searched], ids=[*MIXED, "improved"])
+@pytest.mark.parametrize("function", [*MIXED.values(), searched], ids=[*MIXED, "local_search"])
 def test_parts_make_the_whole(function: Function, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = function(make_pool(), K)
     monkeypatch.setattr(pools, "LISTS_AT_ONCE", 5)
@@ -161,11 +161,11 @@ def test_parts_make_the_whole(function: Function, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("function", MIXED.values(), ids=MIXED)
 def test_a_candidate_of_relevance_minus_infinity_changes_nothing(function: Function) -> None:
     pool = make_pool()
-    barred = pool.relevance.copy()
-    barred[:, C - 4 :] = -np.inf
+    masked = pool.relevance.copy()
+    masked[:, C - 4 :] = -np.inf
     shorter = Pool(pool.items[:, : C - 4], pool.relevance[:, : C - 4], pool.context)
     np.testing.assert_array_equal(
-        function(Pool(pool.items, barred, pool.context), K), function(shorter, K)
+        function(Pool(pool.items, masked, pool.context), K), function(shorter, K)
     )
 
 
@@ -336,7 +336,7 @@ def test_greedy_is_optimal_where_gains_do_not_depend_on_each_other() -> None:
         assert own[row] == pytest.approx(values.max(), abs=1e-6)
 
 
-def test_greedy_judges_lists_of_its_own_length() -> None:
+def test_greedy_evaluates_lists_of_its_own_length() -> None:
     seen: set[int] = set()
 
     def value(slates: Slates, context: Context) -> NDArray[np.float64]:
@@ -361,7 +361,7 @@ def all_pairs(slates: Slates, context: Context) -> NDArray[np.float64]:
     return ((slates % 2).sum(axis=1) == 1) * 1.0
 
 
-def test_looking_ahead_is_never_worse_than_top_k() -> None:
+def test_lookahead_is_never_worse_than_top_k() -> None:
     pool = make_pool()
     for reward in (
         terminal(all_pairs, "pairs"),
@@ -372,16 +372,16 @@ def test_looking_ahead_is_never_worse_than_top_k() -> None:
         assert (own >= reward(pool.items[:, :K], pool.context).sum(axis=1) - 1e-9).all()
 
 
-def test_greedy_follows_the_guide_of_a_reward_that_has_one() -> None:
+def test_greedy_follows_the_surrogate_of_a_reward_that_has_one() -> None:
     def largest(slates: Slates, context: Context) -> NDArray[np.float64]:
         return slates.max(axis=1).astype(float)
 
-    class Guiding(Terminal):
+    class WithSurrogate(Terminal):
         @property
         def surrogate(self) -> Reward:
             return telescoped(self.value, self.label)
 
-    late = Guiding(largest, "largest")
+    late = WithSurrogate(largest, "largest")
     assert with_surrogates(late) == telescoped(largest, "largest")
     assert with_surrogates(Diversity()) == Diversity()
     whole = WeightedSum(((Diversity(), 1.0), (late, 2.0)))
@@ -393,7 +393,7 @@ def test_greedy_follows_the_guide_of_a_reward_that_has_one() -> None:
     assert (greedy(pool, K, late)[:, 0] == pool.items[:, 0]).all()
 
 
-def test_pool_holds_unseen_items_best_first_and_bars_the_rest() -> None:
+def test_a_pool_holds_unseen_items_best_first_and_masks_the_rest() -> None:
     histories = Sequences.from_lists([[1, 2, 3], list(range(1, 34)) * 2])
     pool = draw_pool(scorer(), histories, catalogue(), k=2, candidates=10)
     assert (np.diff(pool.relevance[0]) <= 0).all()

@@ -1,4 +1,4 @@
-"""Re-rankers of a user's own are found by place, and their lists are verified."""
+"""User-defined re-rankers are found by place, and their lists are verified."""
 
 import sys
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def twice(pool, k, weight):
     return pool.items[:, [0] * k]
 
 
-def barred(pool, k, weight):
+def masked(pool, k, weight):
     return pool.items[:, -k:]
 
 
@@ -103,7 +103,7 @@ def test_a_plugin(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("too_short", r"'too_short' returned int64 values of shape \(2, 1\), not .* \(2, 2\)"),
         ("shares", "returned float64 values"),
         ("twice", r"'twice' returned list 0: \[1, 1\], which is not 2 different candidates"),
-        ("barred", r"returned list 1: \[3, 4\], which is not 2 .* that may be chosen"),
+        ("masked", r"returned list 1: \[3, 4\], which is not 2 .* that may be chosen"),
         ("foreign", r"returned list 0: \[11, 12\]"),
     ],
 )
@@ -118,7 +118,7 @@ def test_lists_that_are_none_are_refused(file: Path, attribute: str, message: st
         ("./mine.py:number", "is a int, not a function"),
         (
             "./mine.py:other",
-            "has no re-ranker 'other'; give one of reversed_pool, too_short, twice, barred,",
+            "has no re-ranker 'other'; give one of reversed_pool, too_short, twice, masked,",
         ),
         ("mnr", r"unknown re-ranker 'mnr'\. Did you mean 'mmr'\? Known: dpp, mmr, popularity_pen"),
     ],

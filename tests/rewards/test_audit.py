@@ -1,5 +1,4 @@
-"""The audit finds each way to break the contract, names the list, and has nothing against rewards
-that keep it."""
+"""The audit finds every violation of the contract, names a list, and passes what keeps it."""
 
 import re
 from collections.abc import Callable

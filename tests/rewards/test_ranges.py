@@ -1,4 +1,4 @@
-"""Weight ranges: what a spec says, what is refused, what is drawn."""
+"""Ranges of weights: reading specs, refused values, random draws."""
 
 import numpy as np
 import pytest

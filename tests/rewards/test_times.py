@@ -60,7 +60,7 @@ def task(catalogue: Catalogue, histories: Sequences = HISTORIES) -> ListTask:
     )
 
 
-def test_each_list_is_judged_by_the_times_of_its_own_history(catalogue):
+def test_each_list_is_evaluated_with_the_times_of_its_own_history(catalogue):
     context = Context(HISTORIES, np.zeros(3, int), catalogue, 2)
     slates = np.array([[3, 4], [3, 4], [3, 4]])
     assert current(slates, context).tolist() == [[0, 1], [1, 0], [0, 0]]
