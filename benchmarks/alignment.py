@@ -28,8 +28,8 @@ import torch
 from implementations import Implementation, make_implementations, now
 from torch.utils.flop_counter import FlopCounterMode
 
+from genrec.agents.config import PPOConfig
 from genrec.agents.gptrec.model import GPTRec
-from genrec.config.reading import AlignSettings
 from genrec.data import Sequences, make_catalogue
 from genrec.envs import ListGenerationVectorEnv, ListTask
 from genrec.training.run_directory import versions, write_json
@@ -101,7 +101,7 @@ def make_policy(sizes: Sizes) -> GPTRec:
 
 
 def largest_differences(
-    made: dict[str, Implementation], task: ListTask, sizes: Sizes, settings: AlignSettings
+    made: dict[str, Implementation], task: ListTask, sizes: Sizes, config: PPOConfig
 ) -> dict[str, float]:
     """Largest differences between the implementations in float32.
 
@@ -109,7 +109,7 @@ def largest_differences(
     steps are not compared: where a ratio of probabilities is at the clipping threshold, rounding
     decides whether it has a gradient.
     """
-    exact = settings.model_copy(update={"bf16": False, "minibatches": 1, "epochs": 2})
+    exact = config.model_copy(update={"bf16": False, "minibatches": 1, "epochs": 2})
     lists = min(COMPARED_HISTORIES, sizes.histories) * sizes.lists
     env = ListGenerationVectorEnv(task, lists, sizes.lists)
     written = made["shared"].collect(env, seed=1)
@@ -124,7 +124,7 @@ def largest_differences(
         )
         with torch.no_grad():
             for each in made.values():
-                found, _, _ = each.actor(replace(written, slates=slates), entropy=False)
+                found, _, _ = each.actor(replace(written, slates=slates), with_entropy=False)
                 largest = max(largest, float((found - logp).abs().max()))
     losses = torch.tensor(
         [each.update(each.compute_advantages(written, exact), exact) for each in made.values()]
@@ -140,19 +140,17 @@ def product_speed(size: int, dtype: torch.dtype) -> float:
     return size**3 / (now() - started)
 
 
-def measure(
-    task: ListTask, policy: GPTRec, sizes: Sizes, settings: AlignSettings
-) -> dict[str, Any]:
+def measure(task: ListTask, policy: GPTRec, sizes: Sizes, config: PPOConfig) -> dict[str, Any]:
     """Medians over the rounds, and what follows from them: see ``summarise``."""
     env = ListGenerationVectorEnv(task, sizes.histories * sizes.lists, sizes.lists)
-    made = make_implementations(policy, settings)
+    made = make_implementations(policy, config)
     seconds: dict[str, list[list[float]]] = {name: [] for name in made}
     speeds: dict[str, list[float]] = {name: [] for name in PRODUCTS}
     with FlopCounterMode(display=False) as counter:
-        made["shared"].iterate(env, settings, seed=0)
+        made["shared"].iterate(env, config, seed=0)
     for seed in range(sizes.repeats + 1):
         for name, each in made.items():
-            seconds[name].append(each.iterate(env, settings, seed))
+            seconds[name].append(each.iterate(env, config, seed))
         for name, dtype in PRODUCTS.items():
             speeds[name].append(product_speed(sizes.product, dtype))
     # The first round warms up caches and is not counted.
@@ -224,22 +222,22 @@ def main() -> None:
     chosen = {name: size for name, size in given.items() if size is not None}
     sizes = replace(QUICK if options.quick else Sizes(), **chosen)
     torch.set_num_threads(sizes.threads)
-    settings = AlignSettings(bf16=not options.float32)
+    config = PPOConfig(bf16=not options.float32)
     task, policy = make_task(sizes), make_policy(sizes)
-    made = make_implementations(policy, settings)
-    differences = largest_differences(made, task, sizes, settings)
+    made = make_implementations(policy, config)
+    differences = largest_differences(made, task, sizes, config)
     assert max(differences.values()) < TOLERANCE, (
         f"the implementations do not compute the same: they differ by up to {differences}"
     )
-    found = measure(task, policy, sizes, settings)
+    found = measure(task, policy, sizes, config)
     show(found)
     if options.json:
         about = {
             "command": "python " + " ".join(sys.argv),
             "sizes": asdict(sizes),
-            "bf16": settings.bf16,
-            "epochs": settings.epochs,
-            "minibatches": settings.minibatches,
+            "bf16": config.bf16,
+            "epochs": config.epochs,
+            "minibatches": config.minibatches,
             "date": time.strftime("%Y-%m-%d"),
         }
         content = {**about, **versions(), "largest_differences": differences, **found}

@@ -21,10 +21,11 @@ from torch import nn
 from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList
 
 from genrec.agents import ppo, rollout
+from genrec.agents.actor_critic import ActorCritic
+from genrec.agents.config import PPOConfig
 from genrec.agents.gptrec import decoding
 from genrec.agents.gptrec.model import GPTRec
 from genrec.agents.gptrec.prefix import Prefix
-from genrec.config.reading import AlignSettings
 from genrec.data import Sequences
 from genrec.envs import ListGenerationVectorEnv
 from genrec.recommender import batches
@@ -58,11 +59,11 @@ def separate_states(policy: GPTRec, histories: Sequences, placed: torch.Tensor) 
     return hidden[:, -n - 1 :].view(size, lists, n + 1, -1)
 
 
-class SeparateActor(ppo.Actor):
-    """Actor of ``ppo`` without shared histories; the output layer is the same."""
+class SeparateActor(ActorCritic):
+    """Actor and critic of ``ppo`` without shared histories; the output layer is the same."""
 
     def forward(
-        self, written: rollout.Rollout, entropy: bool
+        self, written: rollout.Rollout, *, with_entropy: bool
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Log-probabilities, entropies and values along the lists of a rollout, (H, G, K)."""
         policy, slates = self.policy, written.slates
@@ -71,7 +72,7 @@ class SeparateActor(ppo.Actor):
         blocked = policy.blocked(written.histories)
         prefix = Prefix(DynamicCache(), visible, state=states[:, 0, 0], blocked=blocked)
         logp, entropies = policy.evaluate_items(
-            prefix, states, slates, items=slates[..., None], with_entropy=entropy
+            prefix, states, slates, items=slates[..., None], with_entropy=with_entropy
         )
         return logp.squeeze(3), entropies, self.critic(states)
 
@@ -181,7 +182,7 @@ class Implementation:
     def __init__(
         self,
         sample: Callable[..., Lists],
-        actor: type[ppo.Actor],
+        actor: type[ActorCritic],
         policy: GPTRec,
         *,
         learning_rate: float,
@@ -201,38 +202,36 @@ class Implementation:
             )
 
     def compute_advantages(
-        self, written: rollout.Rollout, settings: AlignSettings
+        self, written: rollout.Rollout, config: PPOConfig
     ) -> list[ppo.Minibatch]:
         """Minibatches with advantages."""
-        with autocast(CPU, settings.bf16):
-            return ppo.judge(self.actor, None, written, settings)[0]
+        with autocast(CPU, config.bf16):
+            return ppo.compute_advantages(self.actor, None, written, config)[0]
 
-    def update(self, minibatches: list[ppo.Minibatch], settings: AlignSettings) -> list[float]:
+    def update(self, minibatches: list[ppo.Minibatch], config: PPOConfig) -> list[float]:
         """Take the gradient steps of one update; returns the loss before each."""
-        steps = ppo.improve(self.actor, self.optimizer, minibatches, settings)
+        steps = ppo.ppo_update(self.actor, self.optimizer, minibatches, config=config, kl_coef=0.0)
         return [step["loss"] for step in steps]
 
-    def iterate(
-        self, env: ListGenerationVectorEnv, settings: AlignSettings, seed: int
-    ) -> list[float]:
+    def iterate(self, env: ListGenerationVectorEnv, config: PPOConfig, seed: int) -> list[float]:
         """Seconds of the parts of one iteration: rollout, advantages, update."""
         times = [now()]
-        with autocast(CPU, settings.bf16):
+        with autocast(CPU, config.bf16):
             written = self.collect(env, seed)
         times.append(now())
-        minibatches = self.compute_advantages(written, settings)
+        minibatches = self.compute_advantages(written, config)
         times.append(now())
-        self.update(minibatches, settings)
+        self.update(minibatches, config)
         times.append(now())
         return np.diff(times).tolist()
 
 
-def make_implementations(policy: GPTRec, settings: AlignSettings) -> dict[str, Implementation]:
+def make_implementations(policy: GPTRec, config: PPOConfig) -> dict[str, Implementation]:
     """The three implementations by name, each with a copy of the policy."""
     torch.manual_seed(0)  # initial weights of the critics
-    rate = settings.learning_rate
+    rate = config.learning_rate
     made = {
-        "shared": Implementation(decoding.sample, ppo.Actor, policy, learning_rate=rate),
+        "shared": Implementation(decoding.sample, ActorCritic, policy, learning_rate=rate),
         "separate": Implementation(sample_separately, SeparateActor, policy, learning_rate=rate),
         "generate": Implementation(sample_with_generate, SeparateActor, policy, learning_rate=rate),
     }

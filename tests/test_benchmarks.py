@@ -55,9 +55,9 @@ def test_the_multiply_adds_are_those_counted_by_hand(script):
     643,776; its gradient 2 · 613,440 of the blocks and 3 · 23,808 of the output, which is computed
     again. A rollout, a pass for the advantages, two for the update: 5,162,880.
     """
-    sizes, settings = script["QUICK"], script["AlignSettings"]()
+    sizes, config = script["QUICK"], script["PPOConfig"]()
     found = script["measure"](
-        script["make_task"](sizes), script["make_policy"](sizes), sizes, settings
+        script["make_task"](sizes), script["make_policy"](sizes), sizes, config
     )
     assert found["multiply_adds"] == 5_162_880
 
@@ -103,8 +103,8 @@ def test_other_losses_are_not_timed(script):
     """An implementation with longer steps has another loss after the first step."""
     make = script["make_implementations"]
 
-    def longer(policy, settings):
-        made = make(policy, settings)
+    def longer(policy, config):
+        made = make(policy, config)
         made["separate"].optimizer.param_groups[0]["lr"] *= 10
         return made
 
