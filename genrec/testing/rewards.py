@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genrec.metrics.context import Context, Slates
 from genrec.rewards.audit import audit_reward
@@ -98,7 +100,7 @@ def independence(reward: Reward, slates: Slates, context: Context) -> None:
 def unchanged_inputs(reward: Reward, slates: Slates, context: Context) -> None:
     """Neither the lists nor the catalogue are modified."""
     catalogue = context.catalogue
-    given = (slates, catalogue.vectors, catalogue.counts)
+    given: list[NDArray[Any]] = [slates, catalogue.vectors, catalogue.counts]
     before = [array.copy() for array in given]
     reward.marginal(slates[:, : slates.shape[1] // 2], slates, context)
     reward(slates, context)
