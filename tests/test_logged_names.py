@@ -1,5 +1,4 @@
-"""docs/what-an-alignment-logs.md explains every name that a training logs, and none that is not
-logged."""
+"""docs/logged-metrics.md explains every name that a training logs, and no other name."""
 
 import json
 import re
@@ -14,7 +13,7 @@ from genrec.data.synthetic import demo
 from genrec.pipeline import stages
 from genrec.pipeline.workspace import Workspace
 
-PAGE = Path(__file__).parents[1] / "docs" / "what-an-alignment-logs.md"
+PAGE = Path(__file__).parents[1] / "docs" / "logged-metrics.md"
 ENTRY = re.compile(
     r"^- \*\*`([^`]+)`\*\* \(([^)]+)\)", re.MULTILINE
 )  # name, and the agents or the unit
@@ -22,16 +21,16 @@ TERMS = ("relevance", "diversity")
 AGENTS = {"ppo", "sb3", "grpo"}
 SECTIONS = (
     "In every line",
-    "What lists are measured by",
+    "Metrics of lists",
     "Teacher",
-    "Student and start",
+    "Student and supervised warm-up",
     "Alignment",
     "Only grpo",
 )
 
 
 def explained(section: str) -> dict[str, str]:
-    """Name -> what stands in the parentheses after it, of a section of the page."""
+    """Name -> text of the parentheses after it, for the entries of a section of the page."""
     (text,) = re.findall(
         rf"^## {re.escape(section)}\n(.*?)(?=^## |\Z)", PAGE.read_text(), re.MULTILINE | re.DOTALL
     )
@@ -43,25 +42,24 @@ def explained(section: str) -> dict[str, str]:
 def explained_for(agent: str) -> set[str]:
     """The names of an alignment that an agent logs, by the parentheses after them."""
     entries = {
-        name: set(re.findall(r"\w+", said.partition(";")[0]))
-        for name, said in explained("Alignment").items()
+        name: set(re.findall(r"\w+", text.partition(";")[0]))
+        for name, text in explained("Alignment").items()
     }
     assert all(agents and agents <= AGENTS for agents in entries.values())
     own = set(explained("Only grpo")) if agent == "grpo" else set()
     return own | {name for name, agents in entries.items() if agent in agents}
 
 
-def logged(folder: Path, stage: str) -> set[str]:
-    """The names of a folder's metrics, as the page writes them: K for the length of a list, TERM
-    for a reward."""
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+def logged(directory: Path, stage: str) -> set[str]:
+    """Names of logged metrics as the page writes them: K for the list length, TERM for a reward."""
+    rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
     assert {row["stage"] for row in rows} == {stage}
     names = {name.replace("@4", "@K") for row in rows for name in row}
     return {re.sub(rf"\b({'|'.join(TERMS)})\b", "TERM", name) for name in names}
 
 
-def aligned(folder: Path, agent: str, made: Path | None = None) -> Path:
-    """An alignment of two updates with everything on that can be logged."""
+def aligned(directory: Path, agent: str, run: Path | None = None) -> Path:
+    """An alignment of two updates in which everything is on that can be logged."""
     align = {
         "agent": agent,
         "warmup_lists": 60,
@@ -94,8 +92,8 @@ def aligned(folder: Path, agent: str, made: Path | None = None) -> Path:
         torch.device("cpu"),
         quiet=True,
     )
-    parts = (made / "teacher", made / "student") if made else (None, None)
-    return stages.align(workspace, ["diversity"], *parts, folder)
+    parts = (run / "teacher", run / "student") if run else (None, None)
+    return stages.align(workspace, ["diversity"], *parts, directory)
 
 
 @pytest.fixture(scope="module")
@@ -110,20 +108,19 @@ def everywhere() -> set[str]:
 
 @pytest.fixture(scope="module")
 def measures() -> set[str]:
-    return set(explained("What lists are measured by"))
+    return set(explained("Metrics of lists"))
 
 
 def test_teacher(run, everywhere, measures):
-    expected = (
-        everywhere | {f"valid {name}" for name in measures - {"TERM@K"}} | set(explained("Teacher"))
-    )
+    expected = everywhere | (measures - {"val/TERM@K"}) | set(explained("Teacher"))
     assert logged(run / "teacher", "teacher") == expected
 
 
-@pytest.mark.parametrize("folder", ["student", "supervised_warmup"])
-def test_student_and_start(run, everywhere, measures, folder):
-    expected = everywhere | (measures - {"TERM@K"}) | set(explained("Student and start"))
-    assert logged(run / folder, "student") == expected
+@pytest.mark.parametrize("directory", ["student", "supervised_warmup"])
+def test_student_and_supervised_warmup(run, everywhere, measures, directory):
+    own = set(explained("Student and supervised warm-up"))
+    expected = everywhere | (measures - {"val/TERM@K"}) | own
+    assert logged(run / directory, "student") == expected
 
 
 @pytest.mark.parametrize("agent", sorted(AGENTS))
@@ -133,9 +130,9 @@ def test_alignment(agent, run, everywhere, measures, tmp_path):
             {"sb3": "sb3_contrib", "grpo": "trl"}[agent],
             reason="the agent's library is not installed",
         )
-    folder = run if agent == "ppo" else aligned(tmp_path / agent, agent, run)
-    expected = everywhere | {f"valid {name}" for name in measures} | explained_for(agent)
-    assert logged(folder, "align") == expected
+    directory = run if agent == "ppo" else aligned(tmp_path / agent, agent, run)
+    expected = everywhere | measures | explained_for(agent)
+    assert logged(directory, "align") == expected
 
 
 def test_every_entry_of_the_page_is_in_a_section_that_is_compared():
