@@ -1,13 +1,16 @@
-# make setup | demo | test | check | docs. A machine with make and one of Python 3.11-3.13 is enough.
+# make setup | demo | test | check | docs | wheel | lowest. A machine with make and one of Python 3.11-3.13 is enough.
 VENV ?= .venv
+DIST ?= dist
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test check docs
+.PHONY: python setup demo test check docs wheel lowest
 
-setup:
-	@test -n "$(PYTHON)" || { echo "no Python 3.11-3.13 found; name one: make setup PYTHON=/path/to/python3.11"; exit 1; }
+python:
+	@test -n "$(PYTHON)" || { echo "no Python 3.11-3.13 found; name one: make PYTHON=/path/to/python3.11"; exit 1; }
+
+setup: python
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -c constraints.txt -e ".[dev]"
 
@@ -19,7 +22,7 @@ demo: $(BIN)/genrec
 	$(BIN)/genrec compare runs/demo
 
 test: $(BIN)/genrec
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(BIN)/genrec
 	$(BIN)/ruff check .
@@ -31,3 +34,11 @@ check: $(BIN)/genrec
 docs: $(BIN)/genrec
 	$(BIN)/python -m pytest genrec tests/docs -k "not test_the_site_builds"
 	$(BIN)/python -m sphinx -W --keep-going docs docs/_build/html
+
+wheel: $(BIN)/genrec
+	rm -rf $(DIST)
+	$(BIN)/python -m build --outdir $(DIST)  # the sdist, then the wheel from the sdist
+	GENREC_WHEEL="$$(echo $(DIST)/*.whl)" $(BIN)/python -m pytest tests/test_wheel.py
+
+lowest: python
+	$(PYTHON) tests/lowest_versions.py
