@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from genrec.config.errors import GenrecError
 
-PAD = 0  # the index that is no item
+PAD = 0
+"""Index that stands for no item; it fills up rows of a fixed width."""
 
 
 @dataclass(frozen=True, eq=False)
