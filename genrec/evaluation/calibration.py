@@ -85,7 +85,10 @@ def measure_calibration(
     for name, link in links.items():
         sums = np.concatenate([link(batch).sum(axis=1) for batch in batches(some, size)])
         curve = calibration_curve(link, cases, batch_size=size)
-        found.append(TeacherCalibration(run, name, curve, float(sums.mean())))
+        calibration = TeacherCalibration(
+            run=run, link=name, curve=curve, sum_of_probabilities=float(sums.mean())
+        )
+        found.append(calibration)
     return found
 
 

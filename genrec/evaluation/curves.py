@@ -91,6 +91,7 @@ def _gap_at(aligned: Method, curve: Sequence[Method], axis: str, *, k: int) -> G
         return gap
     differences = (aligned.values(ndcg) - mix).astype(np.float64)
     squared = differences.var(ddof=1) / len(differences)
+    # Each seed is mixed at a goal of its own: seeds differ in the goal as well as in NDCG.
     seeds = []
     for member in aligned.members:
         other = _mix_at(curve, axis, level=member.mean(axis), k=k)
@@ -110,6 +111,7 @@ def _mix_at(curve: Sequence[Method], axis: str, *, level: float, k: int) -> Floa
     best: Floats | None = None
     for one, other in pairwise(curve):
         low, high = one.mean(axis), other.mean(axis)
+        # Where both ends are equal, no share of the mix moves the goal.
         if low == high or not min(low, high) <= level <= max(low, high):
             continue
         share = (level - low) / (high - low)

@@ -38,6 +38,7 @@ def compare_hypervolumes(
     """
     users = np.concatenate(list(points.values()), axis=1)
     low, extent = box(users.mean(axis=0))
+    # One resampling for the points of all methods keeps the differences between them paired.
     samples = resampled_means(users.reshape(len(users), -1), seed, resamples)
     samples = samples.reshape(resamples, -1, 2)
     ends = np.cumsum([0, *(values.shape[1] for values in points.values())])

@@ -25,7 +25,7 @@ from genrec.rewards import Reward
 OWN = "aligned"  # the method that all others are compared with
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class Method:
     """One method at one weight, and what has been measured of its lists: a row of the comparison.
 
@@ -76,6 +76,7 @@ class Method:
         measured["objective"] = measured["objective"] + goals.weighted_sum(slates, context).sum(
             axis=1
         )
+        # float32: hundreds of methods keep several values of every user.
         for name, values in measured.items():
             self.per_user.setdefault(name, []).append(values.astype(np.float32))
         self.listed.update(np.unique(slates).tolist())
@@ -120,7 +121,9 @@ def collect_methods(workspace: Workspace, aligned: AlignedRuns, goals: Goals) ->
     def unweighted(name: str, recommender: Recommender) -> Method:
         recommend = partial(_recommend, recommender=recommender, k=k)
         policy = recommender.policy if isinstance(recommender, NextK) else None
-        return Method(name, None, recommend, num_items, policy=policy)
+        return Method(
+            name=name, weight=None, recommend=recommend, num_items=num_items, policy=policy
+        )
 
     def made_from(name: str) -> Recommender:
         return open_recommender(folder_of(run, name), workspace.device)
@@ -131,7 +134,7 @@ def collect_methods(workspace: Workspace, aligned: AlignedRuns, goals: Goals) ->
     for grid in reranker_grids(goals, settings.compare.weights, settings.compare.highest):
         for weight in grid.weights:
             rerank = partial(grid.rerank, k=k, weight=weight)
-            yield Method(grid.name, weight, rerank, num_items)
+            yield Method(name=grid.name, weight=weight, recommend=rerank, num_items=num_items)
     yield unweighted("student", made_from("student"))
     if len(aligned.runs) == 1 and RunMetadata.read(run).supervised_warmup is not None:
         yield unweighted("supervised warm-up", made_from("supervised_warmup"))
@@ -148,10 +151,10 @@ def _aligned_policies(workspace: Workspace, aligned: AlignedRuns) -> Iterator[Me
     measured = next(point for point in points if point.weight == middle)
     for point in points:
         yield Method(
-            OWN,
-            point.weight,
-            partial(_recommend, recommender=point.recommender, k=workspace.settings.k),
-            workspace.split.catalogue.num_items,
+            name=OWN,
+            weight=point.weight,
+            recommend=partial(_recommend, recommender=point.recommender, k=workspace.settings.k),
+            num_items=workspace.split.catalogue.num_items,
             policy=point.recommender.policy if point is measured else None,
             seed=point.seed,
         )
@@ -209,6 +212,7 @@ def hash_lists(slates: Slates) -> NDArray[np.int64]:
 
     Two different lists have the same hash with a probability of about 2^-62.
     """
+    # The seed is fixed because hashes of different batches are compared.
     factors = np.random.default_rng(0).integers(1, 2**63 - 1, slates.shape[1])
     hashes: NDArray[np.int64] = (slates * factors).sum(axis=1)
     return hashes

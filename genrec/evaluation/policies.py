@@ -63,6 +63,7 @@ def read_runs(workspace: Workspace, directories: Sequence[Path]) -> AlignedRuns:
             raise RunError(f"{directory} is a {kind} run; a run of `genrec align` is needed here")
     runs = [require_run(directory, ("aligned",), workspace) for directory in directories]
     specs = [run.rewards or () for run in runs]
+    # One call for all runs, so that a user's file is executed once.
     found = AlignedRuns(tuple(directories), tuple(load_objectives(specs)))
     join_objectives(found.objectives)  # refuses runs with different rewards
     for directory, rewards in zip(directories, specs, strict=True):

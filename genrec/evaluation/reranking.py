@@ -60,6 +60,7 @@ def reranker_grids(goals: Goals, points: int, highest: float) -> Iterator[Rerank
     rerankers: dict[str, Reranker] = {"mmr": mmr, "sog": sog, "dpp": dpp}
     if any(term.name == "popularity" for term, _ in goals.terms):
         rerankers["popularity-sort"] = popularity_penalised
+    # Weights of relevance near 0 and weights of the goal near 1, where raw scores matter least.
     raw = {"mmr": even**2, "sog": 1 - even[::-1] ** 2}
     for name, rerank in rerankers.items():
         yield RerankerGrid(name, rerank, _rounded(even))

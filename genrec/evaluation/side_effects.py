@@ -35,6 +35,7 @@ def measure_side_effects(
         One entry per method. p-values are those of paired t-tests with Holm's correction over all
         changes of all methods; metrics of all lists together are not tested.
     """
+    # Of a name with several weights the last one is kept; the policy's is chosen on purpose.
     by_name = {method.name: method for method in methods} | {OWN: policy_of(methods)}
     level = by_name[OWN].mean(axis)
     pairs = [

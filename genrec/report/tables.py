@@ -60,6 +60,7 @@ def table(comparison: Comparison, *, rows_per_method: int = 5, width: int | None
 
 def _fitting(comparison: Comparison, shown: Rows, width: int | None) -> list[str]:
     """The metrics to show, in the order of the rows; NDCG@K is always among them."""
+    # rich would drop the columns on the right without a word.
     metrics = metrics_of(comparison.rows)
     if width is None:
         return metrics
@@ -112,6 +113,7 @@ def _caption(comparison: Comparison, shown: Rows, metrics: Sequence[str]) -> str
     parts = ["bold: best of the rows shown"]
     every, some = by_method(comparison.rows), by_method(shown)
     shortened = [method for method in every if len(some[method]) < len(every[method])]
+    # With one row per method a list of counts would only repeat itself.
     if shortened and all(len(some[method]) == 1 for method in shortened):
         parts.append("each re-ranker at its weight with the best objective")
     else:

@@ -68,6 +68,7 @@ class VersionedRecord(Record):
                 f"{source} was written by another version of genrec (schema version {found}, not"
                 f" {SCHEMA_VERSION}): {remedy}"
             )
+        # strict: JSON has numbers, so that "0.3" in their place is a mistake
         try:
             return cls.model_validate_json(text, strict=True)
         except ValidationError as error:
@@ -87,6 +88,7 @@ class RunFile(VersionedRecord):
 
     def write(self, directory: Path) -> None:
         """Write the file through a temporary one, so that no reader sees half of it."""
+        # replacing a file is atomic, writing one is not
         path = directory / self.file_name
         temporary = path.with_suffix(path.suffix + ".part")
         temporary.write_text(self.to_json() + "\n", encoding="utf-8")

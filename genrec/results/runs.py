@@ -127,6 +127,7 @@ class MetricsLine(VersionedRecord):
         >>> MetricsLine.of({"loss": 0.5}, stage="student", step=2, seconds=1.5).to_json(indent=None)
         '{"schema_version": 1, "stage": "student", "step": 2, "seconds": 1.5, "loss": 0.5}'
         """
+        # the fixed keys come last: a metric called "step" must not replace the step
         return cls.model_validate({**metrics, "stage": stage, "step": step, "seconds": seconds})
 
     @property

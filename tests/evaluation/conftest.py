@@ -21,7 +21,7 @@ def made() -> Made:
         ndcg: list[float],
         **others: list[float],
     ) -> Method:
-        method = Method(name, weight, lambda pool: pool.items, num_items=1)
+        method = Method(name=name, weight=weight, recommend=lambda pool: pool.items, num_items=1)
         columns = {"goal": goal, "ndcg": ndcg, **others}
         method.per_user = {f"{key}@5": [np.array(values)] for key, values in columns.items()}
         method.list_hashes = [np.arange(len(goal))]

@@ -193,7 +193,9 @@ def test_a_comparison_of_another_version_is_replaced(workspace, folder, tmp_path
 
 def test_seeds_are_averaged_user_by_user_by_hand():
     def made(seed: int | None, values: list[float], listed: set[int], hashes: list[int]) -> Method:
-        method = Method("aligned", 0.1, lambda pool: pool.items, num_items=2, seed=seed)
+        method = Method(
+            name="aligned", weight=0.1, recommend=lambda pool: pool.items, num_items=2, seed=seed
+        )
         method.per_user["ndcg@4"] = [np.array(values)]
         method.list_hashes.append(np.array(hashes))
         method.listed |= listed
