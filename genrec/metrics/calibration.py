@@ -111,6 +111,7 @@ def fit_temperature(scorer: Scorer, cases: Cases, batch_size: int = 512) -> Temp
     parts = _parts(len(cases), max(1, 2**20 // differences.shape[1]))  # each fits into a cache
     middle = np.log(_mean_std(differences, parts))
 
+    # The logarithm makes the search scale-free: scores of any size converge alike.
     def loss(log_temperature: float) -> float:
         temperature = float(np.exp(log_temperature))
         losses = [torch.logsumexp(differences[rows] / temperature, dim=1) for rows in parts]
@@ -249,6 +250,7 @@ def _mean_std(scores: torch.Tensor, parts: Sequence[slice]) -> float:
 
 def _std(scores: torch.Tensor) -> torch.Tensor:
     """(B,) standard deviation of the finite scores of each row."""
+    # Seen items are -inf; double precision because squares of float32 scores may cancel.
     finite = torch.isfinite(scores)
     count = finite.sum(dim=1).clamp(min=1)
     values = torch.where(finite, scores, 0.0).double()

@@ -54,6 +54,7 @@ class Context:
     progress: float = 1.0
 
     def __post_init__(self) -> None:
+        # The attribute is frozen for users; the default depends on another attribute.
         if len(self.rows) == 0:
             object.__setattr__(self, "rows", np.arange(len(self.of_targets)))
 
@@ -112,6 +113,7 @@ class Context:
             known = catalogue.known[histories.items].astype(np.float32)
             shape = (len(histories), catalogue.num_items + 1)
             each = sparse.csr_matrix((known, histories.items, histories.offsets), shape=shape)
+            # Items without features do not count, and a history without any has the zero vector.
             count = np.maximum(np.asarray(each.sum(axis=1)), 1)
             self.derived["profiles"] = (each @ catalogue.vectors) / count
         return self.derived["profiles"]

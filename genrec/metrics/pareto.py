@@ -22,6 +22,7 @@ def pareto_front(points: ArrayLike) -> NDArray[np.bool_]:
     [True, True, False, True]
     """
     array = np.asarray(points, dtype=np.float64)
+    # [i, j]: whether point i is at least as large as point j.
     as_large = (array[:, None, :] >= array[None, :, :]).all(axis=2)
     larger = (array[:, None, :] > array[None, :, :]).any(axis=2)
     return np.logical_not((as_large & larger).any(axis=0))

@@ -123,6 +123,7 @@ def resampled_means(values: ArrayLike, seed: int, resamples: int) -> NDArray[np.
     size, parts = len(table), []
     for start in range(0, resamples, RESAMPLES_AT_ONCE):
         draws = min(RESAMPLES_AT_ONCE, resamples - start)
+        # Counting how often each case is drawn turns R means into one matrix product.
         drawn = generator.integers(0, size, (draws, size)) + size * np.arange(draws)[:, None]
         times = np.bincount(drawn.ravel(), minlength=draws * size).reshape(draws, size)
         parts.append(times @ table / size)

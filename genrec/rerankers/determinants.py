@@ -69,6 +69,7 @@ def _dpp(pool: Pool, k: int, weight: float, normalise: bool) -> NDArray[np.int64
         score = relevance + (1 - weight) * np.log(left)
         chosen[:, position] = best = np.where(free, score, -np.inf).argmax(axis=1)
         free[rows, best] = False
+        # One column of S and one of its Cholesky factor: the kernel itself is never built.
         cosine = (vectors @ vectors[rows, best][:, :, None])[:, :, 0]
         kernel = (1 - RIDGE) * cosine.astype(np.float64)
         placed = cholesky[rows, best, :position]

@@ -39,6 +39,7 @@ def sort_by_relevance(pool: Pool, slates: NDArray[np.int64], reward: Reward) -> 
     ordered = np.take_along_axis(slates, np.argsort(place, axis=1, kind="stable"), axis=1)
     context = replace(pool.context, k=slates.shape[1])
     after, before = (reward(lists, context).sum(axis=1) for lists in (ordered, slates))
+    # Sums of the same gains in another order differ by rounding, which must not decide.
     no_less = after >= before - ROUNDING * np.abs(before)
     return np.where(no_less[:, None], ordered, slates)
 
@@ -63,6 +64,8 @@ def swap_values(pool: Pool, slates: NDArray[np.int64], *, place: int, reward: Re
     size = lists_at_once(pool, items_each=k)
     for start in range(0, lists, size):
         part = slice(start, min(start + size, lists))
+        # One copy of the list per candidate. Where the candidate is in the list already, the item
+        # that it replaces moves to its old place, so that the list keeps k distinct items.
         tried = np.repeat(slates[part, None], width, axis=1)
         tried = np.where(tried == pool.items[part, :, None], slates[part, place, None, None], tried)
         tried[:, :, place] = pool.items[part]

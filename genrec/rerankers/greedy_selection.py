@@ -100,6 +100,7 @@ def gain_deficits(values: Floats, free: NDArray[np.bool_], chosen: NDArray[np.in
         for the first. Where all free candidates have the same value up to rounding, the first is
         the only choice and the others get -inf, as do candidates that are not free.
     """
+    # Deviations make the deficits comparable between users and between positions.
     high = np.where(free, values, -np.inf).max(axis=1)
     low = np.where(free, values, np.inf).min(axis=1)
     varied = (high - low > ROUNDING * np.maximum(np.abs(high), np.abs(low)))[:, None]

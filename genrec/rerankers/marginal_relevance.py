@@ -46,11 +46,12 @@ def _mmr(pool: Pool, k: int, weight: float, normalise: bool) -> NDArray[np.int64
     rows = np.arange(len(pool.items))
     similarity = np.where(pool.context.catalogue.known[pool.items], 0.0, 1.0)
     chosen = np.empty((len(rows), k), np.int64)
-    score = relevance
+    score = relevance  # nothing is placed yet, so that the first item is the most relevant one
     free = pool.allowed
     for position in range(k):
         chosen[:, position] = best = np.where(free, score, -np.inf).argmax(axis=1)
         free[rows, best] = False
+        # The largest similarity with any placed item, kept up to date instead of recomputed.
         similarity = np.maximum(similarity, (vectors @ vectors[rows, best][:, :, None])[:, :, 0])
         score = weight * relevance - (1 - weight) * similarity
     return items_at(pool, chosen)

@@ -40,6 +40,7 @@ def popularity_penalised(
     require_candidates(pool, k)
     relevance = relevance_of(pool, normalise)
     shares = pool.context.catalogue.popularity
+    # A catalogue without counts has a maximum of 0; all costs are then 0 as well.
     cost = shares[pool.items] / (shares.max() or 1.0 if normalise else 1.0)
     score = np.where(pool.allowed, (1 - weight) * relevance - weight * cost, -np.inf)
     return items_at(pool, np.argsort(-score, axis=1, kind="stable")[:, :k])

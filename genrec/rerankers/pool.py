@@ -170,6 +170,7 @@ def relevance_of(pool: Pool, normalise: bool) -> Floats:
     relevance: Floats = np.where(allowed, pool.relevance, 0).astype(np.float64)
     if not normalise:
         return relevance
+    # Candidates that may not be chosen have -inf and must not determine the scale.
     low = np.where(allowed, pool.relevance, np.inf).min(axis=1, keepdims=True)
     span = pool.relevance.max(axis=1, keepdims=True) - low
     scaled: Floats = np.where(allowed, (relevance - low) / np.where(span > 0, span, 1), 0)
@@ -197,6 +198,7 @@ def in_parts(
     """
     require_candidates(pool, k)
     size = lists_at_once(pool, items_each)
+    # The whole pool needs no copy of its histories, and results derived from them stay shared.
     if len(pool.items) <= size:
         return choose(Pool(pool.items, pool.relevance, replace(pool.context, k=k)))
     slates = np.empty((len(pool.items), k), np.int64)

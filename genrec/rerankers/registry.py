@@ -66,6 +66,7 @@ def require_lists(slates: Slates, pool: Pool, *, k: int, name: str) -> None:
             f"re-ranker {name!r} returned {slates.dtype} values of shape {slates.shape}, not item"
             f" indices of shape {expected}"
         )
+    # Every item must be an allowed candidate, and no two items of a list may be the same.
     is_candidate = (slates[:, :, None] == pool.items[:, None]) & pool.allowed[:, None]
     placed = np.sort(slates, axis=1)
     wrong = ~is_candidate.any(axis=2).all(axis=1) | (placed[:, 1:] == placed[:, :-1]).any(axis=1)

@@ -61,6 +61,7 @@ def _sog(pool: Pool, k: int, weight: float, normalise: bool) -> NDArray[np.int64
     constant = 1 - catalogue.user_counts[pool.items] / catalogue.num_users
     features = catalogue.features[pool.items].astype(np.float32)
     terms = 3 if catalogue.feature_names else 1
+    # Unpopularity and distance from the history do not change while the list grows.
     constant = constant + _share(features, ~_profile_features(pool.context))
     missing = np.ones((len(rows), features.shape[2]), bool)
     chosen = np.empty((len(rows), k), np.int64)
@@ -87,6 +88,7 @@ def _profile_features(context: Context) -> NDArray[np.bool_]:
     """(n, F) which features occur in the history of each list."""
     events, features = context.of_histories, context.catalogue.features.astype(np.float32)
     shape = (len(events), len(features))
+    # One sparse product over all events; a loop over users would be far slower.
     occurrences = sparse.csr_matrix(
         (np.ones(len(events.items), np.float32), events.items, events.offsets), shape=shape
     )

@@ -42,4 +42,5 @@ class Ndcg(Reward):
 
 def _hits(items: Slates, context: Context) -> Floats:
     targets = context.targets[:, None]
+    # An unknown target is 0, like PAD: without the second condition padding would be a hit.
     return np.where((items == targets) & (targets != 0), 1.0, 0.0)

@@ -192,6 +192,7 @@ def _randomness(reward: Reward, slates: Slates, context: Context) -> Finding | N
 def _violations(reward: Reward, slates: Slates, context: Context) -> Iterator[Finding]:
     """Gains that differ where they should be equal, at most one finding per check."""
     whole = reward(slates, context)
+    # Half of the lists in another order: both a sum over the batch and a row index would differ.
     half = max(1, len(slates) // 2)
     order = np.random.default_rng(0).permutation(len(slates))[:half]
     among_others = _first_difference(
@@ -231,6 +232,7 @@ def _undeclared_need(
     reward: Reward, slates: Slates, context: Context, *, whole: Floats
 ) -> Finding | None:
     """A fact that the reward reads without declaring it: a training may not provide it."""
+    # Fresh ``derived``: results that were computed from the facts must not survive them.
     untimed = replace(context.of_histories, times=None)
     without = {
         "targets": replace(context, of_targets=np.zeros_like(context.of_targets), derived={}),
@@ -310,7 +312,7 @@ def _row(slates: Slates, row: int) -> tuple[int, ...]:
 
 def _milliseconds(reward: Reward, slates: Slates, context: Context) -> float:
     """Time for 1,000 lists, the best of three runs."""
-    times = []
+    times = []  # the fastest run is the one that other processes disturbed least
     for _ in range(3):
         started = time.perf_counter()
         reward(slates, context)

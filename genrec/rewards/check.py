@@ -148,7 +148,7 @@ class Checked(Reward):
             with redirect_stdout(sys.stderr):  # what a reward prints is not a command's output
                 array = np.asarray(call())
         except RewardError:
-            raise
+            raise  # a term of a sum has already said what is wrong
         except Exception as error:
             row = _first_that_raises(call_on, np.arange(len(slates)))
             where = "" if items is slates else _candidate(items, row, slates.shape[1] + 1)
@@ -197,6 +197,7 @@ def checked(reward: Reward) -> Reward:
     """
     if isinstance(reward, Checked):
         return reward
+    # Term by term, so that the message names the term and not the whole sum.
     if isinstance(reward, WeightedSum):
         return WeightedSum(tuple((checked(term), weight) for term, weight in reward.terms))
     return Checked(reward)
@@ -242,6 +243,7 @@ def _gains(array: NDArray[Any], shape: tuple[int, ...], *, name: str, slates: Sl
 
 def _first_that_raises(call_on: Callable[[Rows], Floats], rows: Rows) -> int | None:
     """A list that raises an exception by itself, found by bisection; None where there is none."""
+    # Asking list by list would take n calls of a reward that may be slow.
     while len(rows) > 1:
         half = len(rows) // 2
         rows = rows[:half] if _raises(call_on, rows[:half]) else rows[half:]

@@ -63,6 +63,7 @@ class Reward:
             (n, C) gain of position j + 1 for each candidate.
         """
         lists, width = candidates.shape
+        # Every candidate makes a list of its own, n · C in all, which share their histories.
         rows = np.repeat(np.arange(lists), width)
         longer = np.concatenate([slates[rows], candidates.reshape(-1, 1)], axis=1)
         return self(longer, context.take(rows))[:, -1].reshape(lists, width)
@@ -135,6 +136,7 @@ class WeightedSum(Reward):
 
     def __call__(self, slates: Slates, context: Context) -> Floats:
         """Weighted sum (n, j) of the terms' gains."""
+        # Terms are added in their order: another order would round differently.
         total: Floats = np.zeros(slates.shape)
         for reward, weight in self.terms:
             total = total + weight * reward(slates, context)

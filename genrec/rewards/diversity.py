@@ -33,6 +33,7 @@ class Diversity(Reward):
         vectors = context.catalogue.vectors[slates]
         known = context.catalogue.known[slates]
         both_known = known[:, :, None] & known[:, None, :]
+        # Rounding can make a cosine exceed 1; a distance is never negative.
         distances = np.maximum(both_known - vectors @ vectors.transpose(0, 2, 1), 0)
         to_earlier = np.tril(distances, k=-1).sum(axis=2, dtype=np.float64)
         gains: Floats = to_earlier * _pair_weight(context.k)

@@ -37,6 +37,7 @@ class Novelty(Reward):
 def _distance(items: Slates, context: Context) -> Floats:
     """(n, m) mean distance of items (n, m) from the history: 1 − item · mean of its vectors."""
     profiles = context.profiles
+    # A zero vector has cosine 0 with everything, which alone would be the largest distance.
     has_profile = np.asarray(profiles.any(axis=1))
     similarity = (context.catalogue.vectors[items] @ profiles[:, :, None])[:, :, 0]
     both_known = context.catalogue.known[items] & has_profile[:, None]

@@ -159,11 +159,12 @@ def parse_rewards(
     """
     if isinstance(rewards, RewardObjective):
         return rewards
+    # A dictionary per call: an edit of a file between two calls in one session takes effect.
     modules: Modules = {}
     terms = [_term(read_reward(each, modules), weight) for each in listed(rewards)]
     if accuracy != "none" and not any(term.name in ACCURACY for term in terms):
         specs = MIXED if accuracy == "mixed" else (f"{accuracy}=1",)
-        terms = [*(_term(read_reward(spec, modules), 1.0) for spec in specs), *terms]
+        terms = [_term(read_reward(spec, modules), 1.0) for spec in specs] + terms
     return RewardObjective(tuple(terms))
 
 
@@ -191,9 +192,10 @@ def load_objectives(
         if target not in known:
             _require_findable(target)
             known[target] = resolve(target, modules)
-        return RewardTerm(known[target], low, high, target, source_file(target))
+        file = source_file(target)
+        return RewardTerm(reward=known[target], low=low, high=high, target=target, file=file)
 
-    return [RewardObjective(tuple(term(spec) for spec in specs)) for specs in runs]
+    return [RewardObjective(tuple(map(term, specs))) for specs in runs]
 
 
 def join_objectives(objectives: Sequence[RewardObjective]) -> RewardObjective:
@@ -206,6 +208,7 @@ def join_objectives(objectives: Sequence[RewardObjective]) -> RewardObjective:
     >>> join_objectives(runs).specs
     ['ndcg=1', 'diversity=0.1:0.5']
     """
+    # Targets are compared, not rewards: two loads of one file give different objects.
     first = [term.target for term in objectives[0].terms]
     for objective in objectives:
         others = [term.target for term in objective.terms]
@@ -226,7 +229,12 @@ def _term(given: GivenReward, default: float) -> RewardTerm:
     unstated = 1.0 if target in ACCURACY else default
     low, high = _rounded(given.ends or (unstated, unstated))
     return RewardTerm(
-        given.reward, low, high, target, source_file(target), weight_given=given.ends is not None
+        reward=given.reward,
+        low=low,
+        high=high,
+        target=target,
+        file=source_file(target),
+        weight_given=given.ends is not None,
     )
 
 
@@ -246,6 +254,7 @@ def _target(given: GivenReward) -> str:
     if given.target is not None:
         return absolute_target(given.target)
     name = given.reward.name
+    # ``Diversity()`` is "diversity", which is shorter than its module and never moves.
     if REWARDS.built_in.get(name) == given.reward:
         return name
     place = next(_places(given.found), None)
@@ -262,6 +271,8 @@ def _places(found: object) -> Iterator[str]:
 
     Looked for in the module of the object's class and in that of the function that it wraps.
     """
+    # Instances of FunctionReward, Terminal and Telescoped have a class of this package; the module
+    # of the user's own is that of the function that they wrap.
     wrapped = (getattr(found, name, None) for name in ("function", "value"))
     modules = dict.fromkeys(getattr(each, "__module__", None) for each in (found, *wrapped))
     for name in modules:
@@ -269,6 +280,7 @@ def _places(found: object) -> Iterator[str]:
         spec = getattr(module, "__spec__", None)
         if module is None or spec is None or name == "__main__":  # a script or a notebook
             continue
+        # A module made from a file cannot be imported by its name, the file can be executed again.
         place = spec.origin if spec.name.startswith(FILE_MODULE) else name
         for attribute, value in vars(module).items():
             if value is found or (value is type(found) and _is_stateless(found)):

@@ -43,6 +43,7 @@ class Popularity(Reward):
 
 def _cost(items: Slates, catalogue: Catalogue, k: int) -> Floats:
     shares = catalogue.popularity
+    # Only the sum of the K largest is needed: a partition is linear, a sort is not.
     largest = np.partition(shares, max(0, len(shares) - k))[-k:].sum()
     if largest == 0:
         raise GenrecError(

@@ -20,6 +20,7 @@ def split_spec(spec: str) -> tuple[str, str]:
     >>> split_spec("diversity=0:2"), split_spec("./a=b.py:fresh")
     (('diversity', '0:2'), ('./a=b.py:fresh', ''))
     """
+    # A path may contain "=" itself: what follows the last one is a weight unless it names a file.
     target, equals, text = spec.rpartition("=")
     if not equals or text.endswith(".py") or ".py:" in text:
         return spec, ""
@@ -151,6 +152,7 @@ def weight_grid(ranges: Ranges, points: int) -> NDArray[np.float64]:
     >>> weight_grid({"diversity": (0, 2), "novelty": (1, 2)}, 5).tolist()
     [[0.0, 1.0], [0.0, 2.0], [2.0, 1.0], [2.0, 2.0]]
     """
+    # 1e-9: the root of a perfect power may be rounded to just below an integer.
     each = max(2, int(points ** (1 / len(ranges)) + 1e-9))
     axes = [weight_at(low, high, np.linspace(0, 1, each)) for low, high in ranges.values()]
     return np.array(list(product(*axes)), dtype=np.float64)

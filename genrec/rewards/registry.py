@@ -172,6 +172,7 @@ def _name_of(function: object) -> str:
 
 
 def _summary(found: Reward) -> str:
+    # The class FunctionReward has a docstring too, which says nothing about the reward.
     described = found.function if isinstance(found, FunctionReward) else found
     first_line, _, _ = (described.__doc__ or "").strip().partition("\n")
     return " ".join(first_line.split())

@@ -40,6 +40,7 @@ def sample_lists(
     Raises:
         GenrecError: if every case leaves fewer than k items.
     """
+    # Cases whose histories leave too few items would make every list fail.
     roomy = np.flatnonzero(catalogue.num_items - cases.histories.distinct() >= k)
     if not len(roomy):
         raise GenrecError(
@@ -56,6 +57,7 @@ def sample_lists(
     )
     scorer = _RandomScorer(catalogue.num_items, torch.Generator().manual_seed(seed))
     slates = TopK(scorer).recommend(context.histories, k)
+    # Random lists hardly ever contain the target, and a reward that reads it would go untested.
     _plant_targets(slates, context)
     return slates, context
 

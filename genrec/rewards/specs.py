@@ -55,6 +55,7 @@ def read_reward(given: WeightedReward, modules: Modules) -> GivenReward:
             does not rise.
     """
     if isinstance(given, str):
+        # "diversity=" is an error, while "diversity" has the default weight: both have no text.
         target, text = split_spec(given)
         ends = None if target == given else read_weight(text, target)
         reward = resolve(target, modules)
@@ -73,6 +74,7 @@ def ends_of(weight: Weight, name: str) -> tuple[float, float]:
     Raises:
         GenrecError: if it is not a finite number, or a range that does not rise.
     """
+    # The text of a float is exact, and the messages are those of weights in specs.
     if not isinstance(weight, tuple):
         return read_weight(str(float(weight)), name)
     low, high = (float(end) for end in weight)
@@ -84,6 +86,7 @@ def listed(rewards: WeightedReward | Iterable[WeightedReward]) -> list[WeightedR
     """One reward, or several, as a list; the terms of a weighted sum as pairs."""
     if isinstance(rewards, WeightedSum):
         return list(rewards.terms)
+    # Text is iterable and a pair is a tuple: neither is a collection of rewards here.
     if isinstance(rewards, str) or callable(rewards) or _is_pair(rewards):
         return [rewards]
     return list(cast(Iterable[WeightedReward], rewards))
@@ -98,7 +101,7 @@ def weighted(rewards: Iterable[WeightedReward]) -> WeightedSum:
 
     Raises:
         GenrecError: if there are none, one cannot be found, or two have the same name (their terms
-            could not be told apart).
+            could not be distinguished).
 
     >>> def even(slates, context):
     ...     return (slates % 2 == 0) / context.k

@@ -44,6 +44,7 @@ class Terminal(ListReward):
     def __call__(self, slates: Slates, context: Context) -> Floats:
         """Gains (n, j), which are zero except in column K."""
         gains = np.zeros(slates.shape)
+        # An unfinished list earns nothing, and f is not defined for it.
         if slates.shape[1] >= context.k:
             gains[:, context.k - 1] = self.value(slates[:, : context.k], context)
         return gains
@@ -64,6 +65,7 @@ class Telescoped(ListReward):
         lists, width = candidates.shape
         rows = np.repeat(np.arange(lists), width)
         longer = np.concatenate([slates[rows], candidates.reshape(-1, 1)], axis=1)
+        # f of no items is 0 by definition; the function is never called with empty lists.
         before = self.value(slates, context) if slates.shape[1] else np.zeros(lists)
         after = self.value(longer, context.take(rows)).reshape(lists, width)
         gains: Floats = after - before[:, None]

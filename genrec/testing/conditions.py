@@ -29,6 +29,7 @@ def require_close(
     actual, wanted = np.asarray(found), np.asarray(expected)
     shapes = f"{message}: shape {actual.shape} instead of {wanted.shape}"
     require(actual.shape == wanted.shape, shapes)
+    # -inf equals -inf here: scores of PAD are compared like any other.
     wrong = ~np.isclose(actual, wanted, atol=atol, rtol=rtol, equal_nan=True)
     if wrong.any():
         where = tuple(int(index) for index in np.argwhere(wrong)[0])

@@ -93,10 +93,10 @@ def _chain_split(randomness: float) -> Split:
 def _catalogue(generator: np.random.Generator, num_items: int) -> Catalogue:
     """Items with 0 to 2 of six features and 0 to 49 training events."""
     names = [str(item) for item in range(1, num_items + 1)]
-    features = {
-        name: [f"f{f}" for f in generator.choice(6, generator.integers(0, 3), replace=False)]
-        for name in names
-    }
+    features = {}
+    for name in names:
+        chosen = generator.choice(6, generator.integers(0, 3), replace=False)
+        features[name] = [f"f{feature}" for feature in chosen]
     counts = np.concatenate([[0], generator.integers(0, 50, num_items)])
     return replace(make_catalogue(names, features=features), counts=counts)
 

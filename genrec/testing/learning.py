@@ -61,6 +61,7 @@ def ndcg_at_chance(split: Split) -> tuple[float, float]:
     All histories of the split are of the same length, without repeats.
     """
     length = len(split.test.histories[0])
+    # The target is one of the unseen items, at every rank with the same probability.
     gains = np.zeros(split.catalogue.num_items - length)  # by the rank of the one relevant item
     gains[:K] = discount(K)
     return float(gains.mean()), float(gains.std() / math.sqrt(len(split.test)))

@@ -43,6 +43,7 @@ def check_loss(loss: Loss) -> None:
 
 def _check_missing_candidates(loss: Loss, scores: torch.Tensor, positive: torch.Tensor) -> None:
     """A column of -inf changes neither the loss nor the gradients of the others."""
+    # Sampled negatives that equal the target get -inf, so that every loss meets such columns.
     wider = torch.cat([scores, torch.full((ROWS, 2), -torch.inf)], dim=1)
     value, gradient = _value_and_gradient(loss, wider, positive)
     expected, of_candidates = _value_and_gradient(loss, scores, positive)

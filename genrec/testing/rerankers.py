@@ -53,11 +53,12 @@ def _check_lists(rerank: Reranker, pool: Pool, *, k: int, weight: float, name: s
     untouched = np.array_equal(pool.items, items) and np.array_equal(pool.relevance, relevance)
     require(untouched, f"{subject} modifies the pool")
     require(np.array_equal(rerank(pool, k, weight), slates), f"{subject} is not deterministic")
-    rows = np.array([2, 0, 2])
+    rows = np.array([2, 0, 2])  # other neighbours, another order, and one pool twice
     require(
         np.array_equal(rerank(pool.take(rows), k, weight), slates[rows]),
         f"{subject}: a list depends on the other lists",
     )
+    # The same candidates, once masked and once left out.
     masked = np.where(np.arange(pool.items.shape[1]) < k + 2, pool.relevance, -np.inf)
     narrow = Pool(pool.items[:, : k + 2], pool.relevance[:, : k + 2], pool.context)
     require(

@@ -66,6 +66,7 @@ def causality(reward: Reward, slates: Slates, context: Context) -> None:
     for j in range(1, slates.shape[1]):
         shorter = reward(slates[:, :j], context)
         require_close(shorter, whole[:, :j], f"{subject} {j} positions change without the others")
+        # Leaving later items out can go unnoticed where only their number is read.
         changed = slates.copy()
         changed[:, j:] = slates[::-1, j:]
         other = reward(changed, context)[:, :j]
@@ -92,6 +93,7 @@ def independence(reward: Reward, slates: Slates, context: Context) -> None:
     subject = f"reward {reward.name!r}"
     again = reward(slates, context)
     require_close(again, gains, f"{subject} is not deterministic", atol=0)
+    # Other neighbours, another order, and one list twice.
     order = np.array([len(slates) - 3, 0, 3, 3])
     message = f"{subject}: the gains of a list depend on the other lists"
     require_close(reward(slates[order], context.take(order)), gains[order], message)

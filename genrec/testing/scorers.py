@@ -53,7 +53,7 @@ def repeatable_scores(scorer: Scorer, histories: Sequences) -> None:
     """Scoring again gives the same, also after the caller has modified the first scores."""
     first = scorer.score(histories)
     copy = first.clone()
-    first.fill_(0)
+    first.fill_(0)  # as mask_seen does in place with the scores of seen items
     require(torch.equal(scorer.score(histories), copy), "scoring again gives other scores")
 
 
