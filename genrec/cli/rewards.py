@@ -94,9 +94,9 @@ def check_reward(
     """  # noqa: D301
     from genrec.config.reading import read_settings
     from genrec.pipeline.workspace import prepare_workspace
-    from genrec.rewards import audit_reward, parse, require_times, sample_lists
+    from genrec.rewards import audit_reward, parse_rewards, require_times, sample_lists
 
-    reward, _ = parse(target)
+    reward = parse_rewards(target).terms[0].reward
     workspace = prepare_workspace(read_settings(None, change or [], dataset=dataset), quiet=True)
     parts, k = workspace.split, workspace.settings.k
     require_times(reward, parts.valid.histories)
