@@ -17,8 +17,8 @@ from genrec.evaluation.comparison import compare_runs
 from genrec.pipeline import stages
 from genrec.pipeline.workspace import Workspace, folder_of, prepare_workspace
 from genrec.results import Comparison
-from genrec.rewards import complete_specs
-from genrec.rewards.ranges import split_spec
+from genrec.rewards import parse_rewards
+from genrec.rewards.ranges import read_weight
 from genrec.training.interruption import Interrupted
 
 logger = logging.getLogger("genrec")
@@ -126,7 +126,8 @@ def plan_sweep(settings: Settings, sweep: Sweep, out: Path) -> list[Member]:
         GenrecError: if there are weights and not exactly one reward lacks one, or if an alignment
             is asked for twice.
     """
-    waiting = [place for place, spec in enumerate(sweep.rewards) if not split_spec(spec)[1]]
+    objective = parse_rewards(sweep.rewards, settings.align.accuracy, settings.align.weight)
+    waiting = [term.name for term in objective.terms if not term.weight_given]
     if sweep.weights and len(waiting) != 1:
         raise GenrecError(
             "--weights are for the one reward that is given without a weight, but there are"
@@ -135,13 +136,13 @@ def plan_sweep(settings: Settings, sweep: Sweep, out: Path) -> list[Member]:
         )
     members: list[Member] = []
     for seed in sweep.seeds:
-        for weight in sweep.weights or ("",):
-            specs = list(sweep.rewards)
-            if weight:
-                specs[waiting[0]] += f"={weight}"
-            complete = complete_specs(specs, settings.align.accuracy, settings.align.weight)
-            name = f"weight-{weight.replace(':', '-to-')}" if weight else "run"
-            members.append(Member(tuple(complete), seed, out / name / f"seed-{seed}"))
+        for text in sweep.weights or ("",):
+            chosen, name = objective, "run"
+            if text:
+                low, high = read_weight(text, waiting[0])
+                chosen = objective.with_weight(waiting[0], low if low == high else (low, high))
+                name = f"weight-{text.replace(':', '-to-')}"
+            members.append(Member(tuple(chosen.specs), seed, out / name / f"seed-{seed}"))
     if len({(member.specs, member.seed) for member in members}) < len(members):
         raise GenrecError(
             f"--weights {','.join(sweep.weights)} or --seeds {sweep.seeds} name one twice"
