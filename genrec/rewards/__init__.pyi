@@ -36,7 +36,6 @@ from .sampling import sample_lists as sample_lists
 from .specs import as_weighted_sum as as_weighted_sum
 from .specs import weighted as weighted
 from .texts import complete_specs as complete_specs
-from .texts import parse as parse
 from .texts import ranges_of as ranges_of
 from .texts import reward_files as reward_files
 from .texts import span_specs as span_specs

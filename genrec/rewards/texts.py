@@ -2,16 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from genrec.rewards.contract import Reward
 from genrec.rewards.objective import join_objectives, parse_rewards
 from genrec.rewards.ranges import split_spec
 from genrec.rewards.specs import read_reward
-
-
-def parse(spec: str) -> tuple[Reward, float]:
-    """A reward and its weight."""
-    given = read_reward(spec, {})
-    return given.reward, given.weight
 
 
 def ranges_of(specs: Iterable[str]) -> dict[str, tuple[float, float]]:
