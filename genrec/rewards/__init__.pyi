@@ -26,6 +26,7 @@ from .ranges import require_ranges as require_ranges
 from .ranges import share_of as share_of
 from .ranges import weight_grid as weight_grid
 from .ranges import weights_along as weights_along
+from .registry import REWARDS as REWARDS
 from .registry import Entry as Entry
 from .registry import as_reward as as_reward
 from .registry import available as available
@@ -33,6 +34,9 @@ from .registry import resolve as resolve
 from .registry import reward as reward
 from .relevance import Relevance as Relevance
 from .sampling import sample_lists as sample_lists
+from .specs import RewardLike as RewardLike
+from .specs import Weight as Weight
+from .specs import WeightedReward as WeightedReward
 from .specs import as_weighted_sum as as_weighted_sum
 from .specs import weighted as weighted
 from .texts import complete_specs as complete_specs
