@@ -12,10 +12,11 @@ expected to reach much more; what a policy gains beyond it must come from better
 import argparse
 from pathlib import Path
 
-from genrec.config.reading import Settings
 from genrec.evaluation.goals import Goals
 from genrec.pipeline.loading import calibrated
-from genrec.pipeline.workspace import Workspace, folder_of, prepare_workspace, require_run
+from genrec.pipeline.provenance import parent_run, require_run, settings_in
+from genrec.pipeline.settings import Settings
+from genrec.pipeline.workspace import Workspace, prepare_workspace
 from genrec.rerankers import (
     Pool,
     draw_pool,
@@ -24,7 +25,6 @@ from genrec.rerankers import (
     sort_by_relevance,
     with_surrogates,
 )
-from genrec.results import RunMetadata
 from genrec.rewards import Relevance, Reward, WeightedSum, load_objectives
 from genrec.training.run_directory import versions, write_json
 
@@ -80,13 +80,13 @@ def parse_arguments() -> argparse.Namespace:
 
 def settings_of(run: Path, dataset: str | None) -> Settings:
     """Settings of a run, on the dataset named."""
-    settings = Settings.model_validate(RunMetadata.read(run).settings)
+    settings = settings_in(run)
     return settings if dataset is None else settings.model_copy(update={"dataset": dataset})
 
 
 def validation_pool(arguments: argparse.Namespace, workspace: Workspace) -> Pool:
     """The teacher's best items for a sample of the validation users."""
-    teacher = calibrated(folder_of(arguments.run, "teacher"), workspace)
+    teacher = calibrated(parent_run(arguments.run, "teacher"), workspace)
     cases = workspace.split.valid.sample(arguments.users, workspace.settings.seed)
     return draw_pool(
         teacher,

@@ -26,8 +26,8 @@ from unittest import mock
 
 import torch
 
-from genrec.config.reading import Settings
 from genrec.evaluation.runs import measure_run
+from genrec.pipeline.provenance import settings_in
 from genrec.pipeline.workspace import prepare_workspace
 from genrec.training.run_directory import read_json, versions, write_json
 
@@ -80,9 +80,7 @@ def speed(run: Path, updates: int) -> dict[str, float]:
 
 def objective(run: Path, reward: str) -> dict[str, float]:
     """NDCG, the reward and their weighted sum, means over all test users."""
-    workspace = prepare_workspace(
-        Settings.model_validate(read_json(run / "run.json")["settings"]), quiet=True
-    )
+    workspace = prepare_workspace(settings_in(run), quiet=True)
     means = measure_run(workspace, run).means
     name, _, weight = reward.partition("=")
     ndcg, goal = means[f"ndcg@{workspace.settings.k}"], means[f"{name}@{workspace.settings.k}"]

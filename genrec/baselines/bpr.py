@@ -87,9 +87,9 @@ class BPR:
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
-        factors, biases = y.detach().numpy(), b.detach().numpy()[:, 0]
+        vectors, biases = y.detach().numpy(), b.detach().numpy()[:, 0]
         biases[0] = -np.inf
-        return cls(factors, biases, regressed(split.train, factors, x.detach().numpy()))
+        return cls(vectors, biases, regressed(split.train, vectors, x.detach().numpy()))
 
     @property
     def num_items(self) -> int:
@@ -168,7 +168,8 @@ def regressed(
     train: Sequences, factors: NDArray[np.float32], users: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """(D+1, D) W of the smallest Σ_u |[m(u), 1]·W − x_u|² + 10⁻³ U·v |W|², v the mean square of the
-    entries of m(u)."""
+    entries of m(u).
+    """
     inputs = mean_and_one(train, factors)
     ridge = RIDGE * len(inputs) * float(np.square(inputs[:, :-1]).mean())
     left = inputs.T @ inputs + ridge * np.eye(inputs.shape[1], dtype=np.float32)

@@ -99,7 +99,7 @@ class FPMCConfig(Config):
     """Passes over the training sequences."""
     learning_rate: Positive = 0.005
     """Initial learning rate of Adam; decays linearly to 0."""
-    num_negatives: Count = 256
+    negatives: Count = 256
     """Negatives per batch."""
 
 

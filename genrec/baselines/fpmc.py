@@ -58,7 +58,7 @@ class FPMC:
         factors: int = 64,
         epochs: int = 6,
         learning_rate: float = 0.005,
-        num_negatives: int = 256,
+        negatives: int = 256,
         seed: int = 0,
     ) -> "FPMC":
         """Train on the split's training sequences in batches of about 6,400 events, at least 32 of
@@ -69,7 +69,7 @@ class FPMC:
             factors: D.
             epochs: passes over the sequences.
             learning_rate: of Adam; falls linearly to 0.
-            num_negatives: N.
+            negatives: N, drawn per batch.
             seed: of the start, the order and the negatives.
         """
         size, train = split.catalogue.num_items + 1, split.train.take(split.train.lengths >= 2)
@@ -88,9 +88,9 @@ class FPMC:
                 train.lengths, max_length=longest, tokens=tokens, generator=numbers
             ):
                 padded = torch.from_numpy(train.take(rows).padded())
-                negatives = torch.randint(1, size, (num_negatives,), generator=generator)
+                drawn = torch.randint(1, size, (negatives,), generator=generator)
                 loss = next_item_loss(
-                    (tables[0], tables[1], tables[2], tables[3]), biases, padded, negatives
+                    (tables[0], tables[1], tables[2], tables[3]), biases, padded, drawn
                 )
                 optimizer.zero_grad()
                 loss.backward()

@@ -134,7 +134,8 @@ def item_similarities(
 
 def tuned(scorer: ItemKNN, split: Split, decays: Sequence[float] = DECAYS) -> ItemKNN:
     """The scorer with the decay of the highest NDCG@10 on the validation cases; the similarities
-    are shared."""
+    are shared.
+    """
     return best((replace(scorer, decay=decay) for decay in decays), split.valid)
 
 

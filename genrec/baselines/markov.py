@@ -99,7 +99,8 @@ class Markov:
     @cached_property
     def evidence(self) -> sparse.csr_matrix:
         """log(1 + C/s) of the transition counts, sparse like them: log((C + s)/n) = log(s/n) +
-        log(1 + C/s)."""
+        log(1 + C/s).
+        """
         counts = self.transitions
         logs = np.log1p(counts.data / np.float32(self.smoothing))
         return sparse.csr_matrix((logs, counts.indices, counts.indptr), shape=counts.shape)

@@ -107,7 +107,8 @@ def largest(table: sparse.csr_matrix, count: int) -> sparse.csr_matrix:
 
 def _thresholds(table: sparse.csr_matrix, count: int) -> Floats:
     """(N,) the count-th largest entry of each row, 0 where there are fewer; made dense a few rows
-    at a time."""
+    at a time.
+    """
     size, columns = table.shape
     if columns <= count:
         return np.zeros(size, np.float32)

@@ -19,7 +19,8 @@ def write(
     folder: Path, kind: str, settings: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
 ) -> None:
     """Write ``scorer.json``, the settings with their kind, and ``scorer.safetensors`` into the
-    folder."""
+    folder.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "scorer.json").write_text(json.dumps({"kind": kind, **settings}))

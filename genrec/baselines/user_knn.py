@@ -121,5 +121,6 @@ def unit_rows(table: sparse.csr_matrix) -> sparse.csr_matrix:
 
 def tuned(scorer: UserKNN, split: Split, neighbours: Sequence[int] = NEIGHBOURS) -> UserKNN:
     """The scorer with the N of the highest NDCG@10 on the validation cases; the users are
-    shared."""
+    shared.
+    """
     return best((replace(scorer, neighbours=count) for count in neighbours), split.valid)

@@ -110,7 +110,8 @@ def _cache() -> str:
 
 def _writable(folder: Path) -> str:
     """The path and whether something can be written there, judged by the nearest folder that
-    exists."""
+    exists.
+    """
     place = folder.resolve()
     existing = next(parent for parent in (place, *place.parents) if parent.exists())
     if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):

@@ -1,46 +1,66 @@
-"""Mistakes of the caller become one message on stderr and exit status 1; Ctrl-C one and exit status
-130."""
+"""How commands report errors: one message for what a user can correct, a traceback for a bug."""
 
 import functools
+import traceback
 from collections.abc import Callable
+from importlib.metadata import metadata
 from typing import ParamSpec, TypeVar
 
 import typer
 
+from genrec.config.errors import GenrecError
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
-MISTAKES = (ValueError, OSError, FloatingPointError)  # the last one of a training that diverged
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+USER_ERROR = 1
+BUG = 70  # EX_SOFTWARE of sysexits.h
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+_debug = False
+
+
+def set_debug(debug: bool) -> None:
+    """Whether errors of the user are shown with their traceback."""
+    global _debug
+    _debug = debug
 
 
 def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """A command that prints ``error: ...`` and exits with 1 where it raises one of ``MISTAKES``.
+    """A command that reports its errors and exits with the status that belongs to them.
 
-    A training that was stopped by Ctrl-C and saved says how to go on and exits with 130. The
-    signature is kept, so Typer reads the options of the wrapped command.
+    ``GenrecError`` and ``OSError`` print ``error: ...`` and exit with 1. A training that was
+    interrupted and saved prints how to resume it and exits with 130. Any other exception is a bug:
+    it prints its traceback and where to report it, and exits with 70. The signature is kept, so
+    that Typer reads the options of the wrapped command.
     """
 
     @functools.wraps(command)
     def reporting(*args: P.args, **kwargs: P.kwargs) -> R:
-        from genrec.training.logger import configure
+        from genrec.training.interruption import Interrupted
 
-        configure(quiet=bool(kwargs.get("quiet")))
         try:
             return command(*args, **kwargs)
-        except BrokenPipeError:
-            # the reader of our output left, as `head` does; the command line framework exits
-            # quietly
-            raise
-        except MISTAKES as error:
+        except (BrokenPipeError, typer.Exit, typer.Abort):
+            raise  # the reader of the output left, as `head` does, or the command is done
+        except (GenrecError, OSError) as error:
+            if _debug:
+                traceback.print_exc()
             typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(1) from error
-        except Exception as error:
-            from genrec.training.interruption import Interrupted
-
-            if not isinstance(error, Interrupted):
-                raise
+            raise typer.Exit(USER_ERROR) from error
+        except Interrupted as error:
             typer.echo(str(error), err=True)
             raise typer.Exit(INTERRUPTED) from error
+        except Exception as error:
+            traceback.print_exc()
+            typer.echo(f"This is a bug in genrec. Please report it {_where()}.", err=True)
+            raise typer.Exit(BUG) from error
 
     return reporting
+
+
+def _where() -> str:
+    """Where bugs are reported, with the traceback."""
+    urls = dict(entry.split(", ", 1) for entry in metadata("genrec").get_all("Project-URL") or [])
+    place = f"at {urls['Issues']}" if "Issues" in urls else "to the project"
+    return f"{place}, with the traceback above and the output of `genrec doctor`"

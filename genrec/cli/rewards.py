@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from genrec.cli.errors import reports_errors
+from genrec.cli.options import Changes, Dataset, Json, command_settings, open_workspace
 from genrec.config.errors import GenrecError
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-
 
 @app.callback()
 def rewards() -> None:
@@ -37,7 +36,7 @@ def list_rewards(as_json: Json = False) -> None:
     """List the built-in rewards and those of installed plugins: name, origin, what each needs, one
     line.
 
-    A plugin that cannot be used is told on standard error as well; it harms nothing else.
+    A plugin that cannot be used is also reported on standard error; the others still work.
 
     \b
     Examples:
@@ -71,15 +70,9 @@ def check_reward(
     target: Annotated[
         str, typer.Argument(help="As in align --reward: a name, module:attr or file.py:attr.")
     ],
-    dataset: Annotated[
-        str | None,
-        typer.Option("--dataset", "-d", help="demo, a known name (`genrec data list`), or a path."),
-    ] = None,
+    dataset: Dataset = None,
     lists: Annotated[int, typer.Option(min=2, help="How many random lists to try it on.")] = 1000,
-    change: Annotated[
-        list[str] | None,
-        typer.Option("--set", "-s", help="Change a setting: k=20, read.user=visitor ..."),
-    ] = None,
+    changes: Changes = None,
     as_json: Json = False,
 ) -> None:
     """Try a reward on random lists: shape, numbers, causality, determinism, independence, speed.
@@ -92,17 +85,17 @@ def check_reward(
       genrec rewards check diversity
       genrec rewards check ./my_reward.py:fresh --dataset ml-1m --set k=20
     """  # noqa: D301
-    from genrec.config.reading import read_settings
-    from genrec.pipeline.workspace import prepare_workspace
+    settings = command_settings(changes=changes, dataset=dataset)
+
     from genrec.rewards import audit_reward, parse_rewards, require_times, sample_lists
 
     reward = parse_rewards(target).terms[0].reward
-    workspace = prepare_workspace(read_settings(None, change or [], dataset=dataset), quiet=True)
-    parts, k = workspace.split, workspace.settings.k
+    workspace = open_workspace(settings, quiet=True)
+    parts, k = workspace.split, settings.k
     require_times(reward, parts.valid.histories)
-    chances = _chain(parts) if "probabilities" in reward.needs else None
+    probabilities = _chain(parts) if "probabilities" in reward.needs else None
     slates, context = sample_lists(
-        parts.valid, parts.catalogue, k=k, count=lists, probabilities=chances
+        parts.valid, parts.catalogue, k=k, count=lists, probabilities=probabilities
     )
     found = audit_reward(reward, slates, context)
     if as_json:

@@ -3,5 +3,3 @@ from .errors import DataError as DataError
 from .errors import DivergenceError as DivergenceError
 from .errors import GenrecError as GenrecError
 from .errors import RunError as RunError
-from .reading import Settings as Settings
-from .reading import read_settings as read_settings

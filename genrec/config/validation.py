@@ -105,7 +105,8 @@ def model_at(
     root: Any, location: tuple[int | str, ...]
 ) -> tuple[type[BaseModel] | None, Choice | None]:
     """The model at a place of the settings, and the choice that it is a member of."""
-    annotation, metadata, model, choice = root, [], None, None
+    annotation, metadata = root, list[Any]()
+    model, choice = None, None
     for key in (None, *location):
         if key is not None and is_tag(key):
             assert choice is not None

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec.config.reading import TeacherSettings
 from genrec.data import Sequences
 from genrec.metrics.calibration import Calibrated, CalibrationCurve, calibration_curve, sigmoids
-from genrec.models.losses import SIGMOID_LOSSES
+from genrec.models.config import BCEConfig, GBCEConfig
 from genrec.models.scorer import NeuralScorer
 from genrec.pipeline.loading import calibrated
-from genrec.pipeline.workspace import Workspace, require_run
-from genrec.recipes import axes_of
+from genrec.pipeline.provenance import settings_in
+from genrec.pipeline.workspace import Workspace
+from genrec.recipes import NeuralTeacher
 from genrec.recommender import batches, rows_at_once
-from genrec.results import CalibrationRow, RunMetadata
+from genrec.results import CalibrationRow
 
 CASES_TO_SUM = 1024  # enough for the mean of Σ_i p_i
 
@@ -74,10 +74,9 @@ def measure_calibration(
         RunError: if the directory holds no teacher made on the same data.
     """
     teacher = calibrated(run, workspace)
-    metadata = require_run(run, ("teacher",), workspace)
     links: dict[str, Callable[[Sequences], NDArray[np.float32]]] = {}
     if isinstance(teacher.scorer, NeuralScorer):
-        links["own"] = _own_link(teacher.scorer, metadata)
+        links["own"] = _own_link(teacher.scorer, run)
     links["calibrated"] = teacher.probabilities
     cases = workspace.split.test.sample(users, workspace.settings.seed)
     some = cases.take(np.arange(min(len(cases), CASES_TO_SUM))).histories
@@ -92,10 +91,8 @@ def measure_calibration(
     return found
 
 
-def _own_link(
-    scorer: NeuralScorer, metadata: RunMetadata
-) -> Callable[[Sequences], NDArray[np.float32]]:
-    loss = axes_of(TeacherSettings.model_validate(metadata.settings["teacher"])).loss
-    if loss in SIGMOID_LOSSES:
+def _own_link(scorer: NeuralScorer, run: Path) -> Callable[[Sequences], NDArray[np.float32]]:
+    config = settings_in(run).teacher
+    if isinstance(config, NeuralTeacher) and isinstance(config.loss, BCEConfig | GBCEConfig):
         return partial(sigmoids, scorer)
     return Calibrated(scorer, 1.0).probabilities

@@ -17,7 +17,8 @@ from genrec.evaluation.policies import AlignedRuns, read_runs
 from genrec.evaluation.side_effects import PolicyDivergence, measure_side_effects
 from genrec.metrics.calibration import Calibrated
 from genrec.pipeline.loading import calibrated
-from genrec.pipeline.workspace import Workspace, folder_of
+from genrec.pipeline.provenance import parent_run
+from genrec.pipeline.workspace import Workspace
 from genrec.rerankers import draw_pool
 from genrec.results import Comparison, ComparisonRow, PolicyStatistics, SeedRow
 from genrec.rewards import Diversity, Novelty, Reward
@@ -84,7 +85,7 @@ def compare_runs(
     """
     aligned = read_runs(workspace, directories)
     goals = Goals.of(aligned.joint.reward)
-    teacher = calibrated(folder_of(aligned.runs[0], "teacher"), workspace)
+    teacher = calibrated(parent_run(aligned.runs[0], "teacher"), workspace)
     methods = list(collect_methods(workspace, aligned, goals))
     cases = workspace.split.test.sample(users, workspace.settings.seed)
     policies = _measure(workspace, methods, goals=goals, teacher=teacher, cases=cases)

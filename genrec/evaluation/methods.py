@@ -16,10 +16,11 @@ from genrec.evaluation.reranking import reranker_grids
 from genrec.metrics.context import Floats, Slates
 from genrec.metrics.ranking import measure
 from genrec.pipeline.loading import calibrated, open_recommender
-from genrec.pipeline.workspace import Workspace, folder_of
+from genrec.pipeline.provenance import parent_run
+from genrec.pipeline.workspace import Workspace
 from genrec.recommender import Recommender, TopK
 from genrec.rerankers import Pool
-from genrec.results import RunMetadata
+from genrec.results import Kind, RunMetadata
 from genrec.rewards import Reward
 
 OWN = "aligned"  # the method that all others are compared with
@@ -125,12 +126,12 @@ def collect_methods(workspace: Workspace, aligned: AlignedRuns, goals: Goals) ->
             name=name, weight=None, recommend=recommend, num_items=num_items, policy=policy
         )
 
-    def made_from(name: str) -> Recommender:
-        return open_recommender(folder_of(run, name), workspace.device)
+    def made_from(name: Kind) -> Recommender:
+        return open_recommender(parent_run(run, name), workspace.device)
 
     yield unweighted("popularity", TopK(Popularity.fit(workspace.split)))
     yield unweighted("markov", TopK(Markov.fit(workspace.split)))
-    yield unweighted("teacher", TopK(calibrated(folder_of(run, "teacher"), workspace).scorer))
+    yield unweighted("teacher", TopK(calibrated(parent_run(run, "teacher"), workspace).scorer))
     for grid in reranker_grids(goals, settings.compare.weights, settings.compare.highest):
         for weight in grid.weights:
             rerank = partial(grid.rerank, k=k, weight=weight)

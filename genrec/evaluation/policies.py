@@ -9,8 +9,9 @@ import numpy as np
 from genrec.agents.gptrec.decoding import NextK
 from genrec.agents.gptrec.model import GPTRec
 from genrec.config.errors import RunError
+from genrec.pipeline.provenance import require_run
 from genrec.pipeline.stages import require_same_files
-from genrec.pipeline.workspace import Workspace, require_run
+from genrec.pipeline.workspace import Workspace
 from genrec.results import RunMetadata
 from genrec.rewards import Ranges, RewardObjective, join_objectives, share_of, weights_along
 from genrec.rewards.objective import load_objectives
@@ -66,8 +67,8 @@ def read_runs(workspace: Workspace, directories: Sequence[Path]) -> AlignedRuns:
     # One call for all runs, so that a user's file is executed once.
     found = AlignedRuns(tuple(directories), tuple(load_objectives(specs)))
     join_objectives(found.objectives)  # refuses runs with different rewards
-    for directory, rewards in zip(directories, specs, strict=True):
-        require_same_files(directory, rewards)
+    for directory, objective in zip(directories, found.objectives, strict=True):
+        require_same_files(directory, objective)
     return found
 
 

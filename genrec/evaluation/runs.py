@@ -15,10 +15,12 @@ from genrec.metrics.context import Floats
 from genrec.metrics.ranking import evaluate
 from genrec.metrics.significance import holm, paired_t
 from genrec.pipeline.loading import open_recommender
-from genrec.pipeline.workspace import ALL_DEPEND_ON, SECTIONS, Workspace, require_run
+from genrec.pipeline.provenance import ALL_DEPEND_ON, SECTIONS, require_run
+from genrec.pipeline.workspace import Workspace
 from genrec.results import (
     CalibrationRow,
     EvaluationResult,
+    Kind,
     PairedDifference,
     RunMetadata,
     RunRow,
@@ -27,7 +29,7 @@ from genrec.results import (
 )
 from genrec.rewards import Diversity, Novelty, require_inside
 
-KINDS = ("teacher", "student", "supervised_warmup", "aligned")
+KINDS: tuple[Kind, ...] = ("teacher", "student", "supervised_warmup", "aligned")
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,12 +12,13 @@ from pathlib import Path
 import torch
 
 from genrec.config.errors import GenrecError
-from genrec.config.reading import Settings
 from genrec.evaluation.comparison import compare_runs
 from genrec.pipeline import stages
-from genrec.pipeline.workspace import Workspace, folder_of, prepare_workspace
+from genrec.pipeline.provenance import parent_run
+from genrec.pipeline.settings import Settings
+from genrec.pipeline.workspace import Workspace, prepare_workspace
 from genrec.results import Comparison
-from genrec.rewards import parse_rewards
+from genrec.rewards import RewardObjective, parse_rewards
 from genrec.rewards.ranges import read_weight
 from genrec.training.interruption import Interrupted
 
@@ -46,12 +47,12 @@ class Member:
     """One alignment of a sweep.
 
     Attributes:
-        specs: complete specs of its rewards.
+        objective: its rewards.
         seed: its seed.
         directory: its run directory.
     """
 
-    specs: tuple[str, ...]
+    objective: RewardObjective
     seed: int
     directory: Path
 
@@ -99,7 +100,7 @@ def run_sweep(
     """
     members = plan_sweep(workspace.settings, sweep, out)
     if teacher is None and student is not None:
-        teacher = folder_of(student, "teacher")
+        teacher = parent_run(student, "teacher")
     teacher = teacher or stages.train_teacher(workspace, out / "teacher")
     student = student or stages.train_student(workspace, teacher, out / "student")
     finished = _align_all(workspace, members, Origin(teacher, student), jobs=sweep.jobs)
@@ -126,24 +127,26 @@ def plan_sweep(settings: Settings, sweep: Sweep, out: Path) -> list[Member]:
         GenrecError: if there are weights and not exactly one reward lacks one, or if an alignment
             is asked for twice.
     """
-    objective = parse_rewards(sweep.rewards, settings.align.accuracy, settings.align.weight)
-    waiting = [term.name for term in objective.terms if not term.weight_given]
+    base = parse_rewards(
+        sweep.rewards, accuracy=settings.align.accuracy, weight=settings.align.weight
+    )
+    waiting = [term.name for term in base.terms if not term.weight_given]
     if sweep.weights and len(waiting) != 1:
         raise GenrecError(
             "--weights are for the one reward that is given without a weight, but there are"
-            f" {len(waiting)} in {', '.join(sweep.rewards) or 'no reward'}: give the others a"
-            " weight, as in novelty=0.1"
+            f" {len(waiting)} in {', '.join(sweep.rewards)}: give the others a weight, as in"
+            " novelty=0.1"
         )
     members: list[Member] = []
     for seed in sweep.seeds:
-        for text in sweep.weights or ("",):
-            chosen, name = objective, "run"
-            if text:
-                low, high = read_weight(text, waiting[0])
-                chosen = objective.with_weight(waiting[0], low if low == high else (low, high))
-                name = f"weight-{text.replace(':', '-to-')}"
-            members.append(Member(tuple(chosen.specs), seed, out / name / f"seed-{seed}"))
-    if len({(member.specs, member.seed) for member in members}) < len(members):
+        for weight in sweep.weights or ("",):
+            objective, name = base, "run"
+            if weight:
+                low, high = read_weight(weight, waiting[0])
+                objective = base.with_weight(waiting[0], low if low == high else (low, high))
+                name = f"weight-{weight.replace(':', '-to-')}"
+            members.append(Member(objective, seed, out / name / f"seed-{seed}"))
+    if len({(*member.objective.specs, member.seed) for member in members}) < len(members):
         raise GenrecError(
             f"--weights {','.join(sweep.weights)} or --seeds {sweep.seeds} name one twice"
         )
@@ -165,7 +168,13 @@ def _align_all(
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool, _thread_limit(threads):
         futures = {
             pool.submit(
-                _align_in_process, workspace.settings, member, origin=origin, threads=threads
+                _align_in_process,
+                workspace.settings,
+                member.objective.specs,
+                seed=member.seed,
+                directory=member.directory,
+                origin=origin,
+                threads=threads,
             ): member
             for member in members
         }
@@ -198,8 +207,18 @@ def _thread_limit(count: int) -> Iterator[None]:
             os.environ["OMP_NUM_THREADS"] = before
 
 
-def _align_in_process(settings: Settings, member: Member, *, origin: Origin, threads: int) -> None:
+def _align_in_process(
+    settings: Settings,
+    specs: Sequence[str],
+    *,
+    seed: int,
+    directory: Path,
+    origin: Origin,
+    threads: int,
+) -> None:
+    """Align in a child process; a reward from a file cannot be sent there and is loaded again."""
     torch.set_num_threads(threads)
+    member = Member(parse_rewards(specs), seed, directory)
     _align(prepare_workspace(settings, quiet=True), member, origin)
 
 
@@ -207,7 +226,7 @@ def _align(workspace: Workspace, member: Member, origin: Origin) -> None:
     settings = workspace.settings.model_copy(update={"seed": member.seed})
     stages.align(
         replace(workspace, settings=settings),
-        member.specs,
+        member.objective,
         teacher=origin.teacher,
         student=origin.student,
         out=member.directory,

@@ -101,8 +101,8 @@ def build_backbone(config: NeuralConfig) -> nn.Module:
     settings, all by keyword.
     """
     chosen = config.backbone
-    shared = {"hidden_size": config.hidden_size, "dropout": config.dropout}
-    sized = {**shared, "max_length": config.max_length}
+    shared: dict[str, Any] = {"hidden_size": config.hidden_size, "dropout": config.dropout}
+    sized: dict[str, Any] = {**shared, "max_length": config.max_length}
     match chosen:
         case settings.GRUConfig():
             return GRU(**shared, layers=chosen.layers)
@@ -201,7 +201,8 @@ def positive_power(config: NeuralConfig, num_items: int) -> float:
 
 def initial_score(config: NeuralConfig, num_items: int) -> float:
     """The score that training starts from: only losses that judge each item by itself are not
-    indifferent to it."""
+    indifferent to it.
+    """
     if not isinstance(config.loss, settings.BCEConfig | settings.GBCEConfig):
         return 0.0
     sampled = config.negatives

@@ -84,7 +84,8 @@ class LastConfig(Config):
 
 class RecencyConfig(Config):
     """The last position predicts a set of sampled items of the sequence, recent ones first
-    (RSS)."""
+    (RSS).
+    """
 
     name: Literal["recency"] = "recency"
     share: Share = 0.2

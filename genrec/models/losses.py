@@ -17,8 +17,6 @@ from genrec.config.errors import GenrecError
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Scores (N, C) and the positive's column (N,), or columns (N, M) padded with 0 -> scalar. A score
 of -inf is no candidate."""
-# Losses under which σ(score) is the probability of an item on its own, not relative to others.
-SIGMOID_LOSSES = ("bce", "gbce")
 
 
 def positive_columns(positive: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

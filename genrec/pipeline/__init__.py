@@ -1,5 +1,6 @@
 """The stages of a run: teacher, student, supervised warm-up and alignment, each in a run
-directory."""
+directory.
+"""
 
 import lazy_loader
 

@@ -2,6 +2,8 @@ from .loading import calibrated as calibrated
 from .loading import open_recommender as open_recommender
 from .recommend import recommend_titles as recommend_titles
 from .recommend import recommend_users as recommend_users
+from .settings import Settings as Settings
+from .settings import read_settings as read_settings
 from .stages import align as align
 from .stages import train_student as train_student
 from .stages import train_teacher as train_teacher

@@ -1,5 +1,6 @@
-"""What a student is taught: lists of its teacher, and the best lists known for its rewards."""
+"""What a student is taught: its teacher's lists, and the best lists known for its rewards."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,20 +19,21 @@ from genrec.rerankers import (
     HasSurrogate,
     Pool,
     draw_pool,
+    gain_deficits,
     greedy,
     greedy_choices,
+    items_at,
     local_search,
     sort_by_relevance,
     swap_values,
     with_surrogates,
 )
-from genrec.rerankers.greedy_selection import gain_deficits
-from genrec.rerankers.pool import items_at
 from genrec.rewards import (
     ACCURACY,
     Ranges,
     Relevance,
     Reward,
+    RewardObjective,
     Terminal,
     WeightedSum,
     checked,
@@ -40,55 +42,68 @@ from genrec.rewards import (
 )
 from genrec.training.run_directory import digest
 
-WEIGHTS = 33  # points of the grid that ranges of weights are cut into
-CHOICES = 50  # candidates for each position of a greedy list that a lesson keeps
-# standard deviations of gains: a candidate so far below the best is wanted 1/e times as much
-NEARNESS = 0.3
-AT_ONCE = 512  # histories
+log = logging.getLogger(__name__)
+
+GRID_POINTS = 33  # ranges of weights are cut into so many points
+CHOICES = 50  # candidates kept per position of a greedy list
+# A candidate this many standard deviations of the gains below the best one is a target with 1/e of
+# its probability.
+TEMPERATURE = 0.3
+HISTORIES_AT_ONCE = 512
 
 
 def teacher_demonstrations(
     workspace: Workspace, scorer: Scorer, teacher: Path, pool: int
 ) -> Demonstrations:
-    """The teacher's lists, cached in its folder for every student that asks for the same ones."""
-    settings = workspace.settings
-    count, seed = settings.student.demonstrations, settings.seed
-    cached = (
-        teacher
-        / f"demonstrations-{digest(teacher / 'scorer.safetensors')}-{count}-{pool}-{seed}.safetensors"
+    """The teacher's lists for random prefixes of training sequences.
+
+    They are cached in the teacher's run directory, for every student that asks for the same ones.
+
+    Args:
+        workspace: settings and data.
+        scorer: the teacher.
+        teacher: its run directory.
+        pool: the teacher's best items kept per history.
+    """
+    count, seed = workspace.settings.student.demonstrations, workspace.settings.seed
+    weights = next(
+        path for path in (teacher / "scorer.safetensors", teacher / "scorer.json") if path.exists()
     )
-    if cached.exists():
-        workspace.say(f"the teacher's lists are read from {cached}")
-        return Demonstrations.load(cached)
-    workspace.say(f"the teacher writes {count} lists")
+    cache = teacher / f"demonstrations-{digest(weights)}-{count}-{pool}-{seed}.safetensors"
+    if cache.exists():
+        log.info("the teacher's lists are read from %s", cache)
+        return Demonstrations.load(cache)
+    log.info("the teacher writes %d lists", count)
     cases = random_cases(workspace.split.train, count, np.random.default_rng(seed))
-    demonstrations = make_demonstrations(scorer, with_room(cases, pool, workspace).histories, pool)
-    demonstrations.save(cached)
+    histories = with_room(cases, pool, workspace).histories
+    demonstrations = make_demonstrations(scorer, histories, pool)
+    demonstrations.save(cache)
     return demonstrations
 
 
 def warmup_histories(
     workspace: Workspace, count: int, ranges: Ranges
 ) -> tuple[Sequences, NDArray[np.int64], int]:
-    """Histories, those of them that greedy lists are written for, and how often a list is learnt.
+    """Histories of the supervised warm-up, and how often each is used.
 
-    Repeats counted, that is ``count`` lists; where weights are fixed, each as often as it takes to
-    reach that.
-
-    The histories are whole training sequences: what came next was never shown to the teacher. At
-    beginnings of them it promises what it has memorised, which leaves a greedy list little reason
-    for anything but relevance. Where weights have ranges, a history comes again for other weights;
-    where they are fixed, its list is learnt again.
+    The histories are whole training sequences: the teacher was never shown what came next. On
+    prefixes it predicts what it has memorised, which leaves a greedy list little reason for
+    anything but relevance. Where weights have ranges, a history comes again with other weights;
+    where they are fixed, its list is learnt several times.
 
     Args:
-        bench: settings and data.
-        count: lists to learn, repeats counted.
-        ranges: of the weights.
+        workspace: settings and data.
+        count: lists to learn, repetitions included.
+        ranges: ranges of weights, empty where all are fixed.
+
+    Returns:
+        The histories, the (N,) rows of them that lists are written for, and the passes over these
+        lists.
 
     Raises:
         GenrecError: if no training user leaves enough items.
     """
-    room, generator = choices_of(workspace), np.random.default_rng(workspace.settings.seed)
+    room, generator = num_candidates(workspace), np.random.default_rng(workspace.settings.seed)
     whole = with_room(whole_cases(workspace.split.train), room, workspace).histories
     if not len(whole):
         raise GenrecError(
@@ -105,125 +120,132 @@ def greedy_demonstrations(
     scorer: Calibrated,
     histories: Sequences,
     rows: NDArray[np.int64],
-    reward: WeightedSum,
-    ranges: Ranges,
+    objective: RewardObjective,
 ) -> Demonstrations:
-    """The best lists known, those of the greedy re-ranker, from the teacher's best items and
-    calibrated probabilities.
+    """The lists of the greedy re-ranker, from the teacher's best items and its probabilities.
 
-    A lesson is not the list alone: for each position it keeps the best candidates and how much less
-    each would have added, so that a student learns which other items would have done nearly as
+    A demonstration is more than a list: for each position it keeps the best candidates and how much
+    less each would have added, so that a student learns which other items would have done nearly as
     well. ``ndcg``, which reads the target, is replaced by its expectation under the probabilities.
-    Where a reward is paid for whole lists or has a guide, which greedy then follows, its lists are
-    sorted and improved by local search, and what a lesson keeps for each place are the best
-    exchanges. Where weights have ranges, lessons take the points of a grid of weights in turn, and
-    say which.
+    Where a reward is paid for whole lists or has a surrogate, which the greedy re-ranker then
+    maximises, its lists are sorted and improved by local search, and the candidates of a position
+    are the best exchanges. Where weights have ranges, demonstrations take the points of a grid of
+    weights in turn, and keep the weights they were written for.
 
     Args:
-        bench: settings and data.
+        workspace: settings and data.
         scorer: the teacher.
-        histories: H of them, each asked about once.
-        rows: (N,) the history of each lesson.
-        reward: what lists should earn.
-        ranges: of the weights that are not those of the reward.
+        histories: H of them; the teacher scores each once.
+        rows: (N,) the history of each demonstration.
+        objective: what lists earn.
 
     Raises:
-        RewardError: when a reward raises or gives something else than finite gains.
+        RewardError: when a reward raises, or returns something else than finite gains.
     """
-    k, candidates = workspace.settings.k, choices_of(workspace)
+    k, candidates = workspace.settings.k, num_candidates(workspace)
+    reward, ranges = objective.reward, objective.ranges
     width = min(CHOICES, candidates - k + 1)
     items = np.zeros((len(rows), k, width), np.int32)
-    below = np.zeros(items.shape, np.float32)
-    grid = weight_grid(ranges, WEIGHTS) if ranges else np.zeros((1, 0))
+    deficits = np.zeros(items.shape, np.float32)
+    grid = weight_grid(ranges, GRID_POINTS) if ranges else np.zeros((1, 0))
     point = np.arange(len(rows)) % len(grid)
-    for start in range(0, len(histories), AT_ONCE):
-        block = histories.take(np.arange(start, min(start + AT_ONCE, len(histories))))
+    for start in range(0, len(histories), HISTORIES_AT_ONCE):
+        stop = min(start + HISTORIES_AT_ONCE, len(histories))
         pool = draw_pool(
             scorer,
-            block,
+            histories.take(np.arange(start, stop)),
             workspace.split.catalogue,
             k=k,
             candidates=candidates,
             probabilities=scorer.probabilities,
         )
-        here = (start <= rows) & (rows < start + AT_ONCE)
-        for number in np.unique(point[here]):
-            chosen = dict(zip(ranges, grid[number].tolist(), strict=True))
-            demonstrations = np.flatnonzero(here & (point == number))
+        in_block = (start <= rows) & (rows < stop)
+        for number in np.unique(point[in_block]):
+            weights = dict(zip(ranges, grid[number].tolist(), strict=True))
+            chosen = np.flatnonzero(in_block & (point == number))
             with locate_errors("supervised warm-up"):
-                items[demonstrations], below[demonstrations] = _choices(
-                    pool.take(rows[demonstrations] - start), k, _expected(reward, chosen), width
+                items[chosen], deficits[chosen] = _choices(
+                    pool.take(rows[chosen] - start), k, _expected(reward, weights), width
                 )
-    told = grid[point].astype(np.float32) if ranges else None
-    return Demonstrations(histories.take(rows), items, below / NEARNESS, told)
+    written_for = grid[point].astype(np.float32) if ranges else None
+    return Demonstrations(histories.take(rows), items, deficits / TEMPERATURE, written_for)
 
 
 def _expected(reward: WeightedSum, weights: Mapping[str, float]) -> WeightedSum:
-    """The reward at those weights, with expected accuracy in the place of what reads targets."""
+    """The reward at given weights, with expected accuracy in place of what reads targets."""
     terms = [
-        (Relevance() if t.name in ACCURACY else t, weights.get(t.name, weight))
-        for t, weight in reward.terms
+        (Relevance() if term.name in ACCURACY else term, weights.get(term.name, weight))
+        for term, weight in reward.terms
     ]
     return WeightedSum(tuple(terms))
 
 
 def is_paid_for_lists(reward: WeightedSum) -> bool:
-    """Whether a term is paid for whole lists, or has a guide, so that greedy lists of it can be
-    bettered."""
+    """Whether a term is paid for whole lists or has a surrogate, so that search can improve greedy
+    lists.
+    """
     return any(isinstance(term, Terminal | HasSurrogate) for term, _ in reward.terms)
 
 
 def _choices(
     pool: Pool, k: int, reward: WeightedSum, width: int
 ) -> tuple[NDArray[np.int64], Floats]:
-    """(B, k, c) what is best for each position of the best lists known, and how far behind the
-    others are."""
-    if not is_paid_for_lists(reward):
-        return greedy_choices(pool, k, checked(reward), width=width)
+    """The best candidates of each position of the best lists known, and how far they are below.
+
+    Returns:
+        Items (B, k, c), first the one in the list; and their deficits (B, k, c), see
+        ``gain_deficits``.
+    """
     safe = checked(reward)
-    slates = local_search(
-        pool, sort_by_relevance(pool, greedy(pool, k, checked(with_surrogates(reward))), safe), safe
-    )
-    items, below = zip(
-        *(_instead(pool, slates, place, safe, width) for place in range(k)), strict=True
-    )
-    return np.stack(items, axis=1), np.stack(below, axis=1)
+    if not is_paid_for_lists(reward):
+        return greedy_choices(pool, k, safe, width=width)
+    slates = greedy(pool, k, checked(with_surrogates(reward)))
+    slates = local_search(pool, sort_by_relevance(pool, slates, safe), safe)
+    found = [
+        _exchanges(pool, slates, position=position, reward=safe, width=width)
+        for position in range(k)
+    ]
+    items, deficits = zip(*found, strict=True)
+    return np.stack(items, axis=1), np.stack(deficits, axis=1)
 
 
-def _instead(
-    pool: Pool, slates: NDArray[np.int64], place: int, reward: Reward, width: int
+def _exchanges(
+    pool: Pool, slates: NDArray[np.int64], *, position: int, reward: Reward, width: int
 ) -> tuple[NDArray[np.int64], Floats]:
-    """(B, c) the item in that place of the lists and the best to put there instead, and how far
-    these are below it."""
-    worth = swap_values(pool, slates, place=place, reward=reward)
-    free = (worth > -np.inf) & ~(pool.items[:, :, None] == slates[:, None, :place]).any(axis=2)
-    own = (pool.items == slates[:, place, None]).argmax(axis=1)[:, None]
-    ranked = np.where(free, worth, -np.inf)
-    np.put_along_axis(ranked, own, np.inf, axis=1)  # comes first
+    """The item at a position and the best items to put there instead, and their deficits, (B, c).
+
+    Items that are placed earlier in the list are no choice.
+    """
+    values = swap_values(pool, slates, place=position, reward=reward)
+    placed = (pool.items[:, :, None] == slates[:, None, :position]).any(axis=2)
+    free = (values > -np.inf) & ~placed
+    own = (pool.items == slates[:, position, None]).argmax(axis=1)[:, None]
+    ranked = np.where(free, values, -np.inf)
+    np.put_along_axis(ranked, own, np.inf, axis=1)  # the item itself comes first
     best = np.argsort(-ranked, axis=1, kind="stable")[:, :width]
-    return items_at(pool, best), gain_deficits(np.where(free, worth, 0), free, best)
+    return items_at(pool, best), gain_deficits(np.where(free, values, 0), free, best)
 
 
 def pool_size(workspace: Workspace) -> int:
-    """How many of a teacher's best items are in a lesson: fewer than asked where a validation user
-    saw most."""
+    """How many of the teacher's best items a demonstration keeps.
+
+    Fewer than the setting where a validation user has seen most of the catalogue.
+    """
     return _available(workspace, workspace.settings.student.pool)
 
 
-def choices_of(workspace: Workspace) -> int:
-    """How many of a teacher's best items a greedy list is chosen from, likewise."""
+def num_candidates(workspace: Workspace) -> int:
+    """How many of the teacher's best items a greedy list is chosen from; see ``pool_size``."""
     return _available(workspace, workspace.settings.align.candidates)
 
 
 def _available(workspace: Workspace, wanted: int) -> int:
-    parts = workspace.split
-    unseen = parts.catalogue.num_items - int(parts.valid.histories.distinct().max())
+    split = workspace.split
+    unseen = split.catalogue.num_items - int(split.valid.histories.distinct().max())
     return max(workspace.settings.k, min(wanted, unseen))
 
 
 def with_room(cases: Cases, room: int, workspace: Workspace) -> Cases:
-    """The cases whose history leaves ``room`` items; a user who had nearly everything leaves no
-    list to write."""
-    return cases.take(
-        np.flatnonzero(workspace.split.catalogue.num_items - cases.histories.distinct() >= room)
-    )
+    """The cases whose history leaves ``room`` unseen items to choose from."""
+    unseen = workspace.split.catalogue.num_items - cases.histories.distinct()
+    return cases.take(np.flatnonzero(unseen >= room))

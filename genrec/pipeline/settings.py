@@ -172,9 +172,26 @@ def read_settings(
     Raises:
         ConfigError: naming the unknown key and the valid ones, or the value and what it should be.
     """
+    changes = tuple(overrides)
     content = read_yaml(file) if file else start.model_dump() if start else {}
     content |= {key: value for key, value in known.items() if value is not None}
-    return settings_of(override(content, overrides, name_key))
+    if start and not file:
+        content = _for_the_chosen(content, override(content, changes, name_key))
+    return settings_of(override(content, changes, name_key))
+
+
+def _for_the_chosen(content: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a run without settings of an agent or teacher that an override replaces."""
+    kept = dict(content)
+    for section, field in Settings.model_fields.items():
+        choice = choice_of(field.annotation, field.metadata)
+        if choice is None or not isinstance(changed[section], Mapping):
+            continue
+        name = changed[section].get(choice.key)
+        if name != content[section][choice.key] and name in choice.members:
+            fields = choice.config_of(name).model_fields
+            kept[section] = {key: kept[section][key] for key in kept[section] if key in fields}
+    return kept
 
 
 def settings_of(content: Mapping[str, Any]) -> Settings:

@@ -27,7 +27,7 @@ from genrec.models.codes import factor_codes, feature_codes, svd_codes
 from genrec.models.config import NeuralConfig, RecJPQConfig
 from genrec.models.contrastive import ContrastiveLoss, make_contrastive_loss
 from genrec.models.quantized import JointQuantized
-from genrec.models.trainer import fit
+from genrec.models.trainer import fit, training_sequences
 from genrec.recipes import ExternalTeacher, NeuralTeacher, Teacher, TeacherConfig
 from genrec.recommender import Scorer
 from genrec.training.checkpoint import save_tensors
@@ -158,9 +158,11 @@ def _external(place: str) -> type[Baseline]:
 
 def _contrast(split: Split, config: NeuralTeacher, mask_id: int) -> ContrastiveLoss | None:
     """The contrastive loss of the settings, over the training sequences of at least two items."""
-    train = split.train.take(split.train.lengths >= 2)
     return make_contrastive_loss(
-        config.contrastive, train, max_length=config.max_length, mask_id=mask_id
+        config.contrastive,
+        training_sequences(split),
+        max_length=config.max_length,
+        mask_id=mask_id,
     )
 
 

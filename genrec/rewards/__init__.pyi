@@ -39,10 +39,6 @@ from .specs import Weight as Weight
 from .specs import WeightedReward as WeightedReward
 from .specs import as_weighted_sum as as_weighted_sum
 from .specs import weighted as weighted
-from .texts import complete_specs as complete_specs
-from .texts import ranges_of as ranges_of
-from .texts import reward_files as reward_files
-from .texts import span_specs as span_specs
 from .whole_list import Telescoped as Telescoped
 from .whole_list import Terminal as Terminal
 from .whole_list import telescoped as telescoped

@@ -9,15 +9,17 @@ import pytest
 from typer.testing import CliRunner
 
 from genrec.cli import app
-from genrec.config.reading import Settings
 from genrec.evaluation.sweep import Sweep, plan_sweep
+from genrec.pipeline.settings import Settings
 
 TINY = """
 dataset: log.csv
 k: 5
 teacher: {recipe: markov}
-student: {hidden_size: 16, blocks: 1, heads: 2, max_length: 10, demonstrations: 100, pool: 15, epochs: 1}
-align: {warmup_lists: 0, updates: 1, histories: 4, group_size: 2, evaluate_every: 1, learning_rate: 0.02}
+student:
+  {hidden_size: 16, blocks: 1, heads: 2, max_length: 10, demonstrations: 100, pool: 15, epochs: 1}
+align:
+  {warmup_lists: 0, updates: 1, histories: 4, group_size: 2, evaluate_every: 1, learning_rate: 0.02}
 compare: {weights: 2, policy_weights: 2, candidates: 20, resamples: 20}
 """
 
@@ -168,7 +170,7 @@ def test_ranges_and_recommending_for_a_weight(folder, monkeypatch):
         (["-r", "diversty"], "Did you mean 'diversity'?"),
     ],
 )
-def test_what_does_not_fit_is_said_before_anything_is_trained(
+def test_what_does_not_fit_is_reported_before_anything_is_trained(
     folder, monkeypatch, arguments, message
 ):
     monkeypatch.chdir(folder)
@@ -183,10 +185,10 @@ def test_what_does_not_fit_is_said_before_anything_is_trained(
 def test_members():
     chosen = Sweep(("diversity", "novelty=0.1"), ("0", "0:2"), (3, 4))
     members = plan_sweep(Settings(), chosen, Path("out"))
-    assert [(each.specs[1], each.seed, str(each.directory)) for each in members] == [
+    assert [(each.objective.specs[1], each.seed, str(each.directory)) for each in members] == [
         ("diversity=0", 3, "out/weight-0/seed-3"),
         ("diversity=0:2", 3, "out/weight-0-to-2/seed-3"),
         ("diversity=0", 4, "out/weight-0/seed-4"),
         ("diversity=0:2", 4, "out/weight-0-to-2/seed-4"),
     ]
-    assert members[0].specs == ("relevance=1", "diversity=0", "novelty=0.1")
+    assert members[0].objective.specs == ["relevance=1", "diversity=0", "novelty=0.1"]

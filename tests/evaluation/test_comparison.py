@@ -9,7 +9,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from genrec.config.reading import Settings
 from genrec.data import Cases
 from genrec.data.splits import leave_one_out
 from genrec.data.synthetic import demo
@@ -18,6 +17,7 @@ from genrec.evaluation.comparison import compare
 from genrec.evaluation.methods import Method
 from genrec.metrics.ranking import evaluate, measure
 from genrec.pipeline import loading, stages
+from genrec.pipeline.settings import settings_of
 from genrec.pipeline.workspace import Workspace
 from genrec.report.wording import label_of
 from genrec.rerankers import Pool, Reranked, greedy, mmr
@@ -59,7 +59,7 @@ def peek(slates, context):
 @pytest.fixture(scope="module")
 def workspace() -> Workspace:
     split = leave_one_out(demo(num_users=120, num_items=80, seed=1))
-    return Workspace(Settings.model_validate(TINY), split, torch.device("cpu"), quiet=True)
+    return Workspace(settings_of(TINY), split, torch.device("cpu"), quiet=True)
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +70,11 @@ def folder(workspace, tmp_path_factory) -> Path:
     (root / "peek.py").write_text(PEEK)
     teacher = stages.train_teacher(workspace, root / "teacher")
     student = stages.train_student(workspace, teacher, root / "student")
-    stages.align(workspace, ["popularity=0.2", "diversity=0.3"], teacher, student, root / "both")
-    stages.align(workspace, [f"{root / 'peek.py'}:peek=5"], teacher, student, root / "peek")
+    for specs, name in (
+        (["popularity=0.2", "diversity=0.3"], "both"),
+        ([f"{root / 'peek.py'}:peek=5"], "peek"),
+    ):
+        stages.align(workspace, specs, teacher=teacher, student=student, out=root / name)
     return root
 
 
@@ -95,7 +98,7 @@ def measured_methods(
     kept: list[Method] = []
     with monkeypatch.context() as patch:
         patch.setattr(comparison, "_save_users", lambda path, methods, k: kept.extend(methods))
-        compare(workspace, run, users)
+        compare(workspace, run, users=users)
     return kept
 
 
@@ -358,7 +361,7 @@ def test_only_an_aligned_run_is_compared(workspace, folder):
 
 
 def test_a_run_for_accuracy_alone_is_compared_too(workspace, folder):
-    stages.align(workspace, [], folder / "teacher", folder / "student", folder / "accurate")
+    stages.align(workspace, [], student=folder / "student", out=folder / "accurate")
     content = compare(workspace, folder / "accurate")
     assert content.reward == "ndcg"
     assert {each.method for each in content.rows} >= {"teacher", "mmr", "aligned"}
@@ -409,9 +412,8 @@ def test_greedy_is_a_fair_competitor_where_a_reward_is_paid_at_the_end(workspace
     stages.align(
         workspace,
         [f"{folder / 'late.py'}:late=1"],
-        folder / "teacher",
-        folder / "student",
-        folder / "late",
+        student=folder / "student",
+        out=folder / "late",
     )
     content = compare(workspace, folder / "late", users=40)
     assert row(content, "teacher")["late@5"] < 0.2

@@ -9,7 +9,6 @@ import torch
 
 from genrec import report
 from genrec.config.errors import RunError
-from genrec.config.reading import Settings
 from genrec.data.splits import leave_one_out
 from genrec.data.synthetic import demo
 from genrec.evaluation import policies, side_effects
@@ -18,6 +17,7 @@ from genrec.evaluation.methods import Method, average_over_seeds
 from genrec.evaluation.policies import AlignedRuns
 from genrec.metrics.ranking import evaluate
 from genrec.pipeline import loading, stages
+from genrec.pipeline.settings import settings_of
 from genrec.pipeline.workspace import Workspace
 from genrec.results import Comparison, ComparisonRow
 from genrec.rewards import Diversity, load_objectives
@@ -49,7 +49,7 @@ TINY = {
 @pytest.fixture(scope="module")
 def workspace() -> Workspace:
     split = leave_one_out(demo(num_users=100, num_items=60, seed=1))
-    return Workspace(Settings.model_validate(TINY), split, torch.device("cpu"), quiet=True)
+    return Workspace(settings_of(TINY), split, torch.device("cpu"), quiet=True)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def folder(workspace, tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("policies")
     teacher = stages.train_teacher(workspace, root / "teacher")
     student = stages.train_student(workspace, teacher, root / "student")
-    stages.align(workspace, ["diversity=0:2"], teacher, student, root / "range")
+    stages.align(workspace, ["diversity=0:2"], teacher=teacher, student=student, out=root / "range")
     cheap = workspace.settings.align.model_copy(
         update={"warmup_lists": 0, "updates": 1, "learning_rate": 0.02}
     )
@@ -69,9 +69,9 @@ def folder(workspace, tmp_path_factory) -> Path:
             stages.align(
                 replace(workspace, settings=settings),
                 [f"diversity={weight}"],
-                teacher,
-                student,
-                out,
+                teacher=teacher,
+                student=student,
+                out=out,
             )
     return root
 
@@ -220,9 +220,8 @@ def test_what_is_no_curve_is_refused(workspace, folder):
     stages.align(
         replace(workspace, settings=settings),
         ["novelty=0.1"],
-        folder / "teacher",
-        folder / "student",
-        out,
+        student=folder / "student",
+        out=out,
     )
     with pytest.raises(
         ValueError,

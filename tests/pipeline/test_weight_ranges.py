@@ -1,7 +1,7 @@
 """genrec align with ranges of weights: one policy for all of them."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from genrec.agents.distillation import Demonstrations
 from genrec.agents.gptrec.decoding import NextK
 from genrec.agents.gptrec.model import GPTRec
 from genrec.config.errors import RunError
-from genrec.config.reading import Settings
 from genrec.data.splits import leave_one_out
 from genrec.data.synthetic import demo
 from genrec.evaluation.runs import applicable_weights, measure_run
@@ -20,6 +20,7 @@ from genrec.metrics.context import Context
 from genrec.pipeline import loading, stages
 from genrec.pipeline.demonstrations import greedy_demonstrations, warmup_histories
 from genrec.pipeline.recommend import recommend_titles
+from genrec.pipeline.settings import settings_of
 from genrec.pipeline.workspace import Workspace
 from genrec.rerankers import Reranked, greedy, with_surrogates
 from genrec.rewards import (
@@ -28,8 +29,7 @@ from genrec.rewards import (
     Reward,
     Terminal,
     WeightedSum,
-    complete_specs,
-    span_specs,
+    parse_rewards,
     telescoped,
     terminal,
     weighted,
@@ -38,7 +38,7 @@ from genrec.training.run_directory import read_json
 
 
 @dataclass(frozen=True)
-class GuidedTerminal(Terminal):
+class TerminalWithSurrogate(Terminal):
     surrogate: Reward = field(kw_only=True)
 
 
@@ -70,32 +70,34 @@ TINY = {
 @pytest.fixture(scope="module")
 def workspace() -> Workspace:
     split = leave_one_out(demo(num_users=100, num_items=60, seed=1))
-    return Workspace(Settings.model_validate(TINY), split, torch.device("cpu"), quiet=True)
+    return Workspace(settings_of(TINY), split, torch.device("cpu"), quiet=True)
 
 
 @pytest.fixture(scope="module")
-def folder(workspace, tmp_path_factory) -> Path:
-    return stages.align(
-        workspace, ["diversity=0:4"], None, None, tmp_path_factory.mktemp("ranges") / "run"
-    )
+def run(workspace, tmp_path_factory) -> Path:
+    return stages.align(workspace, ["diversity=0:4"], out=tmp_path_factory.mktemp("ranges") / "run")
 
 
 def diversity_of(workspace: Workspace, slates: np.ndarray) -> float:
     valid = workspace.split.valid
-    context = Context(valid.histories, valid.targets, workspace.split.catalogue, 4)
+    context = Context(valid.histories, valid.targets, workspace.split.catalogue, k=4)
     return float(weighted(["diversity"])(slates, context).sum(axis=1).mean())
 
 
-def test_the_objective_is_the_mean_over_the_range(workspace, folder):
-    content = read_json(folder / "run.json")
+def test_the_objective_is_the_mean_over_the_range(workspace, run):
+    content = read_json(run / "run.json")
     assert content["rewards"] == ["relevance=1", "diversity=0:4"]
-    policy, _, _ = GPTRec.from_pretrained(folder)
+    policy, _, _ = GPTRec.from_pretrained(run)
     assert policy.ranges == {"diversity": (0, 4)}
     valid = workspace.split.valid
-    teacher = loading.calibrated(folder / "teacher", workspace)
-    chances = teacher.probabilities(valid.histories)
+    teacher = loading.calibrated(run / "teacher", workspace)
+    probabilities = teacher.probabilities(valid.histories)
     context = Context(
-        valid.histories, valid.targets, workspace.split.catalogue, 4, of_probabilities=chances
+        valid.histories,
+        valid.targets,
+        workspace.split.catalogue,
+        k=4,
+        of_probabilities=probabilities,
     )
     found = []
     for weight in (0, 0.25, 1, 2.25, 4):
@@ -108,23 +110,27 @@ def test_the_objective_is_the_mean_over_the_range(workspace, folder):
     assert content["val"]["objective"] == pytest.approx(np.mean(found), abs=1e-6)
 
 
-def test_the_warm_start_already_knows_the_weights(workspace, folder):
+def test_the_supervised_warmup_is_conditioned_on_the_weights(workspace, run):
     """Lists for the high end are more diverse than those for the low one; the student knows no
     weights."""
-    for run in (folder / "supervised_warmup", folder):
+    for directory in (run / "supervised_warmup", run):
         low, middle, high = (
-            loading.open_recommender(run, workspace.device, weights=weights).recommend(
+            loading.open_recommender(directory, workspace.device, weights=weights).recommend(
                 workspace.split.valid.histories, 4
             )
             for weights in ({"diversity": 0}, None, {"diversity": 4})
         )
         assert diversity_of(workspace, low) + 0.02 < diversity_of(workspace, high)
-        told = loading.open_recommender(run, workspace.device, weights={"diversity": 1})
-        np.testing.assert_array_equal(told.recommend(workspace.split.valid.histories, 4), middle)
-    assert GPTRec.from_pretrained(folder / "student")[0].ranges == {}
+        conditioned = loading.open_recommender(
+            directory, workspace.device, weights={"diversity": 1}
+        )
+        np.testing.assert_array_equal(
+            conditioned.recommend(workspace.split.valid.histories, 4), middle
+        )
+    assert GPTRec.from_pretrained(run / "student")[0].ranges == {}
 
 
-def test_practice_is_on_whole_sequences_over_and_over(workspace):
+def test_warmup_histories_are_whole_sequences(workspace):
     """What follows a whole sequence was never shown to the teacher."""
     train = workspace.split.train
     whole = [tuple(train[n].tolist()) for n in range(len(train))]
@@ -143,12 +149,12 @@ def test_practice_is_on_whole_sequences_over_and_over(workspace):
     assert len(warmup_histories(workspace, 5, {})[1]) == 5
 
 
-def test_lessons_for_a_grid_of_weights(workspace, folder):
-    teacher, histories = loading.calibrated(folder / "teacher", workspace), workspace.split.train
+def test_demonstrations_for_a_grid_of_weights(workspace, run):
+    teacher, histories = loading.calibrated(run / "teacher", workspace), workspace.split.train
     rows = np.arange(len(histories))[::-1].copy()
-    reward = weighted(["ndcg", "diversity=0:4"])
+    objective = parse_rewards(["ndcg", "diversity=0:4"])
     demonstrations = greedy_demonstrations(
-        workspace, teacher, histories, rows, reward, {"diversity": (0.0, 4.0)}
+        workspace, teacher, histories, rows=rows, objective=objective
     )
     assert demonstrations.weights.shape == (len(histories), 1)
     assert demonstrations.weights[:34, 0].tolist() == pytest.approx([*(np.arange(33) / 16) ** 2, 0])
@@ -166,54 +172,58 @@ def test_lessons_for_a_grid_of_weights(workspace, folder):
             == demonstrations.lists(4)[row].tolist()
         )
     plain = greedy_demonstrations(
-        workspace, teacher, histories, rows, weighted(["relevance", "diversity=0.5"]), {}
+        workspace,
+        teacher,
+        histories,
+        rows=rows,
+        objective=parse_rewards(["relevance", "diversity=0.5"]),
     )
     assert plain.weights is None
 
 
-def test_lessons_of_what_is_paid_at_the_end_are_the_best_lists_known_and_ask_for_nothing_twice(
-    workspace, folder
-):
-    """A list is worth its diversity, paid at the end; the guide pays as it grows; neither cares for
+def test_demonstrations_of_a_terminal_reward_are_the_best_lists_known(workspace, run):
+    """A list is worth its diversity, paid at the end; the surrogate pays as it grows; neither cares for
     the order."""
     teacher, histories = (
-        loading.calibrated(folder / "teacher", workspace),
+        loading.calibrated(run / "teacher", workspace),
         workspace.split.train.take(np.arange(40)),
     )
     pairs = telescoped(lambda slates, context: Diversity()(slates, context).sum(axis=1), "pairs")
-    late = GuidedTerminal(pairs.value, "late", surrogate=pairs)
+    late = TerminalWithSurrogate(pairs.value, "late", surrogate=pairs)
     reward = WeightedSum(((Relevance(), 1.0), (late, 0.5)))
-    demonstrations = greedy_demonstrations(workspace, teacher, histories, np.arange(40), reward, {})
-    plain = greedy_demonstrations(
-        workspace, teacher, histories, np.arange(40), with_surrogates(reward), {}
-    )
-    chances = teacher.probabilities(histories)
+
+    def written_for(reward: WeightedSum) -> Demonstrations:
+        rows, objective = np.arange(40), parse_rewards(reward)
+        return greedy_demonstrations(workspace, teacher, histories, rows=rows, objective=objective)
+
+    demonstrations = written_for(reward)
+    plain = written_for(with_surrogates(reward))
+    probabilities = teacher.probabilities(histories)
     context = Context(
-        histories, np.zeros(40, int), workspace.split.catalogue, 4, of_probabilities=chances
+        histories, np.zeros(40, int), workspace.split.catalogue, k=4, of_probabilities=probabilities
     )
     earned, before = (
         reward(each.lists(4), context).sum(axis=1) for each in (demonstrations, plain)
     )
     assert (earned >= before).all()
     assert earned.sum() > before.sum() + 1e-3
-    unguided = WeightedSum(((Relevance(), 1.0), (terminal(pairs.value, "late"), 0.5)))
-    searched = greedy_demonstrations(
-        workspace, teacher, histories, np.arange(40), unguided, {}
-    ).lists(4)
+    without_surrogate = WeightedSum(((Relevance(), 1.0), (terminal(pairs.value, "late"), 0.5)))
+    searched = written_for(without_surrogate).lists(4)
     writer = Reranked(
         teacher,
-        partial(greedy, reward=unguided),
+        partial(greedy, reward=without_surrogate),
         workspace.split.catalogue,
         candidates=12,
         probabilities=teacher.probabilities,
     )
-    gained = (unguided(searched, context) - unguided(writer.recommend(histories, 4), context)).sum(
-        axis=1
-    )
+    gained = (
+        without_surrogate(searched, context)
+        - without_surrogate(writer.recommend(histories, 4), context)
+    ).sum(axis=1)
     assert (gained >= 0).all()
     assert gained.mean() > 0.02  # greedy sees the goal at the last position only
     lists = demonstrations.lists(4)
-    assert (np.diff(np.take_along_axis(chances, lists, axis=1), axis=1) <= 0).all()
+    assert (np.diff(np.take_along_axis(probabilities, lists, axis=1), axis=1) <= 0).all()
     assert (demonstrations.scores[:, :, 0] == 0).all()
     assert (demonstrations.scores <= 0).all()
     for row, place, choice in np.argwhere(demonstrations.scores[:, :, 1:4] > -np.inf):
@@ -226,85 +236,68 @@ def test_lessons_of_what_is_paid_at_the_end_are_the_best_lists_known_and_ask_for
             assert (cost < -1e-9) == (demonstrations.scores[row, place, choice + 1] < -1e-6)
 
 
-def test_evaluate_tells_a_policy_for_a_range_its_weight_and_nobody_else(workspace, folder):
+def test_evaluate_conditions_policies_for_ranges_only(workspace, run):
     test = workspace.split.test
-    for run, weight in ((folder, 0.0), (folder, 4.0), (folder / "supervised_warmup", 4.0)):
-        policy = GPTRec.from_pretrained(run)[0]
-        weights = applicable_weights(run, {"diversity": weight, "novelty": 1.0})
-        found = measure_run(workspace, run, weights=weights)
+    for directory, weight in ((run, 0.0), (run, 4.0), (run / "supervised_warmup", 4.0)):
+        policy = GPTRec.from_pretrained(directory)[0]
+        weights = applicable_weights(directory, {"diversity": weight, "novelty": 1.0})
+        found = measure_run(workspace, directory, weights=weights)
         slates = NextK(policy.at({"diversity": weight})).recommend(test.histories, 4)
-        context = Context(test.histories, test.targets, workspace.split.catalogue, 4)
+        context = Context(test.histories, test.targets, workspace.split.catalogue, k=4)
         assert found.means["diversity@4"] == pytest.approx(
             Diversity()(slates, context).sum(axis=1).mean()
         )
-        assert found.name == f"{'aligned' if run == folder else 'supervised_warmup'} diversity={weight:g}"
+        assert (
+            found.name
+            == f"{'aligned' if directory == run else 'supervised_warmup'} diversity={weight:g}"
+        )
     assert (
-        applicable_weights(folder / "student", {"diversity": 4.0})
-        == applicable_weights(folder / "teacher", {"diversity": 4.0})
+        applicable_weights(run / "student", {"diversity": 4.0})
+        == applicable_weights(run / "teacher", {"diversity": 4.0})
         == {}
     )
     with pytest.raises(
         ValueError, match="weight 5 of diversity is outside the trained range, 0 to 4"
     ):
-        applicable_weights(folder, {"diversity": 5.0})
+        applicable_weights(run, {"diversity": 5.0})
 
 
-def test_titles_for_a_weight(workspace, folder):
+def test_titles_for_a_weight(workspace, run):
     ids = workspace.split.catalogue.item_ids[[3, 9]].tolist()
-    rows = recommend_titles(folder, ids, 3, workspace.device, weights={"diversity": 4})
+    rows = recommend_titles(run, ids, 3, device=workspace.device, weights={"diversity": 4})
     assert len({raw for raw, _ in rows}) == 3
     with pytest.raises(
         ValueError, match="weight 5 of diversity is outside the trained range, 0 to 4"
     ):
-        recommend_titles(folder, ids, 3, workspace.device, weights={"diversity": 5})
-    for run in ("teacher", "student"):
+        recommend_titles(run, ids, 3, device=workspace.device, weights={"diversity": 5})
+    for part in ("teacher", "student"):
         with pytest.raises(
             ValueError, match="the weight of 'diversity' cannot be chosen: all weights of this run"
         ):
-            recommend_titles(folder / run, ids, 3, workspace.device, weights={"diversity": 1})
+            recommend_titles(run / part, ids, 3, device=workspace.device, weights={"diversity": 1})
 
 
-def test_it_is_logged_and_finished_once(workspace, folder):
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows if "valid objective" in row] == [0, 1, 2]
-    before = (folder / "model.safetensors").stat().st_mtime_ns
-    stages.align(workspace, ["diversity=0:4"], None, None, folder)
-    assert (folder / "model.safetensors").stat().st_mtime_ns == before
+def test_it_is_logged_and_finished_once(workspace, run):
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "val/objective" in row] == [0, 1, 2]
+    before = (run / "model.safetensors").stat().st_mtime_ns
+    stages.align(workspace, ["diversity=0:4"], out=run)
+    assert (run / "model.safetensors").stat().st_mtime_ns == before
     with pytest.raises(RunError, match="differs in rewards"):
-        stages.align(workspace, ["diversity=0:3"], None, None, folder)
+        stages.align(workspace, ["diversity=0:3"], out=run)
 
 
 @pytest.mark.parametrize("agent", ["sb3", "grpo"])
-def test_other_trainers_refuse_a_range(workspace, folder, agent, tmp_path):
-    align = workspace.settings.align.model_copy(update={"agent": agent})
-    other = Workspace(
-        workspace.settings.model_copy(update={"align": align}),
-        workspace.split,
-        workspace.device,
-        quiet=True,
-    )
+def test_other_trainers_refuse_a_range(workspace, run, agent, tmp_path):
+    settings = settings_of({**TINY, "align": {**TINY["align"], "agent": agent}})
+    other = replace(workspace, settings=settings)
     with pytest.raises(
         ValueError, match=f"--agent {agent} trains for fixed weights, but diversity=0:2 is a range"
     ):
-        stages.align(
-            other, ["diversity=0:2"], folder / "teacher", folder / "student", tmp_path / "out"
-        )
+        stages.align(other, ["diversity=0:2"], student=run / "student", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_conditioned_policy_is_no_student_for_other_ranges(workspace, folder, tmp_path):
+def test_a_conditioned_policy_is_no_student_for_other_ranges(workspace, run, tmp_path):
     with pytest.raises(ValueError, match=r"conditioned on weights .* already"):
-        stages.align(workspace, ["diversity=0.5"], folder / "teacher", folder, tmp_path / "out")
-
-
-def test_complete_specs_keep_ranges():
-    assert complete_specs(["diversity=0:2"], "relevance", 0.3) == ["relevance=1", "diversity=0:2"]
-    assert complete_specs(complete_specs(["ndcg=0.5:1", "novelty"], "relevance", 0.3)) == [
-        "ndcg=0.5:1",
-        "novelty=0.3",
-    ]
-    assert span_specs([["ndcg=1", "diversity=0:2"], ["ndcg=1", "diversity=3"]]) == [
-        "ndcg=1",
-        "diversity=0:3",
-    ]
-    assert span_specs([["ndcg=1", "diversity=0.1"]]) == ["ndcg=1", "diversity=0.1"]
+        stages.align(workspace, ["diversity=0.5"], student=run, out=tmp_path / "out")
