@@ -3,6 +3,7 @@
 import gymnasium
 
 LIST_GENERATION = "genrec/ListGeneration-v0"
+"""Name of the environment in Gymnasium's registry."""
 
 
 def register() -> None:

@@ -4,10 +4,12 @@ from .comparison import compare as compare
 from .comparison import compare_runs as compare_runs
 from .curves import gaps as gaps
 from .curves import gaps_along as gaps_along
+from .goals import Goals as Goals
 from .hypervolume import compare_hypervolumes as compare_hypervolumes
 from .hypervolume import measure_hypervolumes as measure_hypervolumes
 from .methods import Method as Method
 from .methods import collect_methods as collect_methods
+from .policies import AlignedRuns as AlignedRuns
 from .runs import Measured as Measured
 from .runs import compare_with_first as compare_with_first
 from .runs import evaluate_runs as evaluate_runs

@@ -15,6 +15,9 @@ from .evaluation import RunRow as RunRow
 from .evaluation import SeedSummary as SeedSummary
 from .records import SCHEMA_VERSION as SCHEMA_VERSION
 from .records import Metrics as Metrics
+from .records import Record as Record
+from .records import RunFile as RunFile
+from .records import VersionedRecord as VersionedRecord
 from .records import explain_missing as explain_missing
 from .runs import Kind as Kind
 from .runs import MetricsLine as MetricsLine

@@ -10,6 +10,7 @@ from genrec.config.errors import RunError
 
 # Raise it whenever a field of any result is renamed or removed, or changes its meaning.
 SCHEMA_VERSION: Literal[1] = 1
+"""Version of the format of all results."""
 
 
 def _require_number(value: object) -> int | float:
@@ -19,8 +20,8 @@ def _require_number(value: object) -> int | float:
     return value if isinstance(value, int) else float(value)
 
 
-# Names of metrics are open: a metric is an entry such as {"ndcg@10": 0.17}.
 Metrics = dict[str, Annotated[int | float, PlainValidator(_require_number)]]
+"""Name of a metric -> value, such as {"ndcg@10": 0.17}; the names are open."""
 
 
 class Record(BaseModel):

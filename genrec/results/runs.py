@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 from genrec.results.records import Metrics, Record, RunFile, VersionedRecord
 
 Kind = Literal["teacher", "student", "supervised_warmup", "aligned"]
+"""What a run directory holds."""
 
 
 class PopularityBaseline(Record):

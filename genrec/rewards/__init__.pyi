@@ -39,6 +39,7 @@ from .specs import Weight as Weight
 from .specs import WeightedReward as WeightedReward
 from .specs import as_weighted_sum as as_weighted_sum
 from .specs import weighted as weighted
+from .whole_list import ListReward as ListReward
 from .whole_list import Telescoped as Telescoped
 from .whole_list import Terminal as Terminal
 from .whole_list import telescoped as telescoped
