@@ -6,6 +6,7 @@ from .config import DistillationConfig as DistillationConfig
 from .config import GPTRecConfig as GPTRecConfig
 from .config import GRPOConfig as GRPOConfig
 from .config import MaskablePPOConfig as MaskablePPOConfig
+from .config import PolicyOptimizationConfig as PolicyOptimizationConfig
 from .config import PPOConfig as PPOConfig
 from .distillation import Demonstrations as Demonstrations
 from .distillation import make_demonstrations as make_demonstrations
@@ -14,6 +15,7 @@ from .gptrec import GPTRec as GPTRec
 from .gptrec import NextK as NextK
 from .gptrec import beam as beam
 from .gptrec import sample as sample
+from .ppo import Minibatch as Minibatch
 from .ppo import clipped_loss as clipped_loss
 from .ppo import compute_advantages as compute_advantages
 from .ppo import ppo_update as ppo_update

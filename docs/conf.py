@@ -53,8 +53,12 @@ nitpick_ignore_regex = [
     (
         r"py:.*",
         r"(str|int|float|bool|bytes|object|None|list|dict|tuple|set|frozenset|type|property"
-        r"|[A-Z]\w*Error|KeyboardInterrupt|Any|Callable|Literal|Path|Iterator|Iterable|Sequence"
+        r"|[A-Z]\w*Error|ResetNeeded|KeyboardInterrupt|Any|Callable|Literal|Path|Iterator|Iterable|Sequence"
         r"|Mapping|optional|default|NDArray)",
+    ),
+    (
+        r"py:.*",
+        r"(genrec\.[\w.]+\.)?\w*T",  # type variables
     ),
 ]
 
@@ -63,7 +67,6 @@ myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
-autodoc_preserve_defaults = True
 autodoc_default_options = {
     "members": True,
     "show-inheritance": True,

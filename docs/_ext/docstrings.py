@@ -1,16 +1,24 @@
 """Docstrings are plain text with ``literals``: what reST would take for markup is escaped."""
 
+import ast
 import inspect
 import re
+from textwrap import dedent
 
 from docutils import nodes
 from pydantic import BaseModel
+from sphinx import addnodes
 from sphinx.application import Sphinx
+
+from genrec.config.model import Config
 
 LITERAL = re.compile(r"(``.*?``)", re.DOTALL)
 MARKUP = re.compile(r"(?<!\\)([*|`]|(?<=\w)_(?!\w))")
-# What annotations stand for is written out by Python; these are the names that the code uses.
+# Python writes out what annotations stand for, and defaults as no code has them; these are the
+# names that the code uses.
 ALIASES = [
+    (re.compile(r"<factory>"), "..."),
+    (re.compile(r"<(?:class|function) '?(?:[\w.]*\.)?(\w+)(?:'| at 0x\w+)>"), r"\1"),
     (
         re.compile(
             r"~?(?:numpy\.)?ndarray\[~?(?:typing\.)?tuple\[~?(?:typing\.)?Any, \.\.\.\], "
@@ -20,6 +28,10 @@ ALIASES = [
     ),
     (re.compile(r"NDArray\[~?(?:numpy\.)?floating\[~?(?:typing\.)?Any\]\]"), "Floats"),
     (re.compile(r"NDArray\[~?(?:numpy\.)?integer\[~?(?:typing\.)?Any\]\]"), "Slates"),
+    (
+        re.compile(r"dict\[str, ~?(?:typing\.)?Annotated\[[^\]]*_require_number[^\]]*\]\]"),
+        "Metrics",
+    ),
     (re.compile(r"~?(?:typing\.)?Annotated\[(\w+), .*?\)\](?=[,)\s|\]]|$)"), r"\1"),
 ]
 
@@ -38,6 +50,29 @@ def _escape_block(block: str) -> str:
     return "".join(part if part.startswith("``") else MARKUP.sub(r"\\\1", part) for part in parts)
 
 
+def from_markdown(lines: list[str]) -> list[str]:
+    """Gymnasium's headings, lists and code in Markdown as reST."""
+    converted, fenced = [], False
+    for line in lines:
+        if line.startswith("```"):
+            fenced = not fenced
+            converted += ["", ".. code-block:: python", ""] if fenced else [""]
+        elif fenced:
+            converted.append(f"   {line}")
+        elif line.startswith("## "):
+            converted += [f".. rubric:: {line[3:]}", ""]
+        else:
+            begins = line.startswith("- ") and converted and not converted[-1].startswith("- ")
+            after = converted and not converted[-1].startswith("  ")
+            converted += ["", line] if begins and after else [line]
+    return converted
+
+
+def code(lines: list[str]) -> list[str]:
+    """Single backquotes, which are code in Markdown, as literals."""
+    return re.sub(r"(?<!`)`([^`]+)`(?!`)", r"``\1``", "\n".join(lines)).split("\n")
+
+
 def process(
     app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
 ) -> None:
@@ -45,6 +80,11 @@ def process(
     # Napoleon takes what stands before a colon in the first line of a property for its type, so
     # the first line is a comment.
     first = ["..", ""] if what in ("property", "attribute", "data") else []
+    if any(line.startswith("## ") for line in lines):
+        lines[:] = from_markdown(code(lines))
+        return
+    if inspect.isclass(obj) and issubclass(obj, Config):
+        lines += fields(obj)
     lines[:] = first + escape(lines)
 
 
@@ -63,6 +103,22 @@ def shorten(
     return _aliased(signature), _aliased(returned)
 
 
+def fields(config: type[Config]) -> list[str]:
+    """The fields that a class of settings declares itself, for its docstring."""
+    source = ast.parse(dedent(inspect.getsource(config))).body[0]
+    assert isinstance(source, ast.ClassDef)
+    lines = ["", "Attributes:"]
+    for node in source.body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            name = node.target.id
+            if name not in config.model_fields:
+                continue
+            default = f" = {ast.unparse(node.value)}" if node.value else ""
+            meaning = " ".join((config.model_fields[name].description or "").split())
+            lines.append(f"    {name}: ``{ast.unparse(node.annotation)}{default}``. {meaning}")
+    return lines if len(lines) > 2 else []
+
+
 def _aliased(text: str | None) -> str | None:
     for pattern, short in ALIASES:
         text = pattern.sub(short, text) if text else text
@@ -70,7 +126,11 @@ def _aliased(text: str | None) -> str | None:
 
 
 def plain(app: Sphinx, doctree: nodes.document) -> None:
-    """Leave out that a class has no base but ``object``."""
+    """Leave out that a class has no base but ``object``; write types of properties as aliases."""
+    for annotation in list(doctree.findall(addnodes.desc_annotation)):
+        short = _aliased(annotation.astext())
+        if short != annotation.astext():
+            annotation.children = [nodes.Text(str(short))]
     for paragraph in list(doctree.findall(nodes.paragraph)):
         if paragraph.astext() == "Bases: object":
             paragraph.parent.remove(paragraph)

@@ -210,10 +210,14 @@ def _directive(symbol: Symbol) -> tuple[str, ...]:
     if isinstance(value, ModuleType):
         return (f".. automodule:: {symbol.path}", "   :members:", "")
     if inspect.isclass(value):
-        return (f".. autoclass:: {symbol.path}", "")
+        # Fields of settings and results are described in the docstring of their class.
+        fields = ", ".join(getattr(value, "model_fields", ()))
+        excluded = (f"   :exclude-members: {fields}, model_config",) if fields else ()
+        return (f".. autoclass:: {symbol.path}", *excluded, "")
     if inspect.isfunction(value):
         return (f".. autofunction:: {symbol.path}", "")
-    return (f".. autodata:: {symbol.path}", "   :no-value:", "")
+    described = (f"   {line}" for line in docstring(symbol).splitlines())
+    return (f".. py:data:: {symbol.name}", f"   :module: {symbol.room}", "", *described, "")
 
 
 def index() -> str:

@@ -96,7 +96,7 @@ def link(app: Sphinx, doctree: nodes.document) -> None:
         inside = isinstance(literal.parent, nodes.reference | addnodes.pending_xref)
         if not found or inside or app.env.docname in FORMER:
             continue
-        key = found[1]
+        key = found[1].removesuffix(".name")  # the long form of a choice
         if key not in known and key not in groups:
             logger.warning("there is no setting %s", key, location=literal)
         elif key in known and app.env.docname != PAGE:

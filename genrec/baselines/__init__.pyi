@@ -1,6 +1,14 @@
 from .als import ALS as ALS
 from .association_rules import AssociationRules as AssociationRules
 from .bpr import BPR as BPR
+from .config import ALSConfig as ALSConfig
+from .config import AssociationRulesConfig as AssociationRulesConfig
+from .config import BPRConfig as BPRConfig
+from .config import FPMCConfig as FPMCConfig
+from .config import ItemKNNConfig as ItemKNNConfig
+from .config import MarkovConfig as MarkovConfig
+from .config import PopularityConfig as PopularityConfig
+from .config import UserKNNConfig as UserKNNConfig
 from .fpmc import FPMC as FPMC
 from .item_knn import ItemKNN as ItemKNN
 from .markov import Markov as Markov

@@ -1,3 +1,7 @@
+from .choices import External as External
+from .components import Component as Component
+from .components import Registry as Registry
+from .components import SourceFile as SourceFile
 from .errors import ConfigError as ConfigError
 from .errors import DataError as DataError
 from .errors import DivergenceError as DivergenceError

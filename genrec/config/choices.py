@@ -1,8 +1,7 @@
 """Fields whose value is one of several components, chosen by name.
 
 ``loss: gbce`` and ``loss: {name: gbce, t: 0.5}`` mean the same kind of component; which further
-    keys
-are allowed depends on the name. A component of the user's own is named ``module:attr`` or
+keys are allowed depends on the name. A component of the user's own is named ``module:attr`` or
 ``file.py:attr``; its other keys are passed on as they are.
 """
 

@@ -3,6 +3,7 @@ from .codes import factor_codes as factor_codes
 from .codes import feature_codes as feature_codes
 from .codes import svd_codes as svd_codes
 from .config import NeuralConfig as NeuralConfig
+from .config import TrainingConfig as TrainingConfig
 from .contrastive import ContrastiveLoss as ContrastiveLoss
 from .contrastive import info_nce as info_nce
 from .contrastive import make_contrastive_loss as make_contrastive_loss
@@ -31,6 +32,7 @@ from .objectives import Masked as Masked
 from .objectives import Objective as Objective
 from .objectives import RecencySampled as RecencySampled
 from .objectives import Shifted as Shifted
+from .pruning import InvertedIndex as InvertedIndex
 from .quantized import JointQuantized as JointQuantized
 from .scorer import NeuralScorer as NeuralScorer
 from .scorer import Recipe as Recipe

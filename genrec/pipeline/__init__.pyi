@@ -1,5 +1,6 @@
 from .loading import calibrated as calibrated
 from .loading import open_recommender as open_recommender
+from .recommend import UserHistories as UserHistories
 from .recommend import recommend_titles as recommend_titles
 from .recommend import recommend_users as recommend_users
 from .settings import Settings as Settings

@@ -6,6 +6,7 @@ from .device import autocast as autocast
 from .device import choose_device as choose_device
 from .early_stopping import EarlyStopping as EarlyStopping
 from .interruption import Interrupted as Interrupted
+from .interruption import Interruption as Interruption
 from .interruption import interruptible as interruptible
 from .logger import RunLogger as RunLogger
 from .logger import configure as configure

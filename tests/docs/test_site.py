@@ -39,6 +39,7 @@ def test_stubs_export_what_exists(public_api):
             assert symbol.value is not None, symbol.path
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_a_warning(tmp_path):
     source = tmp_path / "docs"
     shutil.copytree(ROOT / "docs", source, ignore=shutil.ignore_patterns("_build", "api"))
