@@ -226,6 +226,7 @@ def pretrain(
                 optimizer.zero_grad(set_to_none=True)
                 best = stopping.best.get(f"ndcg@{k}", 0.0)
                 show(step, f"loss {losses[-1]:.3f}, best val/ndcg@{k} {best:.4f}")
+                # Validated before a stop too, so that the checkpoint knows its best weights.
                 if step % interval == 0 or step == steps or interruption.requested:
                     measured = _validate(policy, val_demonstrations, split, k=k, config=config)
                     stopping.step({"step": step, **measured}, policy)

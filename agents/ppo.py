@@ -150,7 +150,15 @@ def compute_advantages(
         ref_logp = None
         if reference is not None:
             ref_logp = reference.logp(part.histories, part.slates, part.weights)
-        minibatches.append(Minibatch(part, logp, advantages[rows], returns[rows], ref_logp))
+        minibatches.append(
+            Minibatch(
+                part,
+                logp_old=logp,
+                advantages=advantages[rows],
+                returns=returns[rows],
+                ref_logp=ref_logp,
+            )
+        )
         start = rows.stop
     return minibatches, entropy
 

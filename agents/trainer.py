@@ -118,6 +118,7 @@ class PolicyValidation:
         with locate_errors(f"validation after update {update}"):
             measured = dict(self.validate(self.policy))
         self.log.log_metrics(update, {f"val/{name}": value for name, value in measured.items()})
+        # The weights of the whole module, so that a critic is restored as it was with its policy.
         checkpointer = self.checkpointer
         checkpointer.stopping.step({"update": update, **measured}, checkpointer.module)
         self.update = update

@@ -56,6 +56,7 @@ def maskable_ppo(
         env,
         learning_rate=lambda left: _learning_rate(config, left),
         n_steps=k,
+        # Rounded up; of a single step the standard deviation of the advantages would be NaN.
         batch_size=max(2, -(-steps // config.minibatches)),
         n_epochs=config.epochs,
         gamma=config.discount,

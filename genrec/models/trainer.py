@@ -77,8 +77,13 @@ def fit(
         weight_decay=config.weight_decay,
     )
     validation = ScorerValidation(split, k, config.patience)
-    random = RandomState(numbers, generator, device)
-    checkpointer = Checkpointer(directory, scorer, optimizer, validation.stopping, random)
+    checkpointer = Checkpointer(
+        directory,
+        module=scorer,
+        optimizer=optimizer,
+        stopping=validation.stopping,
+        random=RandomState(numbers, generator, device),
+    )
     log = RunLogger(directory, "teacher", quiet=quiet, trackers=trackers)
     with log, interruptible() as interruption:
         done = 0

@@ -46,18 +46,17 @@ class ScorerValidation:
             The metrics under the names that are logged, popularity's NDCG@K among them.
         """
         measured = evaluate(TopK(scorer), self.split.valid, self.split.catalogue, k=self.k)
+        # One validation above popularity is enough: from then on a decrease is overfitting, not the
+        # plateau that some trainings start with.
         above = is_above(measured.per_user[self.metric], self.popularity)
         self.above_popularity = self.above_popularity or above
         metrics, stopping = measured.means, self.stopping
         stopping.step({"epoch": epoch, **metrics}, scorer, counts=self.above_popularity)
         if not self.above_popularity and stopping.validations == stopping.patience:
             logger.warning(
-                "validation %s is %.4f after %d epochs, that of popularity %.4f. Some scorers stay"
-                " at this level for long before they improve: training continues",
-                self.metric,
-                metrics[self.metric],
-                epoch,
-                self.popularity.mean(),
+                f"validation {self.metric} is {metrics[self.metric]:.4f} after {epoch} epochs, that"
+                f" of popularity {self.popularity.mean():.4f}. Some scorers stay at this level for"
+                " long before they improve: training continues"
             )
         return {f"val/{name}": value for name, value in {**metrics, **self._floor()}.items()}
 
@@ -68,14 +67,11 @@ class ScorerValidation:
             Metrics and epoch of the best validation, and popularity's NDCG@K.
         """
         if not self.above_popularity:
+            best, floor = self.stopping.best_value, self.popularity.mean()
             logger.warning(
-                "this scorer is not significantly better than popularity on the %d validation"
-                " users: best %s %.4f against %.4f. %s",
-                len(self.popularity),
-                self.metric,
-                self.stopping.best_value,
-                self.popularity.mean(),
-                ADVICE,
+                f"this scorer is not significantly better than popularity on the"
+                f" {len(self.popularity)} validation users: best {self.metric} {best:.4f} against"
+                f" {floor:.4f}. {ADVICE}"
             )
         return self.stopping.restore_best(scorer) | self._floor()
 

@@ -110,6 +110,7 @@ class Checkpointer:
         content = {"progress": dict(progress), "stopping": self.stopping.state()}
         if self.random is not None:
             content["random"] = self.random.state()
+        # Metadata of the same file: a process that is killed leaves no mixture of two steps.
         metadata = {"format": FORMAT, "content": json.dumps(content)}
         save_tensors(self.directory / CHECKPOINT, tensors, metadata)
 
@@ -126,11 +127,13 @@ class Checkpointer:
             return {}
         content = _read_content(self.directory / CHECKPOINT)
         tensors = load_file(self.directory / CHECKPOINT)
+        # In place, so that tied weights stay tied and the optimizer keeps its parameters.
         self.module.load_state_dict(_selected("module", tensors))
         states: dict[int, Tensors] = {}
         for name, value in _selected("optimizer", tensors).items():
             index, key = name.split("/")
             states.setdefault(int(index), {})[key] = value
+        # Hyperparameters of the groups come from the settings of this run, not from the file.
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": states, "param_groups": groups})
         self.stopping.load_state(content["stopping"], _selected("best", tensors))

@@ -51,6 +51,7 @@ class EarlyStopping:
         improved = self._is_better(metrics[self.metric])
         if improved:
             self.best, self.since_best = dict(metrics), 0
+            # Copies: training continues to change the tensors of the state dictionary.
             self.weights = {name: value.clone() for name, value in module.state_dict().items()}
         elif counts:
             self.since_best += 1

@@ -44,7 +44,7 @@ class StderrHandler(logging.Handler):
             level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
             sys.stderr.write(f"{level}{self.format(record)}\n")
             sys.stderr.flush()
-        except Exception:
+        except Exception:  # as in logging's own handlers: a message must not end a training
             self.handleError(record)
 
 
@@ -55,6 +55,7 @@ def configure(quiet: bool = False, debug: bool = False) -> None:
         quiet: print warnings and errors only.
         debug: print debugging messages too.
     """
+    # Not `logging.basicConfig`: the root logger belongs to the program, not to a library.
     if not any(isinstance(handler, StderrHandler) for handler in logger.handlers):
         logger.addHandler(StderrHandler())
     logger.setLevel(logging.DEBUG if debug else logging.WARNING if quiet else logging.INFO)
@@ -136,15 +137,15 @@ def _is_notebook(console: Console) -> bool:
 
 
 def _bar(console: Console) -> Progress:
-    return Progress(
+    columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
-        console=console,
     )
+    return Progress(*columns, console=console)
 
 
 class _LoggedProgress:
@@ -160,16 +161,10 @@ class _LoggedProgress:
             return
         self.last_line = now
         elapsed = now - self.started
+        # Steps that an interrupted process did before took none of this process's time.
         left = elapsed / max(1, done - self.first) * (self.total - done)
-        logger.info(
-            "%s: %d/%d, %s elapsed, %s left%s",
-            self.stage,
-            done,
-            self.total,
-            _clock(elapsed),
-            _clock(left),
-            f", {note}" if note else "",
-        )
+        times = f"{_clock(elapsed)} elapsed, {_clock(left)} left"
+        logger.info(f"{self.stage}: {done}/{self.total}, {times}{f', {note}' if note else ''}")
 
 
 def _clock(seconds: float) -> str:

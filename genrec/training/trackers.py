@@ -51,6 +51,7 @@ class JsonLines:
     def log(self, stage: str, step: int, seconds: float, values: Mapping[str, float]) -> None:
         """Append a line."""
         line = MetricsLine.of(values, stage=stage, step=step, seconds=round(seconds, 2))
+        # Opened for every line, so that a process that is killed loses none.
         with self.file.open("a") as file:
             file.write(line.to_json(indent=None) + "\n")
 
@@ -188,6 +189,7 @@ def _import_tracker(name: str) -> Any:
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
+        # Installed, but something that it imports is missing: its own message is the better one.
         if error.name != name:
             raise
         raise GenrecError(

@@ -60,7 +60,6 @@ def test_above_is_two_standard_errors(values, above):
 
 def test_the_difference_is_paired():
     popular = np.array([0.0, 1.0] * 50)
-    assert is_above(
-        popular + 0.01, popular
-    )  # small against the spread of users, but the same for every one of them
+    # small against the standard deviation over users, but the same for each of them
+    assert is_above(popular + 0.01, popular)
     assert not is_above(popular[::-1] + 0.01, popular)

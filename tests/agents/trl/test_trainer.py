@@ -181,11 +181,12 @@ def test_lists_are_those_that_our_ppo_would_write_and_their_terms_are_paid(tmp_p
     torch.testing.assert_close(total, rollout.r_t.sum(dim=2).flatten(), rtol=0, atol=1e-6)
 
 
-def reference(
-    policy: GPTRec, student: GPTRec, kl_weight: float, entropy_weight: float
-) -> list[float]:
-    """Two steps of GRPO on the lists of update 0, written out; returns the share of clipped ratios
-    of each."""
+def reference(policy: GPTRec, student: GPTRec, kl_coef: float, entropy_coef: float) -> list[float]:
+    """Two steps of GRPO on the lists of update 0, written out.
+
+    Returns:
+        The share of clipped ratios in each step.
+    """
     env = environment((wanted, 1.0), (even, 0.5))
     rollout = collect(
         policy,
@@ -197,11 +198,10 @@ def reference(
     )
     histories, slates = rollout.histories, rollout.slates
     returns = rollout.r_t.sum(dim=2)
-    spread = (
-        (returns - returns.mean(dim=1, keepdim=True)).square().sum(dim=1, keepdim=True) / 3
-    ).sqrt()
-    advantages = ((returns - returns.mean(dim=1, keepdim=True)) / (spread + 1e-4))[..., None]
-    old, start = policy.logp(histories, slates).detach(), student.logp(histories, slates).detach()
+    centred = returns - returns.mean(dim=1, keepdim=True)
+    std = (centred.square().sum(dim=1, keepdim=True) / 3).sqrt()
+    advantages = (centred / (std + 1e-4))[..., None]
+    old, ref = policy.logp(histories, slates).detach(), student.logp(histories, slates).detach()
     optimizer = torch.optim.AdamW(policy.parameters(), lr=0.02, weight_decay=0.0)
     clipped = []
     for _ in range(2):
@@ -209,10 +209,8 @@ def reference(
         logp = p.gather(3, slates[..., None]).squeeze(3)
         ratio = (logp - old).exp()
         gain = torch.minimum(ratio * advantages, ratio.clamp(0.9, 1.1) * advantages)
-        kl = (start - logp).exp() - (start - logp) - 1
-        loss = (
-            kl_weight * kl.mean() - gain.mean() + entropy_weight * (p.exp() * p).sum(dim=3).mean()
-        )
+        kl = (ref - logp).exp() - (ref - logp) - 1
+        loss = kl_coef * kl.mean() - gain.mean() + entropy_coef * (p.exp() * p).sum(dim=3).mean()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
