@@ -16,6 +16,17 @@ Number = Annotated[int, Field(ge=0)]
 """An integer of at least 0."""
 
 
+def listed(value: object) -> object:
+    """The parts of a text that are separated by commas; any other value as it is.
+
+    >>> listed("wandb, mlflow")
+    ['wandb', 'mlflow']
+    """
+    if not isinstance(value, str):
+        return value
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
 class Config(BaseModel):
     """Settings of one component: immutable, unknown keys are errors.
 

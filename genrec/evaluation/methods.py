@@ -12,7 +12,7 @@ from genrec.agents.gptrec.model import GPTRec
 from genrec.baselines import Markov, Popularity
 from genrec.evaluation.goals import Goals
 from genrec.evaluation.policies import AlignedRuns, policy_points
-from genrec.evaluation.reranking import reranker_grids
+from genrec.evaluation.reranking import own_rerankers, reranker_grids
 from genrec.metrics.context import Floats, Slates
 from genrec.metrics.ranking import measure
 from genrec.pipeline.loading import calibrated, open_recommender
@@ -132,7 +132,13 @@ def collect_methods(workspace: Workspace, aligned: AlignedRuns, goals: Goals) ->
     yield unweighted("popularity", TopK(Popularity.fit(workspace.split)))
     yield unweighted("markov", TopK(Markov.fit(workspace.split)))
     yield unweighted("teacher", TopK(calibrated(parent_run(run, "teacher"), workspace).scorer))
-    for grid in reranker_grids(goals, settings.compare.weights, settings.compare.highest):
+    grids = reranker_grids(
+        goals,
+        settings.compare.weights,
+        settings.compare.highest,
+        own=own_rerankers(settings.compare.rerankers),
+    )
+    for grid in grids:
         for weight in grid.weights:
             rerank = partial(grid.rerank, k=k, weight=weight)
             yield Method(name=grid.name, weight=weight, recommend=rerank, num_items=num_items)

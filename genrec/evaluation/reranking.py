@@ -1,12 +1,15 @@
 """Re-rankers that take part in a comparison, each at a grid of weights."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from genrec.config.components import Modules
+from genrec.config.errors import ConfigError
 from genrec.evaluation.goals import Goals
 from genrec.rerankers import (
     Pool,
@@ -15,6 +18,7 @@ from genrec.rerankers import (
     greedy_lookahead,
     mmr,
     popularity_penalised,
+    resolve_reranker,
     sog,
     sort_by_relevance,
     with_surrogates,
@@ -22,6 +26,13 @@ from genrec.rerankers import (
 
 Reranker = Callable[..., NDArray[np.int64]]
 """Called as ``rerank(pool, k=k, weight=weight)``; returns the lists (B, k)."""
+
+
+# Names of the other methods of a comparison
+RESERVED = (
+    *("popularity", "markov", "teacher", "student", "supervised_warmup", "aligned"),
+    *("mmr", "sog", "dpp", "popularity-sort", "greedy"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +50,35 @@ class RerankerGrid:
     weights: list[float]
 
 
-def reranker_grids(goals: Goals, points: int, highest: float) -> Iterator[RerankerGrid]:
+def own_rerankers(targets: Sequence[str]) -> dict[str, Reranker]:
+    """Name of a method -> re-ranker of the user's own.
+
+    Args:
+        targets: names of plugins, ``module:attr`` or ``file.py:attr``; each file is executed once.
+
+    Raises:
+        GenrecError: if one cannot be found, or two have the same name.
+    """
+    modules: Modules = {}
+    found: dict[str, Reranker] = {}
+    for target in targets:
+        name = target.rpartition(":")[2]
+        if name in found or name in RESERVED:
+            raise ConfigError(
+                f"compare.rerankers names {target!r}, but a method {name!r} takes part already:"
+                " give the function another name"
+            )
+        found[name] = resolve_reranker(target, modules)
+    return found
+
+
+def reranker_grids(
+    goals: Goals,
+    points: int,
+    highest: float,
+    *,
+    own: Mapping[str, Reranker] = MappingProxyType({}),
+) -> Iterator[RerankerGrid]:
     """All re-rankers and their grids.
 
     Relevance in [0, 1] comes from the scores of the teacher, scaled in each pool, and once more
@@ -55,11 +94,13 @@ def reranker_grids(goals: Goals, points: int, highest: float) -> Iterator[Rerank
         goals: of the run.
         points: number of weights of each grid.
         highest: see ``greedy_weights``.
+        own: name -> re-ranker of the user's own, which chooses from the same two pools.
     """
     even = np.linspace(0, 1, points)
     rerankers: dict[str, Reranker] = {"mmr": mmr, "sog": sog, "dpp": dpp}
     if any(term.name == "popularity" for term, _ in goals.terms):
         rerankers["popularity-sort"] = popularity_penalised
+    rerankers |= own
     # Weights of relevance near 0 and weights of the goal near 1, where raw scores matter least.
     raw = {"mmr": even**2, "sog": 1 - even[::-1] ** 2}
     for name, rerank in rerankers.items():

@@ -125,7 +125,7 @@ def build_backbone(config: NeuralConfig) -> nn.Module:
                 causal=chosen.causal,
                 block=chosen.block,
             )
-    backbone = _made(chosen, "backbone", **sized)
+    backbone = _made(chosen, "backbone", settings.BACKBONES, **sized)
     if not isinstance(backbone, nn.Module):
         raise GenrecError(
             f"backbone {chosen.name!r} gave a {type(backbone).__name__}: it must be a"
@@ -147,7 +147,7 @@ def build_objective(chosen: settings.Objective) -> Objective:
         case settings.RecencyConfig():
             decay = RECENCY_DECAY if chosen.decay is None else chosen.decay
             return RecencySampled(chosen.share, decay, chosen.power)
-    return cast(Objective, _made(chosen, "objective"))
+    return cast(Objective, _made(chosen, "objective", settings.OBJECTIVES))
 
 
 def build_negatives(
@@ -185,7 +185,7 @@ def build_loss(config: NeuralConfig, num_items: int) -> losses.Loss:
             return losses.softmax
         case settings.LambdaRankConfig():
             return lambdarank
-    function = load_object(chosen.name, "loss")
+    function = load_object(chosen.name, "loss", group=settings.LOSSES)
     if not callable(function):
         raise ConfigError(f"loss {chosen.name!r} is a {type(function).__name__}, not a function")
     return partial(function, **chosen.options) if chosen.options else function
@@ -239,9 +239,9 @@ def require_causal(backbone: nn.Module, config: NeuralConfig) -> None:
         )
 
 
-def _made(chosen: ExternalComponent, kind: str, **given: Any) -> object:
+def _made(chosen: ExternalComponent, kind: str, group: str, **given: Any) -> object:
     """A component of the user's own, called with its settings."""
-    factory = load_object(chosen.name, kind)
+    factory = load_object(chosen.name, kind, group=group)
     if not callable(factory):
         raise ConfigError(
             f"{kind} {chosen.name!r} is a {type(factory).__name__}: give a class or a function"

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import Field, TypeAdapter
+from pydantic import BeforeValidator, Field, TypeAdapter
 
 from genrec.agents.config import (
     DistillationConfig,
@@ -20,7 +20,7 @@ from genrec.agents.config import (
 from genrec.config.choices import Choice, choice_of
 from genrec.config.errors import ConfigError
 from genrec.config.files import override, read_yaml
-from genrec.config.model import Config, Count, Number, Positive
+from genrec.config.model import Config, Count, Number, Positive, listed
 from genrec.config.validation import validated
 from genrec.data.config import ReadConfig
 from genrec.recipes import NeuralTeacher, TeacherConfig
@@ -91,6 +91,9 @@ class CompareConfig(Config):
     weight, before the last point of the grid, which is the reward alone."""
     resamples: Count = 2000
     """Bootstrap resamples of the users for intervals and tests."""
+    rerankers: Annotated[tuple[str, ...], BeforeValidator(listed)] = ()
+    """Re-rankers of your own that take part, separated by commas: the name of a plugin, module:attr
+    or file.py:attr of a function (pool, k, weight)."""
 
 
 class Settings(Config):
@@ -111,7 +114,7 @@ class Settings(Config):
     """Random seed."""
     device: str = "auto"
     """Device of the models: auto, cuda, mps or cpu."""
-    trackers: tuple[Literal["wandb", "mlflow"], ...] = ()
+    trackers: Annotated[tuple[Literal["wandb", "mlflow"], ...], BeforeValidator(listed)] = ()
     """Further trackers of the metrics beside JSON lines and TensorBoard; each needs the extra of
     its name."""
     teacher: TeacherConfig = NeuralTeacher()

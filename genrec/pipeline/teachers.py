@@ -28,7 +28,7 @@ from genrec.models.config import NeuralConfig, RecJPQConfig
 from genrec.models.contrastive import ContrastiveLoss, make_contrastive_loss
 from genrec.models.quantized import JointQuantized
 from genrec.models.trainer import fit, training_sequences
-from genrec.recipes import ExternalTeacher, NeuralTeacher, Teacher, TeacherConfig
+from genrec.recipes import TEACHERS, ExternalTeacher, NeuralTeacher, Teacher, TeacherConfig
 from genrec.recommender import Scorer
 from genrec.training.checkpoint import save_tensors
 from genrec.training.run_directory import read_json, write_json
@@ -146,7 +146,7 @@ def _fit_baseline(split: Split, config: Config, seed: int, directory: Path) -> S
 
 def _external(place: str) -> type[Baseline]:
     """The class of a scorer of the user's own."""
-    found = load_object(place, "teacher")
+    found = load_object(place, "teacher", group=TEACHERS)
     missing = [name for name in ("fit", "load") if not callable(getattr(found, name, None))]
     if missing:
         raise ConfigError(
