@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from genrec.config.reading import Settings
 from genrec.data.splits import leave_one_out
 from genrec.data.synthetic import demo
 from genrec.pipeline import stages
+from genrec.pipeline.settings import settings_of
+from genrec.pipeline.settings import settings_of
 from genrec.pipeline.workspace import Workspace
 
 PAGE = Path(__file__).parents[1] / "docs" / "logged-metrics.md"
@@ -74,7 +75,7 @@ def aligned(directory: Path, agent: str, run: Path | None = None) -> Path:
     }.get(agent, {})
     content = {
         "k": 4,
-        "teacher": {"hidden_size": 8, "blocks": 1, "max_length": 8, "epochs": 2},
+        "teacher": {"hidden_size": 8, "backbone": {"blocks": 1}, "max_length": 8, "epochs": 2},
         "student": {
             "hidden_size": 16,
             "blocks": 1,
@@ -87,13 +88,13 @@ def aligned(directory: Path, agent: str, run: Path | None = None) -> Path:
         "align": align,
     }
     workspace = Workspace(
-        Settings.model_validate(content),
+        settings_of(content),
         leave_one_out(demo(num_users=100, num_items=60, seed=1)),
         torch.device("cpu"),
         quiet=True,
     )
-    parts = (run / "teacher", run / "student") if run else (None, None)
-    return stages.align(workspace, ["diversity"], *parts, directory)
+    parts = {name: run / name for name in ("teacher", "student")} if run else {}
+    return stages.align(workspace, ["diversity"], **parts, out=directory)
 
 
 @pytest.fixture(scope="module")
