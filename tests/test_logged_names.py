@@ -11,7 +11,6 @@ from genrec.data.splits import leave_one_out
 from genrec.data.synthetic import demo
 from genrec.pipeline import stages
 from genrec.pipeline.settings import settings_of
-from genrec.pipeline.settings import settings_of
 from genrec.pipeline.workspace import Workspace
 
 PAGE = Path(__file__).parents[1] / "docs" / "logged-metrics.md"
