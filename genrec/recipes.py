@@ -21,7 +21,7 @@ from genrec.baselines.config import (
     PopularityConfig,
     UserKNNConfig,
 )
-from genrec.config.choices import Choice, External, choice_of
+from genrec.config.choices import Choice, External, Target, choice_of
 from genrec.models.config import NeuralConfig
 
 TEACHERS = "genrec.teachers"
@@ -144,7 +144,7 @@ class NeuralTeacher(NeuralConfig):
 class ExternalTeacher(External):
     """A scorer of the user's own: a class with ``fit``, ``save`` and ``load`` as baselines have."""
 
-    recipe: str
+    recipe: Target
     """Where the scorer is found."""
 
 

@@ -75,7 +75,10 @@ def test_imports_are_absolute():
 
 
 def test_bare_imports_are_noticed():
-    source = "import envs.vector\nfrom agents import ppo\nfrom . import x\nimport genrec.envs\nfrom genrec.agents import y"
+    source = (
+        "import envs.vector\nfrom agents import ppo\nfrom . import x\n"
+        "import genrec.envs\nfrom genrec.agents import y"
+    )
     assert bare_imports(source) == ["envs.vector", "agents", "."]
 
 

@@ -31,7 +31,8 @@ py-modules = ["broken_reward"]
 TINY = """
 dataset: demo
 teacher: {recipe: popularity}
-student: {hidden_size: 16, blocks: 1, heads: 2, max_length: 10, demonstrations: 100, pool: 15, epochs: 1}
+student:
+  {hidden_size: 16, blocks: 1, heads: 2, max_length: 10, demonstrations: 100, pool: 15, epochs: 1}
 align: {warmup_lists: 60, updates: 2, histories: 4, group_size: 2, evaluate_every: 2}
 """
 
@@ -123,7 +124,10 @@ def test_nothing_else_is_installed(names):
 
 
 def test_rooms_are_imported_from_the_wheel(installed, tmp_path):
-    code = "import genrec.agents, genrec.configs, genrec.envs; print(genrec.agents.__file__, genrec.envs.__file__)"
+    code = (
+        "import genrec.agents, genrec.configs, genrec.envs;"
+        " print(genrec.agents.__file__, genrec.envs.__file__)"
+    )
     agents, envs = outside([str(installed / "python"), "-c", code], tmp_path).split()
     assert Path(agents).parent.name == "agents"
     assert all(Path(path).is_relative_to(installed.parent) for path in (agents, envs))
@@ -136,7 +140,10 @@ def test_no_bare_room_is_installed(room, installed, tmp_path):
 
 
 def test_configurations_are_readable(installed, tmp_path):
-    code = "import importlib.resources as r; print(*(p.name for p in r.files('genrec.configs').iterdir()))"
+    code = (
+        "import importlib.resources as r;"
+        " print(*(path.name for path in r.files('genrec.configs').iterdir()))"
+    )
     shipped = set(outside([str(installed / "python"), "-c", code], tmp_path).split())
     assert {path.name for path in (ROOT / "configs").glob("*.yaml")} <= shipped
 

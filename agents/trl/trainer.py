@@ -267,7 +267,8 @@ class ListWriter:
         with locate_errors(f"update {update + 1}"):
             _, gains = play(self.env, slates.flatten(0, 1).cpu().numpy())
         # As lists of integers, which is what TRL takes.
-        prompt_ids = [[*history.tolist(), self.policy.separator] for history in histories]
+        rows = range(len(histories))
+        prompt_ids = [[*histories[row].tolist(), self.policy.separator] for row in rows]
         earned = {EARNED + term: found.sum(axis=1).tolist() for term, found in gains.items()}
         return {
             "prompt_ids": [ids for ids in prompt_ids for _ in range(group_size)],

@@ -73,11 +73,12 @@ def _torch_facts() -> dict[str, str]:
     devices = [f"cuda ({', '.join(gpus)})"] if gpus else []
     devices += ["mps"] if torch.backends.mps.is_available() else []
     best = "cuda" if gpus else "mps" if torch.backends.mps.is_available() else "cpu"
+    speedup = bfloat16_speedup(best)
     return {
         "torch": str(torch.__version__),
         "devices": ", ".join([*devices, "cpu"]),
         "threads": f"{torch.get_num_threads()} of {os.cpu_count()} cores",
-        "bfloat16": f"matrix products on {best} {bfloat16_speedup(best):.1f} times as fast as float32",
+        "bfloat16": f"matrix products on {best} {speedup:.1f} times as fast as float32",
     }
 
 

@@ -8,14 +8,17 @@ keys are allowed depends on the name. A component of the user's own is named ``m
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from importlib.metadata import entry_points
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
-from pydantic import ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import AfterValidator, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from genrec.config.components import absolute_target
 from genrec.config.model import Config
 
+# A file is found again from any working directory: its path is made absolute.
+Target = Annotated[str, AfterValidator(absolute_target)]
 EXTERNAL = "external"
 CHOICE = "choice"  # type of the validation errors of a choice
 
@@ -37,7 +40,7 @@ class External(Config):
 class ExternalComponent(External):
     """A component of the user's own, by name."""
 
-    name: str
+    name: Target
     """Where the component is found."""
 
 

@@ -38,21 +38,21 @@ class RandomState:
     """The random generators of a training, as one state that JSON can hold.
 
     Attributes:
-        numpy: draws batches.
-        torch: draws negatives.
+        numpy_rng: draws batches.
+        torch_rng: draws negatives.
         device: its global generator draws dropout masks; that of the CPU is part of the state on
             every device.
     """
 
-    numpy: np.random.Generator
-    torch: torch.Generator
+    numpy_rng: np.random.Generator
+    torch_rng: torch.Generator
     device: torch.device
 
     def state(self) -> dict[str, Any]:
         """The states of all generators."""
         states = {
-            "numpy": self.numpy.bit_generator.state,
-            "torch": self.torch.get_state().tolist(),
+            "numpy": self.numpy_rng.bit_generator.state,
+            "torch": self.torch_rng.get_state().tolist(),
             "dropout": torch.get_rng_state().tolist(),
         }
         if self.device.type == "cuda":
@@ -61,8 +61,8 @@ class RandomState:
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Restore what ``state`` returned, perhaps on a machine with another device."""
-        self.numpy.bit_generator.state = state["numpy"]
-        self.torch.set_state(_byte_tensor(state["torch"]))
+        self.numpy_rng.bit_generator.state = state["numpy"]
+        self.torch_rng.set_state(_byte_tensor(state["torch"]))
         torch.set_rng_state(_byte_tensor(state["dropout"]))
         if "cuda" in state and self.device.type == "cuda":
             torch.cuda.set_rng_state(_byte_tensor(state["cuda"]), self.device)

@@ -27,7 +27,7 @@ COUNTS = np.array([0, 5, 2, 1, 3, 1])
     ],
 )
 def test_measures_by_hand(measure, rows):
-    table = mine(LOG, 5, measure, min_users=1, rules=9).toarray()
+    table = mine(LOG, 5, measure=measure, min_users=1, rules=9).toarray()
     for item, expected in rows.items():
         np.testing.assert_allclose(table[item, 1:], expected, atol=1e-6)
     assert not table[5].any()
@@ -35,13 +35,13 @@ def test_measures_by_hand(measure, rows):
 
 
 def test_rules_need_users():
-    table = mine(LOG, 5, "support", min_users=2, rules=9).toarray()
+    table = mine(LOG, 5, measure="support", min_users=2, rules=9).toarray()
     assert table[1].tolist() == pytest.approx([0, 0, 0.4, 0, 0.6, 0])
     assert not table[3].any()
 
 
 def test_the_strongest_rules_are_kept():
-    assert (mine(LOG, 5, "confidence", min_users=1, rules=1) > 0).toarray().argmax(
+    assert (mine(LOG, 5, measure="confidence", min_users=1, rules=1) > 0).toarray().argmax(
         axis=1
     ).tolist() == [
         0,
@@ -54,7 +54,9 @@ def test_the_strongest_rules_are_kept():
 
 
 def test_scores_by_hand():
-    rules = AssociationRules(mine(LOG, 5, "confidence", min_users=1, rules=9), COUNTS, "confidence")
+    rules = AssociationRules(
+        mine(LOG, 5, measure="confidence", min_users=1, rules=9), COUNTS, "confidence"
+    )
     score = rules.score(Sequences.from_lists([[2, 3], [3, 2, 3], []]))
     thousandth = np.array([5, 2, 1, 3, 1]) / 12_000
     earned = np.array([2, 0, 0, 1.5, 0])

@@ -22,6 +22,7 @@ from genrec.testing import (
     check_stays_at_chance,
     example_histories,
 )
+from genrec.training.checkpoint import CHECKPOINT
 
 ITEMS, LENGTH = 36, 12  # of chain_split
 CPU = torch.device("cpu")
@@ -100,7 +101,7 @@ def test_saved_and_loaded_scores_are_the_same(name: str, trained) -> None:
     scorer, directory = trained(name)
     check_saved_scorer(scorer, directory, lambda place: load_scorer(place, CPU))
     files = {path.name for path in directory.iterdir() if path.is_file()}
-    assert files - {"metrics.jsonl"} == {"scorer.json", "scorer.safetensors"}
+    assert files - {"metrics.jsonl", CHECKPOINT} == {"scorer.json", "scorer.safetensors"}
     head = (directory / "scorer.safetensors").read_bytes()[:9]
     assert head[8:9] == b"{"  # 8 bytes of header length, then JSON
 

@@ -1,13 +1,14 @@
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from genrec.config.reading import TeacherSettings
 from genrec.data import Sequences, leave_one_out, synthetic
 from genrec.metrics.ranking import evaluate
+from genrec.models.build import build_scorer
 from genrec.models.config import CL4SRecConfig, DuoRecConfig, NeuralConfig, NoContrast
 from genrec.models.contrastive import (
     ContrastiveLoss,
@@ -17,7 +18,8 @@ from genrec.models.contrastive import (
 )
 from genrec.models.scorer import NeuralScorer
 from genrec.models.views import Augmented, SameTarget, crop, mask, reorder
-from genrec.recipes import build, train_scorer
+from genrec.pipeline.teachers import train_scorer
+from genrec.recipes import NeuralTeacher, recipe
 from genrec.recommender import TopK
 
 CPU = torch.device("cpu")
@@ -222,12 +224,11 @@ def test_views_are_of_the_requested_rows():
 # In training
 
 
-def settings(recipe: str, contrastive: str, **changes: object) -> TeacherSettings:
+def config_of(contrastive: str, name: str = "sasrec_softmax", **changes: Any) -> NeuralTeacher:
     small = {
-        "recipe": recipe,
         "contrastive": contrastive,
         "hidden_size": 32,
-        "blocks": 1,
+        "backbone": {"layers" if name == "gru4rec" else "blocks": 1},
         "max_length": 11,
         "dropout": 0.1,
         "epochs": 6,
@@ -235,7 +236,19 @@ def settings(recipe: str, contrastive: str, **changes: object) -> TeacherSetting
         "tokens_per_step": 256,
         "evaluate_every": 6,
     }
-    return TeacherSettings.model_validate(small | changes)
+    config = recipe(name, **{**small, **changes})
+    assert isinstance(config, NeuralTeacher)
+    return config
+
+
+def untrained(contrastive: str, **changes: Any) -> NeuralScorer:
+    return build_scorer(config_of(contrastive, **changes), num_items=36, seed=0)
+
+
+def trained(config: NeuralTeacher, directory: Path) -> NeuralScorer:
+    scorer = train_scorer(SPLIT, config, seed=0, device=CPU, directory=directory, quiet=True)
+    assert isinstance(scorer, NeuralScorer)
+    return scorer
 
 
 SPLIT = leave_one_out(
@@ -244,22 +257,19 @@ SPLIT = leave_one_out(
 
 
 @pytest.mark.parametrize(
-    ("recipe", "contrastive"), [("sasrec_softmax", "cl4srec"), ("gru4rec", "duorec")]
+    ("name", "contrastive"), [("sasrec_softmax", "cl4srec"), ("gru4rec", "duorec")]
 )
-def test_a_recipe_with_a_second_loss_learns_the_chain(
-    recipe: str, contrastive: str, tmp_path: Path
-):
-    scorer = train_scorer(SPLIT, settings(recipe, contrastive), 0, CPU, tmp_path, quiet=True)
+def test_a_recipe_with_a_second_loss_learns_the_chain(name: str, contrastive: str, tmp_path: Path):
+    scorer = trained(config_of(contrastive, name), tmp_path)
     assert evaluate(TopK(scorer), SPLIT.test, SPLIT.catalogue).means["recall@1"] > 0.5
 
 
 def test_training_includes_the_second_loss(tmp_path: Path):
     """Only masked views train the MASK vector of a causal recipe."""
-    start = build(36, settings("sasrec_softmax", "none"), seed=0).scorer.embedding.weight
-    for name, trained in (("none", False), ("cl4srec", True)):
-        chosen = settings("sasrec_softmax", name, epochs=1)
-        weight = train_scorer(SPLIT, chosen, 0, CPU, tmp_path / name, quiet=True).embedding.weight
-        assert torch.equal(weight[37], start[37]) is not trained
+    start = untrained("none").embedding.weight
+    for name, is_trained in (("none", False), ("cl4srec", True)):
+        weight = trained(config_of(name, epochs=1), tmp_path / name).embedding.weight
+        assert torch.equal(weight[37], start[37]) is not is_trained
         assert not torch.equal(weight[1:37], start[1:37])
 
 
@@ -277,7 +287,7 @@ def contrast(name: str, scorer: NeuralScorer, weight: float = 0.1) -> Contrastiv
 
 @pytest.mark.parametrize("name", ["cl4srec", "duorec"])
 def test_training_steps_make_views_similar(name: str):
-    scorer = build(36, settings("sasrec_softmax", name), seed=0).scorer.train()
+    scorer = untrained(name).train()
     loss, rows = contrast(name, scorer, weight=1.0), np.arange(40)
     optimizer = torch.optim.Adam(scorer.parameters(), lr=3e-3)
     losses = []
@@ -289,7 +299,7 @@ def test_training_steps_make_views_similar(name: str):
 
 
 def test_a_step_adds_weighted_gradients():
-    scorer = build(36, settings("sasrec_softmax", "cl4srec", dropout=0.0), seed=0).scorer
+    scorer = untrained("cl4srec", dropout=0.0)
     values = [
         contrast("cl4srec", scorer, weight).training_step(scorer, np.arange(9), rng())
         for weight in (0.5, 1.0)
@@ -302,7 +312,7 @@ def test_a_step_adds_weighted_gradients():
 
 
 def test_duorec_compares_three_views(monkeypatch: pytest.MonkeyPatch):
-    scorer = build(36, settings("sasrec_softmax", "duorec", dropout=0.5), seed=0).scorer.train()
+    scorer = untrained("duorec", dropout=0.5).train()
     states = []
     monkeypatch.setattr(
         "genrec.models.contrastive.encode_by_length",
@@ -320,7 +330,7 @@ def test_duorec_compares_three_views(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_long_history_among_short_ones_pads_none_of_them(monkeypatch: pytest.MonkeyPatch):
-    scorer = build(36, settings("sasrec_softmax", "duorec"), seed=0).scorer.eval()
+    scorer = untrained("duorec").eval()
     histories = Sequences.from_lists(
         [[1, 2], [3], list(range(1, 31)), [4, 5], [6, 7, 8, 9, 1], [2]]
     )
@@ -338,7 +348,7 @@ def test_a_long_history_among_short_ones_pads_none_of_them(monkeypatch: pytest.M
 
 def test_large_batches_are_compared_in_groups(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("genrec.models.contrastive.MAX_PAIRS", 4)
-    scorer = build(36, settings("sasrec_softmax", "cl4srec", dropout=0.0), seed=0).scorer
+    scorer = untrained("cl4srec", dropout=0.0)
     one, two = (
         scorer.encode_histories(v).detach().double().numpy()
         for v in contrast("cl4srec", scorer).views(np.arange(6), rng())[0]
@@ -356,8 +366,9 @@ def test_none_is_none():
 
 
 def test_no_contrastive_loss_has_no_weight():
-    with pytest.raises(ValueError, match="weight"):
-        NeuralConfig(contrastive={"name": "none", "weight": 0.5})
+    message = r"teacher\.contrastive\.weight of none.* weight is a setting of cl4srec, duorec"
+    with pytest.raises(ValueError, match=message):
+        recipe("sasrec", contrastive={"name": "none", "weight": 0.5})
 
 
 def test_duorec_needs_dropout():

@@ -3,14 +3,15 @@
 import re
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
-from genrec.config.reading import TeacherSettings
 from genrec.data import Dataset, Sequences, Split, leave_one_out, make_catalogue
+from genrec.models.build import build_scorer
 from genrec.models.embeddings import Table
 from genrec.models.objectives import Last, Masked, RecencySampled, Shifted
 from genrec.models.scorer import NeuralScorer
@@ -20,7 +21,8 @@ from genrec.models.tisasrec import (
     clipped_intervals,
     interval_attention,
 )
-from genrec.recipes import build, load_scorer, train_scorer
+from genrec.pipeline.teachers import load_scorer, train_scorer
+from genrec.recipes import Teacher, recipe
 
 B, T, D, LONGEST = 3, 9, 8, 6
 CPU = torch.device("cpu")
@@ -211,18 +213,15 @@ def test_batches_have_the_times_of_their_inputs(objective):
 # A log in which the gap before an item determines the next one: the neighbour in the cycle, or the
 # first item after a long gap.
 USERS, ITEMS, LENGTH = 200, 20, 9
-SETTINGS = TeacherSettings(
-    recipe="tisasrec",
-    hidden_size=32,
-    blocks=1,
-    max_length=LENGTH,
-    max_interval=8,
-    dropout=0.0,
-    epochs=24,
-    learning_rate=1e-2,
-    tokens_per_step=256,
-    evaluate_every=24,  # the seen filter hides the first item, so no validation may choose
-)
+SIZES = {
+    "hidden_size": 32,
+    "max_length": LENGTH,
+    "dropout": 0.0,
+    "learning_rate": 1e-2,
+    "tokens_per_step": 256,
+    "evaluate_every": 24,  # the seen filter hides the first item, so no validation may choose
+}
+CONFIG = recipe("tisasrec", backbone={"blocks": 1, "max_interval": 8}, epochs=24, **SIZES)
 
 
 @cache
@@ -257,12 +256,19 @@ def hits(scorer: NeuralScorer, split: Split) -> float:
     return float((best == split.test.targets).mean())
 
 
+def trained(split: Split, config: Teacher, directory: Path) -> NeuralScorer:
+    scorer = train_scorer(split, config, seed=0, device=CPU, directory=directory, quiet=True)
+    assert isinstance(scorer, NeuralScorer)
+    return scorer
+
+
 def test_settings_reach_the_backbone():
-    assert build(ITEMS, SETTINGS, seed=0).scorer.backbone.key_interval.shape == (8 + 1, 32)
+    scorer = build_scorer(CONFIG, num_items=ITEMS, seed=0)
+    assert scorer.backbone.key_interval.shape == (8 + 1, 32)
 
 
 def test_what_depends_on_the_gap_is_learnt_and_saved(tmp_path):
-    scorer = train_scorer(log(), SETTINGS, 0, CPU, tmp_path, quiet=True)
+    scorer = trained(log(), CONFIG, tmp_path)
     assert hits(scorer, log()) > 0.85
     loaded = load_scorer(tmp_path, CPU)
     histories = log().test.histories
@@ -278,12 +284,10 @@ def test_what_depends_on_the_gap_is_learnt_and_saved(tmp_path):
 def test_shuffled_gaps_and_the_order_alone_predict_nothing(tmp_path):
     # Two items may come next; four standard deviations above one half.
     bound = 0.5 + 4 * 0.5 / USERS**0.5
-    shuffled = train_scorer(log(shuffled=True), SETTINGS, 0, CPU, tmp_path / "noise", quiet=True)
+    shuffled = trained(log(shuffled=True), CONFIG, tmp_path / "noise")
     assert hits(shuffled, log(shuffled=True)) < bound
-    order = SETTINGS.model_copy(
-        update={"recipe": "sasrec_softmax", "max_interval": 256, "epochs": 10}
-    )
-    assert hits(train_scorer(log(), order, 0, CPU, tmp_path / "order", quiet=True), log()) < bound
+    order_alone = recipe("sasrec_softmax", backbone={"blocks": 1}, epochs=10, **SIZES)
+    assert hits(trained(log(), order_alone, tmp_path / "order"), log()) < bound
 
 
 def test_a_log_without_times_is_refused(tmp_path):
@@ -291,9 +295,9 @@ def test_a_log_without_times_is_refused(tmp_path):
     with pytest.raises(
         ValueError, match="TiSASRec reads the times of events, and these histories have no times"
     ):
-        train_scorer(split, SETTINGS, 0, CPU, tmp_path, quiet=True)
+        trained(split, CONFIG, tmp_path)
     with pytest.raises(ValueError, match=re.escape("such as sasrec_softmax")):
-        build(ITEMS, SETTINGS, seed=0).scorer.score(Sequences.from_lists([[1, 2]]))
+        build_scorer(CONFIG, num_items=ITEMS, seed=0).score(Sequences.from_lists([[1, 2]]))
 
 
 def test_a_mask_has_no_time():

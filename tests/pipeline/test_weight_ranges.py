@@ -182,8 +182,8 @@ def test_demonstrations_for_a_grid_of_weights(workspace, run):
 
 
 def test_demonstrations_of_a_terminal_reward_are_the_best_lists_known(workspace, run):
-    """A list is worth its diversity, paid at the end; the surrogate pays as it grows; neither cares for
-    the order."""
+    """The reward is the diversity of a list, paid at its end; its surrogate pays item by item. Both
+    ignore the order."""
     teacher, histories = (
         loading.calibrated(run / "teacher", workspace),
         workspace.split.train.take(np.arange(40)),

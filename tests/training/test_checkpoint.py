@@ -116,8 +116,8 @@ def test_random_generators_continue_where_they_were(tmp_path: Path):
 
     def draws(random: RandomState) -> list[float]:
         return [
-            random.numpy.random(),
-            float(torch.rand(1, generator=random.torch)),
+            random.numpy_rng.random(),
+            float(torch.rand(1, generator=random.torch_rng)),
             float(torch.rand(1)),
         ]
 

@@ -3,18 +3,19 @@ import torch
 
 from genrec.agents.gptrec.initialization import initialize_from_teacher
 from genrec.agents.gptrec.model import GPTRec
-from genrec.config.reading import TeacherSettings
 from genrec.data import Sequences
+from genrec.models.build import build_scorer
 from genrec.models.scorer import NeuralScorer
-from genrec.recipes import build
+from genrec.recipes import NeuralTeacher, recipe
 
 T = 6
 HISTORY = [3, 1, 4, 9, 5, 2]
 
 
-def teacher(**changes: object) -> NeuralScorer:
-    settings = TeacherSettings(hidden_size=8, blocks=2, heads=2, max_length=T, **changes)  # type: ignore[arg-type]
-    scorer = build(num_items=9, settings=settings, seed=1).scorer
+def teacher(name: str = "sasrec_softmax") -> NeuralScorer:
+    config = recipe(name, hidden_size=8, backbone={"blocks": 2, "heads": 2}, max_length=T)
+    assert isinstance(config, NeuralTeacher)
+    scorer = build_scorer(config, num_items=9, seed=1)
     with torch.no_grad():
         for parameter in scorer.parameters():
             parameter += 0.3 * torch.randn(
@@ -58,7 +59,7 @@ def test_other_shapes_take_the_item_vectors_only(changes: dict[str, int]):
 
 
 def test_a_bidirectional_teacher_gives_its_item_vectors_only():
-    assert not initialize_from_teacher(policy(), teacher(recipe="bert4rec"))
+    assert not initialize_from_teacher(policy(), teacher("bert4rec"))
 
 
 def test_wider_vectors_keep_their_products():
