@@ -106,6 +106,7 @@ def demo(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_five_minutes(demo):
     assert (demo / "runs" / "demo" / "comparison.png").exists()
     assert (demo / "runs" / "range" / "comparison.json").exists()
@@ -119,6 +120,7 @@ def test_your_own_data(tmp_path, monkeypatch):
     assert len(lists) == 1 + 60 * 10
 
 
+@pytest.mark.slow
 def test_your_own_teacher(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
