@@ -128,12 +128,23 @@ def _aliased(text: str | None) -> str | None:
 def plain(app: Sphinx, doctree: nodes.document) -> None:
     """Leave out that a class has no base but ``object``; write types of properties as aliases."""
     for annotation in list(doctree.findall(addnodes.desc_annotation)):
-        short = _aliased(annotation.astext())
-        if short != annotation.astext():
+        written = _shown(annotation)
+        short = _aliased(written)
+        if short != written:
             annotation.children = [nodes.Text(str(short))]
     for paragraph in list(doctree.findall(nodes.paragraph)):
         if paragraph.astext() == "Bases: object":
             paragraph.parent.remove(paragraph)
+
+
+def _shown(node: nodes.Element) -> str:
+    """The text of a type; each name is there twice, short and in full."""
+    parts = []
+    for text in node.findall(nodes.Text):
+        above = text.parent
+        full = isinstance(above, addnodes.pending_xref_condition) and above["condition"] == "*"
+        parts.append("" if full else str(text))
+    return "".join(parts)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
