@@ -62,7 +62,7 @@ nitpick_ignore_regex = [
     ),
 ]
 
-myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "attrs_inline"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "attrs_inline", "attrs_block"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"

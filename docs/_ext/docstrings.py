@@ -126,7 +126,12 @@ def _aliased(text: str | None) -> str | None:
 
 
 def plain(app: Sphinx, doctree: nodes.document) -> None:
-    """Leave out that a class has no base but ``object``; write types of properties as aliases."""
+    """Change what Sphinx writes: types of properties, dashes, labels, ``object`` as a base."""
+    for text in list(doctree.findall(nodes.Text)):
+        if text == " -- ":
+            text.parent.replace(text, nodes.Text(" – "))
+        elif text == "Variables" and isinstance(text.parent, nodes.field_name):
+            text.parent.replace(text, nodes.Text("Attributes"))
     for annotation in list(doctree.findall(addnodes.desc_annotation)):
         written = _shown(annotation)
         short = _aliased(written)

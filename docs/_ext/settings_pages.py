@@ -6,8 +6,7 @@ of a setting in a page that does not exist, are warnings, which fail the build.
 
 import re
 from collections.abc import Iterator
-from itertools import groupby
-from typing import Any
+from typing import Any, get_args
 
 from docutils import nodes
 from docutils.statemachine import StringList
@@ -18,11 +17,13 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 from genrec.pipeline.settings import Setting, describe
+from genrec.recipes import NeuralTeacher
 
 logger = logging.getLogger(__name__)
 PAGE = "settings"
 SECTIONS = sorted({setting.key.partition(".")[0] for setting in describe() if "." in setting.key})
 NAME = re.compile(rf"((?:{'|'.join(SECTIONS)})(?:\.\w+)+)(=.*)?")
+NEURAL = [str(name) for name in get_args(NeuralTeacher.model_fields["recipe"].annotation)]
 FORMER = ("changelog",)  # pages that may name settings of former versions
 
 
@@ -34,34 +35,36 @@ class SettingsDirective(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """One description per key."""
         section = self.arguments[0] if self.arguments else ""
-        chosen = [each for each in describe() if each.key.rpartition(".")[0] == section]
+        variants: dict[str, list[Setting]] = {}
+        for each in describe():
+            if each.key.rpartition(".")[0] == section:
+                variants.setdefault(each.key, []).append(each)
         container = nodes.container()
-        for key, variants in groupby(sorted(chosen, key=_key), key=_key):
+        for key, settings in variants.items():
             listed(self.env).add(key)
-            lines = StringList(list(entry(key, list(variants))), source=self.env.docname)
+            lines = StringList(list(entry(key, settings)), source=self.env.docname)
             self.state.nested_parse(lines, self.content_offset, container)
         return container.children
 
 
-def _key(setting: Setting) -> str:
-    return setting.key
-
-
 def entry(key: str, variants: list[Setting]) -> Iterator[str]:
     """A key in Markdown; several components may each have a setting of that name."""
-    yield f":::{{confval}} {key}"
-    if len(variants) > 1:
-        yield ""
-        for each in variants:
-            yield f"- {_with(each)}: {each.type}, default {_default(each)}. {each.meaning}"
-    else:
-        (each,) = variants
-        yield from (f":type: {each.type}", f":default: {_default(each)}", "", each.meaning)
-        if each.choices:
-            yield from ("", f"Choices: {', '.join(f'`{choice}`' for choice in each.choices)}.")
-        if each.used_with:
-            yield from ("", f"Read with {_with(each)}.")
+    yield from (f":::{{confval}} {key}", "")
+    for each in variants:
+        bullet, indent = ("- ", "  ") if len(variants) > 1 else ("", "")
+        facts = [_kind(each), f"default {_default(each)}"]
+        facts += [f"with {_with(each)}"] if each.used_with else []
+        yield from (f"{bullet}{each.meaning}", "", f"{indent}{{.facts}}")
+        yield from (f"{indent}{' · '.join(facts)}", "")
     yield from (":::", "")
+
+
+def _kind(setting: Setting) -> str:
+    """The type of the values, or the values where they are few."""
+    if not setting.choices:
+        return setting.type.replace(" or null", "").replace(">=", "≥").replace("<=", "≤")
+    several = "any of " if setting.type.startswith("list") else ""
+    return several + ", ".join(f"`{choice}`" for choice in setting.choices)
 
 
 def _default(setting: Setting) -> str:
@@ -70,13 +73,16 @@ def _default(setting: Setting) -> str:
 
 
 def _with(setting: Setting) -> str:
-    """The choices that have a setting: ``teacher.recipe=als``, ``bpr``."""
+    """The choices that have a setting: ``teacher.recipe``: als, bpr."""
     named: dict[str, list[str]] = {}
     for use in setting.used_with:
         key, _, value = use.partition("=")
-        named.setdefault(key, []).append(value)
-    texts = (f"`{key}=` {', '.join(values)}" for key, values in named.items())
-    return " and ".join(texts)
+        named.setdefault(key, []).extend(value.split("|"))
+    if named.get("teacher.recipe") == NEURAL:
+        named.pop("teacher.recipe")
+        named = {"": ["neural recipes"], **named}
+    texts = (f"`{key}` {' or '.join(values)}" for key, values in named.items())
+    return " and ".join(texts).replace("`` ", "")
 
 
 def listed(environment: BuildEnvironment) -> set[str]:
