@@ -79,7 +79,8 @@ class ListGenerationEnv(gymnasium.Env[Observation, np.int64]):
     - v0: first version.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 (as Gymnasium declares it)
+    # Gymnasium declares it as an attribute of instances.
+    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012
 
     def __init__(self, task: ListTask, render_mode: str | None = None) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):

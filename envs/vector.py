@@ -24,7 +24,7 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
     The same task as `ListGenerationEnv`, for n = `num_envs` lists of one length. All lists start
     and end together, and every step is computed for all of them at once. `group_size` adjacent
     lists share a history: lists 0..G-1 are of the first history, G..2G-1 of the second. What
-    depends on a history only (the teacher's probabilities, its items) is computed once, at reset.
+    depends only on the history (the teacher's probabilities, its items) is computed once, at reset.
 
     ## Action Space
     `MultiDiscrete([V + 1] * n)`: the item to place next in each list. `action_masks()` gives the
@@ -82,7 +82,10 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
     - v0: first version.
     """
 
-    metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.DISABLED}  # noqa: RUF012
+    metadata: dict[str, Any] = {  # noqa: RUF012 (declared so by Gymnasium)
+        "render_modes": [],
+        "autoreset_mode": AutoresetMode.DISABLED,
+    }
 
     def __init__(self, task: ListTask, num_envs: int, group_size: int = 1) -> None:
         if group_size < 1 or num_envs < 1 or num_envs % group_size:

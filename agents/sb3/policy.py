@@ -142,7 +142,8 @@ class GPTRecPolicy(MaskableActorCriticPolicy):
         assert isinstance(action_space, spaces.Discrete)
         self.actor = actor
         self.action_dist = MaskableCategoricalDistribution(int(action_space.n))
-        self.optimizer = optimizer_class(self.parameters(), lr=lr_schedule(1), **kwargs)  # type: ignore[call-arg]
+        parameters, rate = self.parameters(), lr_schedule(1)
+        self.optimizer = optimizer_class(parameters, lr=rate, **kwargs)  # type: ignore[call-arg]
         self.set_training_mode(False)
 
     def set_training_mode(self, mode: bool) -> None:

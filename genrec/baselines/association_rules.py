@@ -109,7 +109,7 @@ def mine(
     """The strength of the rules between pairs of items.
 
     Args:
-        train: training sequences, one a user.
+        train: training sequences, one per user.
         num_items: V.
         measure: support, confidence or lift.
         min_users: users behind a rule, at least.

@@ -113,7 +113,7 @@ def item_similarities(
     """(V+1, V+1) shrunk cosines of binary user vectors, the N largest of each row.
 
     Args:
-        train: training sequences, one a user.
+        train: training sequences, one per user.
         num_items: V.
         neighbours: N.
         shrinkage: λ, in the units of √(n_a · n_i): users.

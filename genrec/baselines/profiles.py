@@ -60,7 +60,7 @@ def pair_table(
     are kept.
 
     Args:
-        train: training sequences, one a user; order and repetitions play no part.
+        train: training sequences, one per user; order and repetitions play no part.
         num_items: V.
         weight: of a pair; pairs of weight 0 are left out.
         keep: pairs kept in each row.

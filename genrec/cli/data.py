@@ -83,7 +83,7 @@ def fetch_dataset(
 ) -> None:
     """Download a known dataset, check it, unpack it, and print its folder.
 
-    A download that broke off goes on where it stopped.
+    An interrupted download is resumed.
 
     \b
     Examples:

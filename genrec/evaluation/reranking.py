@@ -30,7 +30,7 @@ Reranker = Callable[..., NDArray[np.int64]]
 
 # Names of the other methods of a comparison
 RESERVED = (
-    *("popularity", "markov", "teacher", "student", "supervised_warmup", "aligned"),
+    *("popularity", "markov", "teacher", "student", "supervised warm-up", "aligned"),
     *("mmr", "sog", "dpp", "popularity-sort", "greedy"),
 )
 

@@ -1,5 +1,6 @@
 """Settings of neural scorers: one choice per axis of the training step, and the training itself."""
 
+from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -311,53 +312,62 @@ class NeuralConfig(TrainingConfig):
 
 def misfits(config: NeuralConfig) -> list[str]:
     """Why the choices of a scorer do not fit each other, and what to choose instead."""
-    backbone, objective, loss = config.backbone, config.objective, config.loss
-    sampled = isinstance(config.negatives, SampledNegatives)
+    checks = (*_objective_misfits(config), *_loss_misfits(config), *_size_misfits(config))
+    return [problem for wrong, problem in checks if wrong]
+
+
+def _objective_misfits(config: NeuralConfig) -> Iterator[tuple[bool, str]]:
+    """Whether the objective and the backbone, or the negatives, exclude each other; and why."""
+    backbone, objective, negatives = config.backbone, config.objective, config.negatives
     built_in = not isinstance(backbone, ExternalComponent)
     bidirectional = isinstance(backbone, TransformerConfig) and not backbone.causal
-    checks = (
-        (
-            isinstance(objective, MaskedConfig) and built_in and not bidirectional,
-            "the masked objective reads both sides of an item, but this backbone sees only what"
-            " came before it: choose teacher.recipe=bert4rec, or teacher.objective=shifted",
-        ),
-        (
-            isinstance(objective, ShiftedConfig) and bidirectional,
-            "with the shifted objective a bidirectional backbone would see the items that it has to"
-            " predict: choose teacher.objective=masked, last or recency, or teacher.recipe=sasrec",
-        ),
-        (
-            isinstance(objective, RecencyConfig) and sampled,
-            f"the recency objective predicts a set of items, and {config.negatives.name} negatives"
-            " are drawn for one item: choose teacher.negatives=catalogue, or"
-            " teacher.objective=last",
-        ),
-        (
-            isinstance(loss, GBCEConfig) and not sampled,
-            "gbce corrects the overconfidence that sampling causes, and the whole catalogue is no"
-            " sample: choose teacher.loss=bce, or teacher.negatives=uniform",
-        ),
-        (
-            isinstance(loss, SoftmaxConfig) and loss.logq and not sampled,
-            "teacher.loss.logq corrects for sampled negatives, and the whole catalogue is no"
-            " sample: leave it out, or choose teacher.negatives=uniform, popular or in_batch",
-        ),
-        (
-            isinstance(config.contrastive, DuoRecConfig) and not config.dropout,
-            "the two views of teacher.contrastive=duorec differ by dropout alone, and"
-            " teacher.dropout is 0: set it to 0.1, or choose cl4srec",
-        ),
-        (
-            isinstance(config.embedding, RecJPQConfig)
-            and config.hidden_size % config.embedding.splits != 0,
-            f"teacher.hidden_size {config.hidden_size} is not a multiple of"
-            " teacher.embedding.splits: change one of them",
-        ),
-        (
-            isinstance(backbone, TransformerConfig | TiSASRecConfig)
-            and config.hidden_size % backbone.heads != 0,
-            f"teacher.hidden_size {config.hidden_size} is not a multiple of"
-            " teacher.backbone.heads: change one of them",
-        ),
+    yield (
+        isinstance(objective, MaskedConfig) and built_in and not bidirectional,
+        "the masked objective reads both sides of an item, but this backbone sees only what"
+        " came before it: choose teacher.recipe=bert4rec, or teacher.objective=shifted",
     )
-    return [problem for wrong, problem in checks if wrong]
+    yield (
+        isinstance(objective, ShiftedConfig) and bidirectional,
+        "with the shifted objective a bidirectional backbone would see the items that it has to"
+        " predict: choose teacher.objective=masked, last or recency, or teacher.recipe=sasrec",
+    )
+    yield (
+        isinstance(objective, RecencyConfig) and isinstance(negatives, SampledNegatives),
+        f"the recency objective predicts a set of items, and {negatives.name} negatives are drawn"
+        " for one item: choose teacher.negatives=catalogue, or teacher.objective=last",
+    )
+
+
+def _loss_misfits(config: NeuralConfig) -> Iterator[tuple[bool, str]]:
+    """Whether a loss and the negatives, or dropout, exclude each other; and why."""
+    loss, sampled = config.loss, isinstance(config.negatives, SampledNegatives)
+    yield (
+        isinstance(loss, GBCEConfig) and not sampled,
+        "gbce corrects the overconfidence that sampling causes, and the whole catalogue is no"
+        " sample: choose teacher.loss=bce, or teacher.negatives=uniform",
+    )
+    yield (
+        isinstance(loss, SoftmaxConfig) and loss.logq and not sampled,
+        "teacher.loss.logq corrects for sampled negatives, and the whole catalogue is no"
+        " sample: leave it out, or choose teacher.negatives=uniform, popular or in_batch",
+    )
+    yield (
+        isinstance(config.contrastive, DuoRecConfig) and not config.dropout,
+        "the two views of teacher.contrastive=duorec differ by dropout alone, and"
+        " teacher.dropout is 0: set it to 0.1, or choose cl4srec",
+    )
+
+
+def _size_misfits(config: NeuralConfig) -> Iterator[tuple[bool, str]]:
+    """Whether the hidden size cannot be divided among its parts; and which ones."""
+    backbone, embedding, size = config.backbone, config.embedding, config.hidden_size
+    yield (
+        isinstance(embedding, RecJPQConfig) and size % embedding.splits != 0,
+        f"teacher.hidden_size {size} is not a multiple of teacher.embedding.splits: change one of"
+        " them",
+    )
+    yield (
+        isinstance(backbone, TransformerConfig | TiSASRecConfig) and size % backbone.heads != 0,
+        f"teacher.hidden_size {size} is not a multiple of teacher.backbone.heads: change one of"
+        " them",
+    )

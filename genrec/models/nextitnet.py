@@ -63,4 +63,6 @@ class ResidualBlock(nn.Module):
 def _causal_convolution(convolution: nn.Conv1d, x: torch.Tensor) -> torch.Tensor:
     """(B, T, D) to (B, T, D); zeros on the left keep later positions out."""
     past = (convolution.kernel_size[0] - 1) * convolution.dilation[0]
-    return convolution(functional.pad(x.transpose(1, 2), (past, 0))).transpose(1, 2)  # type: ignore[no-any-return]
+    padded = functional.pad(x.transpose(1, 2), (past, 0))
+    states: torch.Tensor = convolution(padded).transpose(1, 2)
+    return states

@@ -138,7 +138,8 @@ class TimeIntervalBlock(nn.Module):
         k, v = k + positions[0], v + positions[1]
         attended = interval_attention(q, k, v, tables=tables, intervals=intervals, heads=self.heads)
         x = x + self.dropout(self.out(attended))
-        return x + self.dropout(self.down(functional.gelu(self.up(self.forward_norm(x)))))  # type: ignore[no-any-return]
+        transformed = self.down(functional.gelu(self.up(self.forward_norm(x))))
+        return x + self.dropout(transformed)  # type: ignore[no-any-return]
 
 
 def clipped_intervals(times: torch.Tensor, max_interval: int) -> torch.Tensor:

@@ -36,7 +36,8 @@ class PreNormBlock(nn.Module):
         q, k, v = self.qkv(self.attention_norm(x)).chunk(3, dim=-1)
         attended = attention(q, k, v, heads=self.heads, visible=visible, causal=causal)
         x = x + self.dropout(self.out(attended))
-        return x + self.dropout(self.down(functional.gelu(self.up(self.forward_norm(x)))))  # type: ignore[no-any-return]
+        transformed = self.down(functional.gelu(self.up(self.forward_norm(x))))
+        return x + self.dropout(transformed)  # type: ignore[no-any-return]
 
 
 class SASRecBlock(nn.Module):
@@ -70,7 +71,8 @@ class SASRecBlock(nn.Module):
         query, key, value = self.query(q), self.key(x), self.value(x)
         attended = attention(query, key, value, heads=self.heads, visible=visible, causal=causal)
         z = self.forward_norm(q + self.dropout(attended))
-        return z + self.dropout(self.down(self.dropout(functional.relu(self.up(z)))))  # type: ignore[no-any-return]
+        transformed = self.down(self.dropout(functional.relu(self.up(z))))
+        return z + self.dropout(transformed)  # type: ignore[no-any-return]
 
 
 class LiGRBlock(nn.Module):
@@ -104,7 +106,8 @@ class LiGRBlock(nn.Module):
         x = x + torch.sigmoid(self.attention_gate(x)) * self.dropout(attended)
         gate, value = self.up(self.forward_norm(x)).chunk(2, dim=-1)
         transformed = self.down(functional.silu(gate) * value)
-        return x + torch.sigmoid(self.forward_gate(x)) * self.dropout(transformed)  # type: ignore[no-any-return]
+        gated: torch.Tensor = torch.sigmoid(self.forward_gate(x)) * self.dropout(transformed)
+        return x + gated
 
 
 BLOCKS: dict[str, type[PreNormBlock] | type[SASRecBlock] | type[LiGRBlock]] = {

@@ -159,16 +159,7 @@ def align(
     require_times(objective.reward, workspace.split.train)
     require_fixed_weights(objective.ranges, settings.agent)
     train = trainer(settings.agent)
-    if teacher is None and student is not None:
-        teacher = parent_run(student, "teacher")
-    if teacher is None:
-        teacher = train_teacher(workspace, out / "teacher")
-    require_run(teacher, ("teacher",), workspace)
-    workspace = _with_settings_of(workspace, teacher=teacher)
-    if student is None:
-        student = train_student(workspace, teacher, out / "student")
-    require_run(student, ("student", "aligned"), workspace)
-    workspace = _with_settings_of(workspace, teacher=teacher, student=student)
+    workspace, teacher, student = _with_parts(workspace, out, teacher=teacher, student=student)
     origin = {
         "rewards": tuple(objective.specs),
         "reward_files": tuple(file.digest for file in objective.files),
@@ -199,6 +190,25 @@ def align(
     finish_run(out, "aligned", workspace, val=val, rewards=tuple(objective.specs), **links)
     drop_checkpoint(out)
     return out
+
+
+def _with_parts(
+    workspace: Workspace, out: Path, *, teacher: Path | None, student: Path | None
+) -> tuple[Workspace, Path, Path]:
+    """The run directories of teacher and student, and the workspace with their settings.
+
+    What is missing is made inside ``out``.
+    """
+    if teacher is None and student is not None:
+        teacher = parent_run(student, "teacher")
+    if teacher is None:
+        teacher = train_teacher(workspace, out / "teacher")
+    require_run(teacher, ("teacher",), workspace)
+    workspace = _with_settings_of(workspace, teacher=teacher)
+    if student is None:
+        student = train_student(workspace, teacher, out / "student")
+    require_run(student, ("student", "aligned"), workspace)
+    return _with_settings_of(workspace, teacher=teacher, student=student), teacher, student
 
 
 def require_same_files(run: Path, objective: RewardObjective) -> None:

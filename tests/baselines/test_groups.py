@@ -39,8 +39,8 @@ def test_two_groups_are_found(kind: str, fitted, groups, recall):
 
 @every_kind
 def test_noise_stays_noise(kind: str, noise, recall):
-    spread = math.sqrt(10 / 33 * 23 / 33 / 300)
-    assert recall(KINDS[kind].fit(noise), noise) == pytest.approx(10 / 33, abs=4 * spread)
+    deviation = math.sqrt(10 / 33 * 23 / 33 / 300)
+    assert recall(KINDS[kind].fit(noise), noise) == pytest.approx(10 / 33, abs=4 * deviation)
 
 
 @every_kind

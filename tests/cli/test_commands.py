@@ -101,7 +101,7 @@ def test_recommend(runs, run):
 
 
 def test_recommend_for_every_user_of_a_log(runs, run):
-    """Filters of the run do not apply; the items that it does not know are said once."""
+    """Filters of the run do not apply; unknown items are reported once."""
     (runs / "today.csv").write_text(
         "user,item,time\nann,i01,1\nann,i02,2\nbob,i07,5\nbob,zz,6\ncyd,zz,1\n"
     )

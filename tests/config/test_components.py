@@ -123,7 +123,8 @@ def test_a_registry_lists_what_cannot_be_used(plugged: None) -> None:
 
 
 def test_a_plugin_without_a_registry(plugged: None) -> None:
-    assert load_object("broken", "size", group="genrec.sizes").__name__ == "Cube"  # type: ignore[attr-defined]
+    found = load_object("broken", "size", group="genrec.sizes")
+    assert found.__name__ == "Cube"  # type: ignore[attr-defined]
     with pytest.raises(GenrecError, match=r"unknown size 'x'. Installed plugins: broken, of-plug"):
         load_object("x", "size", group="genrec.sizes")
 

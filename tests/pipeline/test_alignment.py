@@ -84,7 +84,7 @@ def test_an_aligned_run_can_be_aligned_further(workspace, run, tmp_path):
 
 def test_a_moved_run_still_finds_its_parts(workspace, run, tmp_path):
     """Folders name each other by relative paths."""
-    moved = tmp_path / "moved"
+    moved = tmp_path / "elsewhere"
     run.rename(moved)
     try:
         assert provenance.parent_run(moved, "teacher") == moved / "teacher"
