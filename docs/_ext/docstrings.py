@@ -13,7 +13,8 @@ from sphinx.application import Sphinx
 from genrec.config.model import Config
 
 LITERAL = re.compile(r"(``.*?``)", re.DOTALL)
-MARKUP = re.compile(r"(?<!\\)([*|`]|(?<=\w)_(?!\w))")
+MARKUP = re.compile(r"(?<!\\)([*|`@]|(?<=\w)_(?!\w))")
+ENUMERATOR = re.compile(r"(^\s*|: )([A-Za-z])\.(?=\s|$)", re.MULTILINE)  # "D." would begin a list
 # Python writes out what annotations stand for, and defaults as no code has them; these are the
 # names that the code uses.
 ALIASES = [
@@ -37,7 +38,10 @@ ALIASES = [
 
 
 def escape(lines: list[str]) -> list[str]:
-    """Escape asterisks, bars, backquotes and trailing underscores outside literals and doctests."""
+    """Escape what reST would take for emphasis, references, addresses and lists.
+
+    Literals and doctests stay as they are.
+    """
     text, blocks = "\n".join(lines), []
     for block in re.split(r"(\n\s*\n)", text):
         doctest = re.match(r"\s*>>> ", block) is not None
@@ -46,8 +50,9 @@ def escape(lines: list[str]) -> list[str]:
 
 
 def _escape_block(block: str) -> str:
-    parts = LITERAL.split(block)
-    return "".join(part if part.startswith("``") else MARKUP.sub(r"\\\1", part) for part in parts)
+    parts = LITERAL.split(ENUMERATOR.sub(r"\1\\\2.", block))
+    texts = (part if part.startswith("``") else MARKUP.sub(r"\\\1", part) for part in parts)
+    return "".join(texts)
 
 
 def from_markdown(lines: list[str]) -> list[str]:

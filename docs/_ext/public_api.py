@@ -9,6 +9,7 @@ import dataclasses
 import importlib
 import inspect
 import pkgutil
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from docstrings import escape
 from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util import logging
@@ -160,10 +162,10 @@ def docstring(symbol: Symbol) -> str:
 
 
 def first_sentence(text: str) -> str:
-    """The first sentence of a docstring, on one line."""
+    """The first sentence of a docstring, on one line; "et al." and "eq." do not end it."""
     paragraph = " ".join(text.partition("\n\n")[0].split())
-    end = paragraph.find(". ")
-    return paragraph if end < 0 else paragraph[: end + 1]
+    found = re.search(r"(?<!\bal)(?<!\beq)(?<!\bsec)\. ", paragraph)
+    return paragraph[: found.start() + 1] if found else paragraph
 
 
 def page(room: str) -> str:
@@ -187,7 +189,8 @@ def _overview(symbols: list[Symbol]) -> Iterator[str]:
         target = home(symbol)
         role = "py:mod" if target.module in rooms() and not target.original else "py:obj"
         yield f"   * - :{role}:`{symbol.name} <{target.path}>`"
-        yield f"     - {first_sentence(docstring(target))}"
+        (sentence,) = escape([first_sentence(docstring(target))])
+        yield f"     - {sentence}"
 
 
 def _section(source: str, symbols: list[Symbol]) -> Iterator[str]:
@@ -216,7 +219,7 @@ def _directive(symbol: Symbol) -> tuple[str, ...]:
         return (f".. autoclass:: {symbol.path}", *excluded, "")
     if inspect.isfunction(value):
         return (f".. autofunction:: {symbol.path}", "")
-    described = (f"   {line}" for line in docstring(symbol).splitlines())
+    described = (f"   {line}" for line in escape(docstring(symbol).splitlines()))
     return (f".. py:data:: {symbol.name}", f"   :module: {symbol.room}", "", *described, "")
 
 
