@@ -1,12 +1,7 @@
 """PPO on catalogues of eight items, where what should be learnt is known."""
 
-import itertools
-import json
 import math
-import os
-import signal
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,43 +9,14 @@ import torch
 
 from genrec.agents.actor_critic import ActorCritic, ValueHead
 from genrec.agents.advantages import group_advantages
-from genrec.agents.config import PPOConfig
 from genrec.agents.gptrec.decoding import NextK
 from genrec.agents.gptrec.model import GPTRec
-from genrec.agents.ppo import (
-    clipped_loss,
-    compute_advantages,
-    kl_estimate,
-    loss_and_metrics,
-    train,
-)
+from genrec.agents.ppo import clipped_loss, compute_advantages, kl_estimate, loss_and_metrics, train
 from genrec.agents.rollout import collect
-from genrec.agents.trainer import policy_checkpointer
-from genrec.data import Sequences, make_catalogue
-from genrec.envs import ListGenerationVectorEnv, ListTask
-from genrec.rewards import FunctionReward, RewardError, WeightedSum, checked
-from genrec.training.interruption import Interrupted
+from genrec.data import Sequences
 
 V, K, WANTED = 8, 3, 5
 HISTORIES = Sequences.from_lists([[1], [2], [3], [1, 2], [2, 3], [1, 2, 3]])
-
-
-def config(**changes: object) -> PPOConfig:
-    small = {
-        "updates": 20,
-        "histories": 6,
-        "group_size": 4,
-        "evaluate_every": 5,
-        "learning_rate": 0.01,
-    }
-    return PPOConfig.model_validate(small | changes)
-
-
-def tiny(seed: int = 0) -> GPTRec:
-    torch.manual_seed(seed)
-    return GPTRec(
-        V, hidden_size=16, blocks=1, heads=2, max_length=3, max_slate=K, dropout=0.1
-    ).eval()
 
 
 def first_is_wanted(slates: np.ndarray, context: object) -> np.ndarray:
@@ -63,22 +29,6 @@ def share_of_even(slates: np.ndarray, context: object) -> np.ndarray:
 
 def constant(slates: np.ndarray, context: object) -> np.ndarray:
     return np.full(slates.shape, 0.1)
-
-
-def environment(
-    gains: Callable[[np.ndarray, object], np.ndarray], group_size: int = 4
-) -> ListGenerationVectorEnv:
-    catalogue = make_catalogue([str(i) for i in range(1, V + 1)])
-    reward = WeightedSum(((FunctionReward(gains, gains.__name__), 1.0),))
-    task = ListTask(
-        HISTORIES,
-        np.zeros(len(HISTORIES), np.int64),
-        catalogue,
-        reward=reward,
-        k=K,
-        max_length=3,
-    )
-    return ListGenerationVectorEnv(task, num_envs=6 * group_size, group_size=group_size)
 
 
 def objective(
@@ -151,20 +101,24 @@ def test_the_critic_does_not_move_the_policy():
     assert states.grad is None
 
 
-def minibatches_of(precision: torch.dtype, **changes: object):
-    """Actor and critic, rollout, minibatches with advantages, and entropy."""
-    policy = tiny()
-    actor, chosen = ActorCritic(policy), config(**changes)
-    generator = torch.Generator().manual_seed(1)
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
-        rollout = collect(policy, environment(share_of_even), K, generator=generator, seed=1)
-        batches, entropy = compute_advantages(actor, tiny(seed=5), rollout, chosen)
-    return actor, rollout, batches, entropy
+@pytest.fixture
+def minibatches_of(config, tiny, environment):
+    def make(precision: torch.dtype, **changes: object):
+        """Actor and critic, rollout, minibatches with advantages, and entropy."""
+        policy = tiny()
+        actor, chosen = ActorCritic(policy), config(**changes)
+        generator = torch.Generator().manual_seed(1)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
+            rollout = collect(policy, environment(share_of_even), K, generator=generator, seed=1)
+            batches, entropy = compute_advantages(actor, tiny(seed=5), rollout, chosen)
+        return actor, rollout, batches, entropy
+
+    return make
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("minibatches", [1, 4])
-def test_the_first_ratio_is_exactly_one(precision, minibatches):
+def test_the_first_ratio_is_exactly_one(precision, minibatches, config, minibatches_of):
     actor, _, batches, _ = minibatches_of(precision, minibatches=minibatches, entropy=0.01, kl=0.1)
     assert [len(batch.rollout.histories) for batch in batches] == (
         [6] if minibatches == 1 else [2, 2, 1, 1]
@@ -178,7 +132,7 @@ def test_the_first_ratio_is_exactly_one(precision, minibatches):
         assert metrics["ref_kl"] > 0
 
 
-def test_advantages_are_split_in_the_order_of_the_rollout():
+def test_advantages_are_split_in_the_order_of_the_rollout(tiny, minibatches_of):
     _, rollout, batches, entropy = minibatches_of(torch.float32, minibatches=4)
     assert torch.equal(torch.cat([batch.rollout.slates for batch in batches]), rollout.slates)
     assert torch.equal(torch.cat([batch.rollout.r_t for batch in batches]), rollout.r_t)
@@ -196,7 +150,7 @@ def test_advantages_are_split_in_the_order_of_the_rollout():
     assert math.log(3) < entropy < math.log(7)
 
 
-def test_advantages_with_a_critic():
+def test_advantages_with_a_critic(minibatches_of):
     actor, rollout, batches, _ = minibatches_of(
         torch.float32, minibatches=1, baseline="critic", gae_lambda=1.0
     )
@@ -207,7 +161,7 @@ def test_advantages_with_a_critic():
     torch.testing.assert_close(batches[0].advantages, raw / raw.std(correction=0))
 
 
-def test_penalties_join_the_loss():
+def test_penalties_join_the_loss(config, minibatches_of):
     actor, _, (batch,), entropy = minibatches_of(torch.float32, minibatches=1, kl=1.0)
     plain, _ = loss_and_metrics(actor, batch, config(), kl_coef=0.0)
     penalised, metrics = loss_and_metrics(actor, batch, config(entropy=0.3), kl_coef=0.7)
@@ -223,7 +177,7 @@ def test_penalties_join_the_loss():
     assert "explained_variance" in metrics
 
 
-def test_one_step_raises_what_was_good():
+def test_one_step_raises_what_was_good(config, minibatches_of):
     actor, _, (batch,), _ = minibatches_of(torch.float32, minibatches=1)
     optimizer = torch.optim.SGD(actor.policy.parameters(), lr=0.01)
     loss, _ = loss_and_metrics(actor, batch, config(), kl_coef=0.0)
@@ -237,7 +191,7 @@ def test_one_step_raises_what_was_good():
 
 @pytest.mark.parametrize("baseline", ["group", "critic"])
 @pytest.mark.parametrize(("gains", "reached"), [(first_is_wanted, 0.9), (share_of_even, 0.9)])
-def test_learns_what_is_paid(baseline, gains, reached):
+def test_learns_what_is_paid(baseline, gains, reached, config, tiny, environment):
     policy = tiny()
     assert objective(gains)(policy)["objective"] < 0.6
     found = train(
@@ -253,7 +207,7 @@ def test_learns_what_is_paid(baseline, gains, reached):
     assert found["update"] > 0
 
 
-def test_the_last_position_is_credited_alone():
+def test_the_last_position_is_credited_alone(config, tiny, environment):
     """Only the third item is paid, so nothing should be learnt of the first two that was not
     noise."""
 
@@ -273,7 +227,7 @@ def test_the_last_position_is_credited_alone():
 
 
 @pytest.mark.parametrize("group_size", [3, 4])
-def test_a_constant_reward_teaches_nothing(group_size):
+def test_a_constant_reward_teaches_nothing(group_size, config, tiny, environment):
     """Not even rounding: the policy stays where it was, bit for bit."""
     policy, start = tiny(), weights_of(tiny())
     count = iter(range(100))
@@ -291,7 +245,7 @@ def test_a_constant_reward_teaches_nothing(group_size):
     assert same(weights_of(policy), start)
 
 
-def test_a_harmful_reward_returns_the_student():
+def test_a_harmful_reward_returns_the_student(config, tiny, environment):
     def harm(policy):
         return {"objective": -probability_of_wanted(policy)}
 
@@ -303,7 +257,7 @@ def test_a_harmful_reward_returns_the_student():
     assert same(weights_of(policy), start)
 
 
-def test_the_best_validated_weights_are_kept():
+def test_the_best_validated_weights_are_kept(config, tiny, environment):
     seen, script = [], iter([0.1, 0.2, 0.9, 0.9, 0.3])
 
     def scripted(policy):
@@ -320,164 +274,7 @@ def test_the_best_validated_weights_are_kept():
     assert not policy.training
 
 
-NOISE = itertools.count()
-
-
-def finished(
-    baseline: str,
-    directory: Path | None,
-    after: Callable[[int], None] = lambda _: None,
-    kl_target: float | None = None,
-) -> GPTRec:
-    """A training of 6 updates from a fresh student; ``after`` is called with the number of each
-    validation."""
-    policy, calls = tiny(), iter(range(1, 100))
-    torch.manual_seed(next(NOISE))  # what the process did before must not matter
-
-    def validate(policy: GPTRec) -> dict[str, float]:
-        after(next(calls))
-        return {"objective": probability_of_wanted(policy)}
-
-    chosen = config(updates=6, evaluate_every=2, baseline=baseline, kl=0.1, kl_target=kl_target)
-    train(
-        policy,
-        environment(first_is_wanted),
-        validate=validate,
-        config=chosen,
-        k=K,
-        seed=3,
-        directory=directory,
-        quiet=True,
-    )
-    return policy
-
-
-def checkpointed_update(directory: Path) -> int:
-    actor = ActorCritic(tiny())
-    optimizer = torch.optim.AdamW(actor.parameters())
-    return policy_checkpointer(directory, actor, optimizer).restore()["update"]
-
-
-@pytest.mark.parametrize(
-    ("baseline", "kl_target"), [("group", None), ("critic", None), ("group", 0.05)]
-)
-def test_ctrl_c_and_the_same_again_is_as_if_nothing_had_happened(baseline, kl_target, tmp_path):
-    whole = finished(baseline, None, kl_target=kl_target)
-
-    def stop(call: int) -> None:
-        if call == 3:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    with pytest.raises(
-        Interrupted, match="stopped before update 5; the same command resumes from there"
-    ):
-        finished(baseline, tmp_path, stop, kl_target)
-    assert checkpointed_update(tmp_path) == 4
-    calls = []
-    resumed = finished(baseline, tmp_path, calls.append, kl_target)
-    assert calls == [1, 2]  # after updates 4 and 6
-    assert same(weights_of(resumed), weights_of(whole))
-    assert not same(weights_of(resumed), weights_of(tiny()))
-    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert {line["step"] for line in lines} == set(range(7))
-    assert (len({line.get("kl_coef", 0.1) for line in lines}) == 1) == (kl_target is None)
-
-
-def test_the_seed_decides_the_critic_too():
-    one = finished("critic", None)
-    assert same(weights_of(one), weights_of(finished("critic", None)))
-
-
-def not_a_number(slates: np.ndarray) -> np.ndarray:
-    return np.full(slates.shape, np.nan)
-
-
-def one_a_list(slates: np.ndarray) -> np.ndarray:
-    return slates.sum(axis=1)
-
-
-def no_such_item(slates: np.ndarray) -> np.ndarray:
-    raise KeyError("no such item")
-
-
-BREAKS = {
-    not_a_number: r"is nan for item \d+ at position 3 of list 0: \[\d, \d\]$",
-    one_a_list: r"returned shape \(24,\), not .* such as list 0: \[\d, \d, \d\]$",
-    no_such_item: r"raised KeyError: 'no such item' \(\w+\.py, line \d+\) on position 3 of",
-}
-
-
-@pytest.mark.parametrize("breaks", BREAKS)
-def test_a_reward_that_breaks_stops_the_training_and_spares_the_checkpoint(breaks, tmp_path):
-    calls = iter(range(1000))
-
-    def fickle(slates, context):
-        """Breaks in the third step of update 8: three calls an update."""
-        return breaks(slates) if next(calls) == 7 * K + 2 else share_of_even(slates, context)
-
-    with pytest.raises(RewardError, match=rf"update 8: reward 'fickle' {BREAKS[breaks]}"):
-        train(
-            tiny(),
-            environment(fickle),
-            validate=objective(share_of_even),
-            config=config(),
-            k=K,
-            seed=0,
-            directory=tmp_path,
-            quiet=True,
-        )
-    assert checkpointed_update(tmp_path) == 5
-    found = train(
-        tiny(),
-        environment(fickle),
-        validate=objective(share_of_even),
-        config=config(),
-        k=K,
-        seed=0,
-        directory=tmp_path,
-        quiet=True,
-    )
-    whole = tiny()
-    assert found == train(
-        whole,
-        environment(share_of_even),
-        validate=objective(share_of_even),
-        config=config(),
-        k=K,
-        quiet=True,
-    )
-
-
-def test_a_reward_that_breaks_in_a_validation_says_so(tmp_path):
-    calls = iter(range(100))
-
-    def validate(policy):
-        return {"objective": float(checked(reward)(np.array([[1, 2]]), None).sum())}
-
-    def fickle(slates, context):
-        return slates * (np.nan if next(calls) == 1 else 1.0)
-
-    reward = FunctionReward(
-        fickle, "fickle", frozenset({"targets"})
-    )  # so that the context is not looked at
-    with pytest.raises(
-        RewardError,
-        match=r"validation after update 5: reward 'fickle' is nan at position 1 of list 0",
-    ):
-        train(
-            tiny(),
-            environment(share_of_even),
-            validate=validate,
-            config=config(),
-            k=K,
-            seed=0,
-            directory=tmp_path,
-            quiet=True,
-        )
-    assert checkpointed_update(tmp_path) == 0
-
-
-def test_a_reward_sees_how_far_the_training_is():
+def test_a_reward_sees_how_far_the_training_is(config, tiny, environment):
     seen = []
 
     def watching(slates, context):
@@ -495,7 +292,7 @@ def test_a_reward_sees_how_far_the_training_is():
     assert seen == [0.0] * K + [0.25] * K + [0.5] * K + [0.75] * K
 
 
-def test_a_loss_that_is_no_number_says_what_to_do():
+def test_a_loss_that_is_no_number_says_what_to_do(config, tiny, environment):
     def huge(slates, context):
         return np.full(slates.shape, 1e30)
 
@@ -512,7 +309,7 @@ def test_a_loss_that_is_no_number_says_what_to_do():
         )
 
 
-def test_a_single_list_a_history_needs_the_critic():
+def test_a_single_list_a_history_needs_the_critic(config, tiny, environment):
     env, validate = environment(share_of_even, group_size=1), objective(share_of_even)
     with pytest.raises(ValueError, match=r"raise align\.group_size, or use the critic"):
         train(tiny(), env, validate=validate, config=config(group_size=1), k=K, quiet=True)

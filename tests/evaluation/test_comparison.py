@@ -6,18 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from safetensors.torch import load_file
 
 from genrec.data import Cases
-from genrec.data.splits import leave_one_out
-from genrec.data.synthetic import demo
 from genrec.evaluation import comparison, methods
 from genrec.evaluation.comparison import compare
 from genrec.evaluation.methods import Method
 from genrec.metrics.ranking import evaluate, measure
-from genrec.pipeline import loading, stages
-from genrec.pipeline.settings import settings_of
+from genrec.pipeline import loading
 from genrec.pipeline.workspace import Workspace
 from genrec.report.wording import label_of
 from genrec.rerankers import Pool, Reranked, greedy, mmr
@@ -25,57 +21,6 @@ from genrec.results import Comparison
 from genrec.rewards import Diversity, weighted
 
 K = 5
-TINY = {
-    "k": K,
-    "teacher": {"recipe": "markov"},
-    "student": {
-        "hidden_size": 16,
-        "blocks": 1,
-        "heads": 2,
-        "max_length": 8,
-        "demonstrations": 200,
-        "pool": 12,
-        "epochs": 2,
-    },
-    "align": {
-        "warmup_lists": 0,
-        "updates": 2,
-        "histories": 4,
-        "group_size": 2,
-        "evaluate_every": 2,
-    },
-    "compare": {"weights": 3, "candidates": 60, "resamples": 100},
-}
-PEEK = """
-import numpy as np
-from genrec.rewards import reward
-
-@reward(needs="targets")
-def peek(slates, context):
-    return (slates == context.targets[:, None]) * 1.0
-"""
-
-
-@pytest.fixture(scope="module")
-def workspace() -> Workspace:
-    split = leave_one_out(demo(num_users=120, num_items=80, seed=1))
-    return Workspace(settings_of(TINY), split, torch.device("cpu"), quiet=True)
-
-
-@pytest.fixture(scope="module")
-def folder(workspace, tmp_path_factory) -> Path:
-    """A teacher and a student, and two runs: one for popularity and diversity, one for a reward
-    that reads targets."""
-    root = tmp_path_factory.mktemp("comparison")
-    (root / "peek.py").write_text(PEEK)
-    teacher = stages.train_teacher(workspace, root / "teacher")
-    student = stages.train_student(workspace, teacher, root / "student")
-    for specs, name in (
-        (["popularity=0.2", "diversity=0.3"], "both"),
-        ([f"{root / 'peek.py'}:peek=5"], "peek"),
-    ):
-        stages.align(workspace, specs, teacher=teacher, student=student, out=root / name)
-    return root
 
 
 @pytest.fixture(scope="module")
@@ -328,15 +273,6 @@ def test_lists_are_of_new_items_and_do_not_depend_on_the_targets(
             assert not set(slate) & {0, *history.tolist()}, method.name
 
 
-def test_a_reward_that_reads_targets_is_measured_with_them(workspace, folder):
-    content = compare(workspace, folder / "peek")
-    teacher = row(content, "teacher")
-    assert teacher["peek@5"] == pytest.approx(teacher["recall@5"])
-    assert teacher["objective"] == pytest.approx(teacher["ndcg@5"] + 5 * teacher["recall@5"])
-    for share in (0.5, 1):
-        assert row(content, "greedy", share)["peek@5"] == pytest.approx(teacher["peek@5"])
-
-
 def test_batches_change_nothing(workspace, folder, content, monkeypatch):
     monkeypatch.setattr(comparison, "BATCH_SIZE", 50)
     again = compare(workspace, folder / "both")
@@ -360,16 +296,6 @@ def test_only_an_aligned_run_is_compared(workspace, folder):
         compare(workspace, folder / "student")
 
 
-def test_a_run_for_accuracy_alone_is_compared_too(workspace, folder):
-    stages.align(workspace, [], student=folder / "student", out=folder / "accurate")
-    content = compare(workspace, folder / "accurate")
-    assert content.reward == "ndcg"
-    assert {each.method for each in content.rows} >= {"teacher", "mmr", "aligned"}
-    assert not [each for each in content.rows if each.method == "greedy"]
-    for each in content.rows:
-        assert each.metrics["objective"] == pytest.approx(each.metrics["ndcg@5"], abs=1e-6)
-
-
 def test_divergence_of_the_policies_is_recorded(content):
     student, aligned = content.policies
     assert (student.method, aligned.method) == ("student", "aligned")
@@ -383,42 +309,3 @@ def test_rows_have_standard_errors(content, folder):
     for each in content.rows:
         values = kept[f"{label_of(each)}/ndcg@5"].double()
         assert each.errors["ndcg@5"] == pytest.approx(float(values.std() / 120**0.5), abs=1e-6)
-
-
-LATE = """
-import numpy as np
-
-from genrec.rewards import Terminal, telescoped
-
-
-def value(slates, context):
-    counts = context.catalogue.counts
-    return (counts[slates] <= np.median(counts[1:])).all(axis=1) * slates.shape[1] / context.k
-
-
-class Late(Terminal):
-    @property
-    def surrogate(self):
-        return telescoped(self.value, self.label)
-
-
-late = Late(value, "late")
-"""
-
-
-def test_greedy_is_a_fair_competitor_where_a_reward_is_paid_at_the_end(workspace, folder):
-    """It follows the surrogate of the reward, and greedy with look-ahead takes part."""
-    (folder / "late.py").write_text(LATE)
-    stages.align(
-        workspace,
-        [f"{folder / 'late.py'}:late=1"],
-        student=folder / "student",
-        out=folder / "late",
-    )
-    content = compare(workspace, folder / "late", users=40)
-    assert row(content, "teacher")["late@5"] < 0.2
-    assert row(content, "greedy", 1)["late@5"] == 1
-    assert row(content, "greedy-ahead", 0)["ndcg@5"] == pytest.approx(
-        row(content, "teacher")["ndcg@5"]
-    )
-    assert row(content, "greedy-ahead", 1)["late@5"] >= row(content, "teacher")["late@5"]

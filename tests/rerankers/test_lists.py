@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import permutations
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from genrec.data import Catalogue, Sequences, make_catalogue
 from genrec.metrics.calibration import Calibrated
-from genrec.metrics.context import Context, Slates
+from genrec.metrics.context import Context
 from genrec.recommender import TopK
 from genrec.rerankers import (
     Pool,
@@ -25,51 +24,12 @@ from genrec.rerankers import (
     mmr,
     popularity_penalised,
     sog,
-    with_surrogates,
 )
 from genrec.rerankers import pool as pools
-from genrec.rewards import (
-    Diversity,
-    Relevance,
-    Reward,
-    Terminal,
-    WeightedSum,
-    telescoped,
-    terminal,
-    weighted,
-)
+from genrec.rewards import Relevance, weighted
 
 V, B, C, K = 40, 12, 15, 5
-
-
-def catalogue() -> Catalogue:
-    generator = np.random.default_rng(8)
-    names = [str(i) for i in range(1, V + 1)]
-    features = {
-        name: [f"f{f}" for f in generator.choice(7, generator.integers(0, 4), replace=False)]
-        for name in names
-    }
-    return replace(
-        make_catalogue(names, features=features),
-        counts=np.concatenate([[0], generator.integers(1, 60, V)]),
-        user_counts=np.concatenate([[0], generator.integers(0, 20, V)]),
-        num_users=20,
-    )
-
-
-def make_pool() -> Pool:
-    generator = np.random.default_rng(2)
-    histories = Sequences.from_lists(
-        [generator.integers(1, V + 1, n) for n in generator.integers(0, 9, B)]
-    )
-    items = np.stack([generator.permutation(V)[:C] + 1 for _ in range(B)])
-    probabilities = np.concatenate([np.zeros((B, 1)), generator.dirichlet(np.ones(V), B)], axis=1)
-    relevance = -np.sort(-generator.normal(size=(B, C)), axis=1)
-    return Pool(
-        items,
-        relevance,
-        Context(histories, np.zeros(B, int), catalogue(), K, of_probabilities=probabilities),
-    )
+Pools = Callable[[], Pool]
 
 
 @dataclass(frozen=True)
@@ -110,21 +70,21 @@ MIXED = {
 
 
 @pytest.mark.parametrize("function", AT_TOP_K.values(), ids=AT_TOP_K)
-def test_all_weight_on_relevance_is_top_k(function: Function) -> None:
+def test_all_weight_on_relevance_is_top_k(function: Function, catalogue: Catalogue) -> None:
     histories = Sequences.from_lists([[1], [2, 3], [4], []])
-    reranked = Reranked(scorer(), function, catalogue(), candidates=20, batch_size=3)
+    reranked = Reranked(scorer(), function, catalogue, candidates=20, batch_size=3)
     np.testing.assert_array_equal(
         reranked.recommend(histories, K), TopK(scorer()).recommend(histories, K)
     )
 
 
-def test_greedy_on_relevance_alone_is_top_k() -> None:
+def test_greedy_on_relevance_alone_is_top_k(catalogue: Catalogue) -> None:
     calibrated = Calibrated(scorer(), 0.7)
     histories = Sequences.from_lists([[1], [2, 3], [4], []])
     reranked = Reranked(
         calibrated,
         partial(greedy, reward=Relevance()),
-        catalogue(),
+        catalogue,
         candidates=20,
         probabilities=calibrated.probabilities,
     )
@@ -134,7 +94,9 @@ def test_greedy_on_relevance_alone_is_top_k() -> None:
 
 
 @pytest.mark.parametrize("function", MIXED.values(), ids=MIXED)
-def test_lists_are_distinct_candidates_and_differ_from_top_k(function: Function) -> None:
+def test_lists_are_distinct_candidates_and_differ_from_top_k(
+    function: Function, make_pool: Pools
+) -> None:
     pool = make_pool()
     slates = function(pool, K)
     assert slates.dtype == np.int64
@@ -152,14 +114,18 @@ def searched(pool: Pool, k: int) -> NDArray[np.int64]:
 
 
 @pytest.mark.parametrize("function", [*MIXED.values(), searched], ids=[*MIXED, "local_search"])
-def test_parts_make_the_whole(function: Function, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_make_the_whole(
+    function: Function, monkeypatch: pytest.MonkeyPatch, make_pool: Pools
+) -> None:
     whole = function(make_pool(), K)
     monkeypatch.setattr(pools, "LISTS_AT_ONCE", 5)
     np.testing.assert_array_equal(function(make_pool(), K), whole)
 
 
 @pytest.mark.parametrize("function", MIXED.values(), ids=MIXED)
-def test_a_candidate_of_relevance_minus_infinity_changes_nothing(function: Function) -> None:
+def test_a_candidate_of_relevance_minus_infinity_changes_nothing(
+    function: Function, make_pool: Pools
+) -> None:
     pool = make_pool()
     masked = pool.relevance.copy()
     masked[:, C - 4 :] = -np.inf
@@ -170,7 +136,7 @@ def test_a_candidate_of_relevance_minus_infinity_changes_nothing(function: Funct
 
 
 @pytest.mark.parametrize("function", MIXED.values(), ids=MIXED)
-def test_too_few_candidates_is_an_error(function: Function) -> None:
+def test_too_few_candidates_is_an_error(function: Function, make_pool: Pools) -> None:
     with pytest.raises(
         ValueError, match=f"lists of {C + 1} items cannot be made of pools with as few as {C}"
     ):
@@ -179,7 +145,9 @@ def test_too_few_candidates_is_an_error(function: Function) -> None:
 
 @pytest.mark.parametrize("weight", [-0.1, 1.1, float("nan")])
 @pytest.mark.parametrize("function", [mmr, sog, dpp, popularity_penalised])
-def test_weights_lie_between_0_and_1(function: Callable[..., object], weight: float) -> None:
+def test_weights_lie_between_0_and_1(
+    function: Callable[..., object], weight: float, make_pool: Pools
+) -> None:
     with pytest.raises(ValueError, match="is not between 0 and 1"):
         function(make_pool(), K, weight)
 
@@ -212,7 +180,9 @@ def slow_mmr(pool: Pool, row: int, weight: float, normalise: bool) -> list[int]:
 
 @pytest.mark.parametrize("normalise", [True, False])
 @pytest.mark.parametrize("weight", [0.0, 0.3, 0.7])
-def test_mmr_agrees_with_a_slow_implementation(weight: float, normalise: bool) -> None:
+def test_mmr_agrees_with_a_slow_implementation(
+    weight: float, normalise: bool, make_pool: Pools
+) -> None:
     pool = make_pool()
     slates = mmr(pool, K, weight, normalise=normalise)
     expected = [slow_mmr(pool, row, weight, normalise) for row in range(B)]
@@ -246,7 +216,7 @@ def slow_sog(pool: Pool, row: int, weight: float) -> list[int]:
 
 
 @pytest.mark.parametrize("weight", [0.2, 0.6, 1.0])
-def test_sog_agrees_with_a_slow_implementation(weight: float) -> None:
+def test_sog_agrees_with_a_slow_implementation(weight: float, make_pool: Pools) -> None:
     pool = make_pool()
     assert sog(pool, K, weight).tolist() == [slow_sog(pool, row, weight) for row in range(B)]
 
@@ -259,9 +229,11 @@ def kernel(catalogue: Catalogue) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("weight", [0.1, 0.5, 0.9])
-def test_dpp_takes_the_largest_determinant_at_every_step(weight: float) -> None:
+def test_dpp_takes_the_largest_determinant_at_every_step(
+    weight: float, catalogue: Catalogue, make_pool: Pools
+) -> None:
     """Determinants of the whole kernel from numpy, nothing carried over from step to step."""
-    pool, similarity = make_pool(), kernel(catalogue())
+    pool, similarity = make_pool(), kernel(catalogue)
     slates = dpp(pool, K, weight)
     scaled = (pool.relevance - pool.relevance.min(axis=1, keepdims=True)) / np.ptp(
         pool.relevance, axis=1
@@ -291,7 +263,7 @@ def test_sog_without_features_has_unpopularity_only() -> None:
     assert sog(pool, 3, weight=0.5).tolist() == [[2, 1, 3]]
 
 
-def test_sog_wants_training_users() -> None:
+def test_sog_wants_training_users(make_pool: Pools) -> None:
     pool = make_pool()
     bare = replace(pool.context, catalogue=make_catalogue([str(i) for i in range(V)]))
     with pytest.raises(ValueError, match="no training users"):
@@ -311,91 +283,9 @@ def test_popularity_penalised_by_hand() -> None:
     assert popularity_penalised(pool, 3, 1.0, normalise=False).tolist() == [[3, 2, 1]]
 
 
-@pytest.mark.parametrize(
-    "spec", [["relevance"], ["relevance", "diversity=2"], ["novelty", "popularity=0.3"]]
-)
-def test_greedy_takes_the_best_first_step_and_the_best_next_one(spec: list[str]) -> None:
-    pool, reward = make_pool(), weighted(spec)
-    slates = greedy(pool, K, reward)
-    for row in range(B):
-        context = pool.context.take(np.array([row]))
-        for j in range(K):
-            rest = [i for i in pool.items[row] if i not in slates[row, :j]]
-            gains = [reward(np.array([[*slates[row, :j], i]]), context)[0, -1] for i in rest]
-            taken = reward(slates[row : row + 1, : j + 1], context)[0, -1]
-            assert taken == pytest.approx(max(gains), abs=1e-6)
-
-
-def test_greedy_is_optimal_where_gains_do_not_depend_on_each_other() -> None:
-    pool, reward = make_pool(), weighted(["novelty=0.5", "popularity=0.1"])
-    small = Pool(pool.items[:, :6], pool.relevance[:, :6], replace(pool.context, k=3))
-    own = reward(greedy(small, 3, reward), small.context).sum(axis=1)
-    for row in range(B):
-        lists = np.array(list(permutations(small.items[row], 3)))
-        values = reward(lists, small.context.take(np.full(len(lists), row))).sum(axis=1)
-        assert own[row] == pytest.approx(values.max(), abs=1e-6)
-
-
-def test_greedy_evaluates_lists_of_its_own_length() -> None:
-    seen: set[int] = set()
-
-    def value(slates: Slates, context: Context) -> NDArray[np.float64]:
-        seen.add(context.k)
-        return slates[:, -1].astype(float)
-
-    slates = greedy(make_pool(), 3, terminal(value, "last"))
-    assert seen == {3}
-    assert (slates[:, :2] == make_pool().items[:, :2]).all()
-
-
-def test_greedy_gives_ties_to_the_better_candidate() -> None:
-    class Nothing(Reward):
-        def __call__(self, slates: Slates, context: Context) -> NDArray[np.float64]:
-            return np.zeros(slates.shape)
-
-    np.testing.assert_array_equal(greedy(make_pool(), K, Nothing()), make_pool().items[:, :K])
-
-
-def all_pairs(slates: Slates, context: Context) -> NDArray[np.float64]:
-    """1 for a list of one odd and one even item, 0 for any other."""
-    return ((slates % 2).sum(axis=1) == 1) * 1.0
-
-
-def test_lookahead_is_never_worse_than_top_k() -> None:
-    pool = make_pool()
-    for reward in (
-        terminal(all_pairs, "pairs"),
-        Diversity(),
-        weighted(["relevance", "diversity=0.5"]),
-    ):
-        own = reward(greedy_lookahead(pool, K, reward), pool.context).sum(axis=1)
-        assert (own >= reward(pool.items[:, :K], pool.context).sum(axis=1) - 1e-9).all()
-
-
-def test_greedy_follows_the_surrogate_of_a_reward_that_has_one() -> None:
-    def largest(slates: Slates, context: Context) -> NDArray[np.float64]:
-        return slates.max(axis=1).astype(float)
-
-    class WithSurrogate(Terminal):
-        @property
-        def surrogate(self) -> Reward:
-            return telescoped(self.value, self.label)
-
-    late = WithSurrogate(largest, "largest")
-    assert with_surrogates(late) == telescoped(largest, "largest")
-    assert with_surrogates(Diversity()) == Diversity()
-    whole = WeightedSum(((Diversity(), 1.0), (late, 2.0)))
-    assert with_surrogates(whole) == WeightedSum(
-        ((Diversity(), 1.0), (telescoped(largest, "largest"), 2.0))
-    )
-    pool = make_pool()
-    assert (greedy(pool, K, with_surrogates(late))[:, 0] == pool.items.max(axis=1)).all()
-    assert (greedy(pool, K, late)[:, 0] == pool.items[:, 0]).all()
-
-
-def test_a_pool_holds_unseen_items_best_first_and_masks_the_rest() -> None:
+def test_a_pool_holds_unseen_items_best_first_and_masks_the_rest(catalogue: Catalogue) -> None:
     histories = Sequences.from_lists([[1, 2, 3], list(range(1, 34)) * 2])
-    pool = draw_pool(scorer(), histories, catalogue(), k=2, candidates=10)
+    pool = draw_pool(scorer(), histories, catalogue, k=2, candidates=10)
     assert (np.diff(pool.relevance[0]) <= 0).all()
     assert not set(pool.items[0]) & {0, 1, 2, 3}
     assert pool.allowed.sum(axis=1).tolist() == [10, 7]
@@ -403,12 +293,12 @@ def test_a_pool_holds_unseen_items_best_first_and_masks_the_rest() -> None:
     assert pool.context.of_probabilities is None
 
 
-def test_a_list_does_not_depend_on_the_others_in_its_batch() -> None:
+def test_a_list_does_not_depend_on_the_others_in_its_batch(catalogue: Catalogue) -> None:
     histories = Sequences.from_lists([[1, 2, 3], list(range(1, 34)), [5]])
     for function in MIXED.values():
         calibrated = Calibrated(scorer(), 1.0)
         together = Reranked(
-            calibrated, function, catalogue(), candidates=10, probabilities=calibrated.probabilities
+            calibrated, function, catalogue, candidates=10, probabilities=calibrated.probabilities
         )
         apart = replace(together, batch_size=1)
         np.testing.assert_array_equal(
@@ -416,21 +306,21 @@ def test_a_list_does_not_depend_on_the_others_in_its_batch() -> None:
         )
 
 
-def test_users_and_candidates_that_are_too_few_are_errors() -> None:
+def test_users_and_candidates_that_are_too_few_are_errors(catalogue: Catalogue) -> None:
     with pytest.raises(ValueError, match="only 7 of 40 items are new"):
-        Reranked(scorer(), MIXED["mmr"], catalogue()).recommend(
+        Reranked(scorer(), MIXED["mmr"], catalogue).recommend(
             Sequences.from_lists([range(1, 34)]), 8
         )
     with pytest.raises(ValueError, match="as few as 3 candidates"):
-        Reranked(scorer(), MIXED["mmr"], catalogue(), candidates=3).recommend(
+        Reranked(scorer(), MIXED["mmr"], catalogue, candidates=3).recommend(
             Sequences.from_lists([[1]]), 4
         )
-    assert Reranked(scorer(), MIXED["mmr"], catalogue()).recommend(
+    assert Reranked(scorer(), MIXED["mmr"], catalogue).recommend(
         Sequences.from_lists([]), 4
     ).shape == (0, 4)
 
 
-def test_pool_arrays_must_match() -> None:
+def test_pool_arrays_must_match(make_pool: Pools) -> None:
     pool = make_pool()
     with pytest.raises(ValueError, match="must describe the same lists"):
         Pool(pool.items, pool.relevance[:, 1:], pool.context)

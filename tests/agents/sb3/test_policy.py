@@ -1,4 +1,4 @@
-"""The policy and the buffer of MaskablePPO by themselves; test_trainer.py has the algorithm."""
+"""The policy and the buffer of MaskablePPO by themselves; test_update.py has its learning step."""
 
 import tracemalloc
 

@@ -3,7 +3,9 @@
 import pytest
 import torch
 from transformers import AutoTokenizer
+from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
+from genrec.agents.gptrec.decoding import sample
 from genrec.agents.gptrec.model import GPTRec
 from genrec.agents.trl.model import IGNORED, ListModel, item_tokenizer
 from genrec.data import Sequences
@@ -155,3 +157,20 @@ def test_tokenizer_and_model_share_a_directory(policy, tmp_path):
     )
     expected = policy.logp(HISTORIES.take([0, 1]), SLATES[:2, None, :2])[:, 0]
     torch.testing.assert_close(output.log_probs[:, -2:], expected, rtol=0, atol=1e-5)
+
+
+def test_supervised_learning_of_lists_in_trls_format_has_our_loss(policy):
+    """TRL's collator on prompt = history + SEP, completion = list: the loss of teacher forcing."""
+    slates = sample(policy, HISTORIES, K, generator=torch.Generator().manual_seed(0))[0]
+    examples = [
+        {
+            "input_ids": [*history.tolist(), SEP, *slate],
+            "labels": [-100] * (len(history) + 1) + slate,
+        }
+        for history, slate in zip(HISTORIES, slates[:, 0].tolist(), strict=True)
+    ]
+    batch = DataCollatorForLanguageModeling(pad_token_id=0)(examples)
+    loss = ListModel(policy)(**batch).loss
+    assert float(loss.detach()) == pytest.approx(
+        -float(policy.logp(HISTORIES, slates).detach().mean()), abs=1e-5
+    )

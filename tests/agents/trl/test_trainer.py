@@ -11,14 +11,12 @@ import numpy as np
 import pytest
 import torch
 import trl.trainer.base_trainer
-from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from genrec.agents.config import GRPOConfig
-from genrec.agents.gptrec.decoding import NextK, sample
+from genrec.agents.gptrec.decoding import NextK
 from genrec.agents.gptrec.model import GPTRec
 from genrec.agents.rollout import collect
 from genrec.agents.trainer import PolicyValidation, policy_checkpointer
-from genrec.agents.trl.model import ListModel
 from genrec.agents.trl.trainer import CheckpointCallback, grpo, train
 from genrec.data import Sequences, make_catalogue
 from genrec.envs import ListGenerationVectorEnv, ListTask
@@ -31,7 +29,6 @@ V, K, T, WANTED, SEP = 9, 3, 3, 7, 10
 # the last history is longer than what the policy reads: item 8 lies before its window
 HISTORIES = Sequences.from_lists([[1], [2], [3], [1, 2], [2, 3], [8, 1, 2, 3]])
 Gains = Callable[[np.ndarray, object], np.ndarray]
-
 pytestmark = [
     pytest.mark.filterwarnings("ignore:You are using 'rollout_func'"),
     pytest.mark.filterwarnings("ignore:.*gradient_checkpointing` is deprecated"),
@@ -377,23 +374,3 @@ def test_a_gradient_that_is_no_number_says_what_to_do():
             policy, environment((even, 1.0)), validate=objective, config=config(), k=K, quiet=True
         )
     assert all(value.isfinite().all() for value in policy.state_dict().values())
-
-
-def test_supervised_learning_of_lists_in_trls_format_has_our_loss():
-    """TRL's collator on prompt = history + SEP, completion = list: the loss of teacher forcing."""
-    policy = tiny()
-    slates = sample(policy, HISTORIES, K, generator=torch.Generator().manual_seed(0))[0]
-    rows = [
-        {
-            "input_ids": [*history.tolist(), SEP, *slate],
-            "labels": [-100] * (len(history) + 1) + slate,
-        }
-        for history, slate in zip(
-            [HISTORIES[i] for i in range(6)], slates[:, 0].tolist(), strict=True
-        )
-    ]
-    batch = DataCollatorForLanguageModeling(pad_token_id=0)(rows)
-    loss = ListModel(policy)(**batch).loss
-    assert float(loss.detach()) == pytest.approx(
-        -float(policy.logp(HISTORIES, slates).detach().mean()), abs=1e-5
-    )
