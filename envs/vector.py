@@ -23,7 +23,7 @@ class ListGenerationVectorEnv(VectorEnv[Observation, Slates, NDArray[Any]]):
     ## Description
     The same task as `ListGenerationEnv`, for n = `num_envs` lists of one length. All lists start
     and end together, and every step is computed for all of them at once. `group_size` adjacent
-    lists share a history: lists 0..G-1 are of the first history, G..2G-1 of the second. What
+    lists have the same history: lists 0..G-1 the first one, G..2G-1 the second. What
     depends only on the history (the teacher's probabilities, its items) is computed once, at reset.
 
     ## Action Space
