@@ -1,7 +1,7 @@
 """Comparison of aligned policies with their competitors: all methods measured on the same users."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from genrec.pipeline.provenance import parent_run
 from genrec.pipeline.workspace import Workspace
 from genrec.rerankers import draw_pool
 from genrec.results import Comparison, ComparisonRow, PolicyStatistics, SeedRow
-from genrec.rewards import Diversity, Novelty, Reward
+from genrec.rewards import Diversity, Novelty, Reward, RewardLike
 from genrec.training.checkpoint import save_tensors
 from genrec.training.logger import RunLogger
 from genrec.training.run_directory import versions
@@ -31,7 +31,13 @@ BATCH_SIZE = 1024  # histories; their candidate pools are in memory at once
 logger = logging.getLogger("genrec")
 
 
-def compare(workspace: Workspace, run: Path, users: int | None = None) -> Comparison:
+def compare(
+    workspace: Workspace,
+    run: Path,
+    *,
+    users: int | None = None,
+    rewards: Iterable[RewardLike] = (),
+) -> Comparison:
     """Measure an aligned run and its competitors on the test cases.
 
     All re-rankers choose from the same pool, the teacher's best unseen items. The greedy re-ranker
@@ -48,6 +54,8 @@ def compare(workspace: Workspace, run: Path, users: int | None = None) -> Compar
         workspace: settings and data.
         run: directory of an aligned policy.
         users: number of test cases, drawn with the seed; None for all.
+        rewards: the objects that the run was aligned for, where it was given any: the run keeps
+            only their names.
 
     Returns:
         The comparison, also written to ``comparison.json`` in the run, with per-user values beside
@@ -56,7 +64,7 @@ def compare(workspace: Workspace, run: Path, users: int | None = None) -> Compar
     Raises:
         RunError: if the run is not an aligned one, or was made on other data.
     """
-    return compare_runs(workspace, [run], out=run, users=users)
+    return compare_runs(workspace, [run], out=run, users=users, rewards=rewards)
 
 
 def compare_runs(
@@ -66,6 +74,7 @@ def compare_runs(
     out: Path,
     users: int | None = None,
     names: Sequence[str] = (),
+    rewards: Iterable[RewardLike] = (),
 ) -> Comparison:
     """``compare`` for several runs with the same rewards, teacher and student, as one curve.
 
@@ -78,12 +87,13 @@ def compare_runs(
         out: directory for ``comparison.json``.
         users: as for ``compare``.
         names: relative paths of the runs of a sweep, which the comparison then lists.
+        rewards: as for ``compare``.
 
     Raises:
         RunError: if a run is not an aligned one, or was made on other data.
         GenrecError: if the runs were aligned for different rewards.
     """
-    aligned = read_runs(workspace, directories)
+    aligned = read_runs(workspace, directories, rewards)
     goals = Goals.of(aligned.joint.reward)
     teacher = calibrated(parent_run(aligned.runs[0], "teacher"), workspace)
     methods = list(collect_methods(workspace, aligned, goals))

@@ -1,6 +1,6 @@
 """Aligned policies as points of one curve: over weights of a range, over runs, over seeds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,15 @@ from genrec.pipeline.provenance import require_run
 from genrec.pipeline.stages import require_same_files
 from genrec.pipeline.workspace import Workspace
 from genrec.results import RunMetadata
-from genrec.rewards import Ranges, RewardObjective, join_objectives, share_of, weights_along
-from genrec.rewards.objective import load_objectives
+from genrec.rewards import (
+    Ranges,
+    RewardLike,
+    RewardObjective,
+    join_objectives,
+    load_objectives,
+    share_of,
+    weights_along,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +58,15 @@ class PolicyPoint:
     recommender: NextK
 
 
-def read_runs(workspace: Workspace, directories: Sequence[Path]) -> AlignedRuns:
+def read_runs(
+    workspace: Workspace, directories: Sequence[Path], rewards: Iterable[RewardLike] = ()
+) -> AlignedRuns:
     """Aligned runs of those directories.
+
+    Args:
+        workspace: settings and data.
+        directories: of the runs.
+        rewards: objects for the rewards that were given as such when a run was aligned.
 
     Raises:
         RunError: if one is no aligned policy, or was made on other data.
@@ -65,7 +79,7 @@ def read_runs(workspace: Workspace, directories: Sequence[Path]) -> AlignedRuns:
     runs = [require_run(directory, ("aligned",), workspace) for directory in directories]
     specs = [run.rewards or () for run in runs]
     # One call for all runs, so that a user's file is executed once.
-    found = AlignedRuns(tuple(directories), tuple(load_objectives(specs)))
+    found = AlignedRuns(tuple(directories), tuple(load_objectives(specs, rewards)))
     join_objectives(found.objectives)  # refuses runs with different rewards
     for directory, objective in zip(directories, found.objectives, strict=True):
         require_same_files(directory, objective)

@@ -359,7 +359,7 @@ def test_an_own_component_by_the_name_of_its_entry_point(
         ({"name": "no_module"}, "gave a int: it must be a torch.nn.Module"),
         ({"name": "Shift", "stride": 1}, "cannot be built: "),
         ({"name": "NUMBER"}, "is a int: give a class or a function"),
-        ({"name": "Shfit"}, "has no backbone 'Shfit'; give one of Shift, Cut, no_module, margin"),
+        ({"name": "Shifft"}, "has no backbone 'Shifft'; give one of Shift, Cut, no_module, margin"),
     ],
 )
 def test_a_backbone_that_cannot_be_used_is_refused(

@@ -5,11 +5,11 @@ from functools import partial
 
 import pytest
 
-from genrec.config.errors import RunError
+from genrec.config.errors import GenrecError, RunError
 from genrec.evaluation.comparison import compare
 from genrec.pipeline import loading, provenance, stages, warmup
 from genrec.rerankers import Reranked, greedy
-from genrec.rewards import RewardError, parse_rewards
+from genrec.rewards import RewardError, parse_rewards, reward
 from genrec.training.run_directory import read_json
 
 
@@ -248,3 +248,25 @@ def test_a_reward_file_that_has_changed_is_noticed(make_workspace, workspace, ru
         RunError, match=r"out was aligned for another version of .*mine\.py, which has changed"
     ):
         compare(quick, out)
+
+
+def test_rewards_are_functions_too(workspace, run, make_workspace, tmp_path):
+    settings = make_workspace(align={"warmup_lists": 0, "updates": 1}).settings
+    quick, out = replace(workspace, settings=settings), tmp_path / "even"
+
+    @reward
+    def local(slates, context):
+        """Items of an even number; a function inside a function cannot be found again."""
+        return (slates % 2 == 0) / context.k
+
+    stages.align(quick, [(local, 0.7), "diversity=0.2"], student=run / "student", out=out)
+    content = read_json(out / "run.json")
+    assert content["rewards"] == ["relevance=1", "local=0.7", "diversity=0.2"]
+    assert 0 < content["val"]["local@4"] < 1
+    with pytest.raises(GenrecError, match="give that object again"):
+        compare(quick, out, users=10)
+    assert compare(quick, out, users=10, rewards=[local]).weights == {
+        "relevance": 1,
+        "local": 0.7,
+        "diversity": 0.2,
+    }

@@ -42,8 +42,8 @@ def test_the_description_says_what_a_setting_is_used_with():
 
 
 def test_a_section_that_does_not_exist():
-    with pytest.raises(ConfigError, match=r"no section 'techer' of settings; there are dataset, "):
-        describe("techer")
+    with pytest.raises(ConfigError, match=r"no section 'teachr' of settings; there are dataset, "):
+        describe("teachr")
 
 
 def test_defaults_of_the_description_are_those_of_the_settings():

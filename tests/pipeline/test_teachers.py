@@ -216,7 +216,7 @@ def test_an_own_scorer_is_trained_saved_and_loaded(source: Path, split: Split, t
     ("place", "error"),
     [
         ("{source}:NoLoad", "has no load: give a class with fit(split, **settings)"),
-        ("{source}:Konstant", "has no teacher 'Konstant'; give one of Constant, NoLoad as"),
+        ("{source}:Konztant", "has no teacher 'Konztant'; give one of Constant, NoLoad as"),
         ("no_such_module:Scorer", "cannot import 'no_such_module'"),
         ("missing.py:Scorer", "missing.py does not exist (looked in "),
     ],
