@@ -104,7 +104,8 @@ def test_a_registry_by_name(plugged: None) -> None:
         3,
         3,
     ]
-    with pytest.raises(GenrecError, match=r"unknown size 'smallish'. Did you mean 'small'\? Known: br"):
+    message = r"unknown size 'smallish'. Did you mean 'small'\? Known: br"
+    with pytest.raises(GenrecError, match=message):
         sizes().resolve("smallish")
     with pytest.raises(GenrecError, match="mine:double is not a size"):
         sizes().resolve("mine:double")
