@@ -1,8 +1,17 @@
 """Mistakes of the user: one line that names the value, the place and what to do."""
 
+import os
 import re
+import subprocess
+from pathlib import Path
 
 import pytest
+import typer
+from click.testing import Result
+from typer.testing import CliRunner
+
+from genrec.cli.errors import reports_errors
+from genrec.config.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -125,3 +134,59 @@ def test_another_log_is_refused(runs, tmp_path, mistake, write_log):
         r"teacher was made on .*log.csv \(fingerprint [0-9a-f]{16}\), but .*: give the dataset",
         text,
     )
+
+
+def invoke(error: Exception, *arguments: str) -> Result:
+    """A command that raises an error where --count is 4."""
+    single = typer.Typer()
+
+    @single.command()
+    @reports_errors
+    def command(count: int = 3) -> None:
+        """Fail."""
+        if count == 4:
+            raise error
+
+    return CliRunner().invoke(single, list(arguments))
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ConfigError("bad 3"), "error: bad 3\n"),
+        (FileNotFoundError(2, "no file", "f"), "error: [Errno 2] no file: 'f'\n"),
+    ],
+)
+def test_an_error_of_the_user_is_one_line(error, text):
+    assert invoke(error, "--count", "3").exit_code == 0
+    result = invoke(error, "--count", "4")
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", text)
+    assert invoke(error, "--count", "x").exit_code == 2  # the signature is kept
+
+
+@pytest.mark.parametrize("bug", [TypeError("a bug"), ValueError("a bug")])
+def test_a_bug_shows_its_traceback_and_where_to_report_it(bug):
+    result = invoke(bug, "--count", "4")
+    assert result.exit_code == 70
+    assert result.stderr.startswith("Traceback (most recent call last):")
+    assert (
+        f"{type(bug).__name__}: a bug\nThis is a bug in genrec. Please report it" in result.stderr
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "variable", "shown"),
+    [([], "", False), (["--debug"], "", True), ([], "1", True)],
+)
+def test_debug_shows_the_traceback_of_a_users_error(
+    command, tmp_path: Path, option: list[str], variable: str, shown: bool
+):
+    asked = [*command, *option, "train-teacher", "-s", "teacher.epoch=2", "-o", "new"]
+    environment = {**os.environ, "GENREC_DEBUG": variable}
+    result = subprocess.run(
+        asked, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 1
+    assert ("Traceback" in result.stderr) == shown
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("error: unknown setting teacher.epoch of sasrec_softmax; did you mean")
