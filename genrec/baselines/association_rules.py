@@ -136,8 +136,15 @@ def mine(
 
 
 def _strength(
-    both: Floats, first: Floats, second: Floats, measure: Measure, num_users: int, min_users: int
+    both: Floats,
+    first: Floats,
+    second: Floats,
+    *,
+    measure: Measure,
+    num_users: int,
+    min_users: int,
 ) -> Floats:
+    """The measure of rules, from the users of both items, of the first and of the second."""
     frequent: Floats = np.where(both >= min_users, both, np.float32(0))
     if measure == "support":
         return frequent / np.float32(num_users)

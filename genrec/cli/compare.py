@@ -19,7 +19,7 @@ from genrec.cli.options import (
     open_workspace,
 )
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 PIPED_WIDTH = 160  # columns of a table that goes to a file or another program
 
@@ -77,5 +77,5 @@ def show_comparison(run: Path, as_json: bool) -> None:
     console.print(report.table(content, rows_per_method=1, width=console.width))
     for line in report.sentences(content):
         typer.echo(line)
-    log.info("picture: %s", picture)
-    log.info("all tables: %s", page)
+    logger.info("picture: %s", picture)
+    logger.info("all tables: %s", page)

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -125,7 +125,15 @@ def describe(
       genrec data describe ml-1m/ratings.dat --min-item-events 5 --json
     """  # noqa: D301
     loaded = _load(
-        source, user, item, time, separator, items, min_user_events, min_item_events, drop_repeats
+        source,
+        user=user,
+        item=item,
+        time=time,
+        separator=separator,
+        items=None if items is None else str(items),
+        min_user_events=min_user_events,
+        min_item_events=min_item_events,
+        drop_repeats=drop_repeats,
     )
     statistics = loaded.dataset.statistics()
     if as_json:
@@ -167,40 +175,27 @@ def convert(
     from genrec.data.export import write
 
     loaded = _load(
-        source, user, item, time, separator, items, min_user_events, min_item_events, drop_repeats
+        source,
+        user=user,
+        item=item,
+        time=time,
+        separator=separator,
+        items=None if items is None else str(items),
+        min_user_events=min_user_events,
+        min_item_events=min_item_events,
+        drop_repeats=drop_repeats,
     )
     for path in write(loaded.dataset, out):
         typer.echo(str(path))
     _print_report(loaded, quiet)
 
 
-def _load(
-    source: str,
-    user: str | None,
-    item: str | None,
-    time: str | None,
-    separator: str | None,
-    items: Path | None,
-    min_user_events: int,
-    min_item_events: int,
-    drop_repeats: bool,
-) -> "Loaded":
+def _load(source: str, **options: Any) -> "Loaded":
+    """The dataset, read with options of ``ReadConfig``."""
     from genrec.data.config import ReadConfig
     from genrec.data.sources import load
 
-    return load(
-        source,
-        ReadConfig(
-            user=user,
-            item=item,
-            time=time,
-            separator=separator,
-            items=None if items is None else str(items),
-            min_user_events=min_user_events,
-            min_item_events=min_item_events,
-            drop_repeats=drop_repeats,
-        ),
-    )
+    return load(source, ReadConfig(**options))
 
 
 def _print_table(header: list[str], rows: list[list[str]]) -> None:

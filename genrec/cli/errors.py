@@ -53,7 +53,11 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(INTERRUPTED) from error
         except Exception as error:
             traceback.print_exc()
-            typer.echo(f"This is a bug in genrec. Please report it {_where()}.", err=True)
+            typer.echo(
+                "This is a bug: of a file or plugin of your own if the traceback ends there,"
+                f" otherwise of genrec. Please report it {_where()}.",
+                err=True,
+            )
             raise typer.Exit(BUG) from error
 
     return reporting

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from genrec.pipeline.workspace import Workspace
     from genrec.results import CalibrationRow
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @reports_errors
@@ -103,5 +103,5 @@ def _calibrations(
         )
     found = [each for run in teachers for each in measure_calibration(workspace, run, users=users)]
     report.plot_calibration({f"{each.run}, {each.link}": each.curve for each in found}, picture)
-    log.info("picture: %s", picture)
+    logger.info("picture: %s", picture)
     return [each.row(workspace.settings.k) for each in found]

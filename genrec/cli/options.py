@@ -28,6 +28,12 @@ Changes = Annotated[
         help="Change a setting: key=value, such as teacher.epochs=5. `genrec settings` lists them.",
     ),
 ]
+Teacher = Annotated[
+    Path | None, typer.Option(help="Run directory of the teacher; trained if missing.")
+]
+Student = Annotated[
+    Path | None, typer.Option(help="Run directory of the student; made if missing.")
+]
 Seed = Annotated[int | None, typer.Option(help="Random seed.")]
 Device = Annotated[str | None, typer.Option(help="auto, cuda, mps or cpu.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from genrec.data import Dataset
     from genrec.pipeline.recommend import TitledList, UserHistories
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 # What --set may change here: how the log of --dataset is read
 READABLE = ("read.user=", "read.item=", "read.time=", "read.separator=", "read.drop_repeats=")
@@ -123,13 +123,13 @@ def _log_of(run: Path, source: str, changes: list[str]) -> "Dataset":
     unfiltered = read.model_copy(update={"items": None, "min_user_events": 0, "min_item_events": 0})
     loaded = load(source, unfiltered)
     for sentence in loaded.report.sentences():
-        log.info(sentence)
+        logger.info(sentence)
     return loaded.dataset
 
 
 def _report_left_out(users: "UserHistories") -> None:
     if users.unknown_events:
-        log.warning(
+        logger.warning(
             "%d event(s) with items that the run does not know are left out, and %d user(s) who"
             " have no others get no list",
             *(users.unknown_events, users.unknown_users),
@@ -143,8 +143,8 @@ def _print_lists(
 
     if not as_json:
         typer.echo("user\trank\titem\ttitle")
-    logger = RunLogger(None, "recommend", quiet=quiet or sys.stdout.isatty())
-    with logger.progress(total) as bar:
+    run_logger = RunLogger(None, "recommend", quiet=quiet or sys.stdout.isatty())
+    with run_logger.progress(total) as bar:
         for done, (user, rows) in enumerate(lists, start=1):
             if as_json:
                 typer.echo(json.dumps({"user": user, "items": _ranked(rows)}))

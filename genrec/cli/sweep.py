@@ -1,6 +1,5 @@
 """``genrec sweep``: one alignment per weight and seed, and one comparison of all."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,6 +14,8 @@ from genrec.cli.options import (
     Json,
     Out,
     Quiet,
+    Student,
+    Teacher,
     Users,
     command_settings,
     open_workspace,
@@ -38,12 +39,8 @@ def sweep(
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=1, help="Alignments at a time, one process each.")
     ] = 1,
-    teacher: Annotated[
-        Path | None, typer.Option(help="Run directory of the teacher; trained if missing.")
-    ] = None,
-    student: Annotated[
-        Path | None, typer.Option(help="Run directory of the student; made if missing.")
-    ] = None,
+    teacher: Teacher = None,
+    student: Student = None,
     users: Users = None,
     dataset: Dataset = None,
     config: Config = None,

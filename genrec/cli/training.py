@@ -16,6 +16,8 @@ from genrec.cli.options import (
     Out,
     Quiet,
     Seed,
+    Student,
+    Teacher,
     command_settings,
     open_workspace,
 )
@@ -106,12 +108,8 @@ def align(
         ),
     ] = None,
     dataset: Dataset = None,
-    teacher: Annotated[
-        Path | None, typer.Option(help="Run directory of the teacher; trained if missing.")
-    ] = None,
-    student: Annotated[
-        Path | None, typer.Option(help="Run directory of the student; made if missing.")
-    ] = None,
+    teacher: Teacher = None,
+    student: Student = None,
     agent: Annotated[
         str | None,
         typer.Option(help="Which agent trains: ppo (genrec's), sb3 (sb3-contrib) or grpo (TRL)."),

@@ -28,7 +28,7 @@ from genrec.training.run_directory import versions
 
 BATCH_SIZE = 1024  # histories; their candidate pools are in memory at once
 
-logger = logging.getLogger("genrec")
+logger = logging.getLogger(__name__)
 
 
 def compare(

@@ -1,6 +1,6 @@
 """Re-rankers that take part in a comparison, each at a grid of weights."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
@@ -13,6 +13,7 @@ from genrec.config.errors import ConfigError
 from genrec.evaluation.goals import Goals
 from genrec.rerankers import (
     Pool,
+    Reranker,
     dpp,
     greedy,
     greedy_lookahead,
@@ -23,10 +24,6 @@ from genrec.rerankers import (
     sort_by_relevance,
     with_surrogates,
 )
-
-Reranker = Callable[..., NDArray[np.int64]]
-"""Called as ``rerank(pool, k=k, weight=weight)``; returns the lists (B, k)."""
-
 
 # Names of the other methods of a comparison
 RESERVED = (
@@ -102,20 +99,22 @@ def reranker_grids(
         rerankers["popularity-sort"] = popularity_penalised
     rerankers |= own
     # Weights of relevance near 0 and weights of the goal near 1, where raw scores matter least.
-    raw = {"mmr": even**2, "sog": 1 - even[::-1] ** 2}
+    raw = {"mmr": (mmr, even**2), "sog": (sog, 1 - even[::-1] ** 2)}
     for name, rerank in rerankers.items():
         yield RerankerGrid(name, rerank, _rounded(even))
         calibrated = partial(_rerank_probabilities, rerank=rerank)
         yield RerankerGrid(f"{name}-calibrated", calibrated, _rounded(even))
         if name in raw:
-            yield RerankerGrid(f"{name}-raw", partial(rerank, normalise=False), _rounded(raw[name]))
+            published, weights = raw[name]
+            unscaled = partial(published, normalise=False)
+            yield RerankerGrid(f"{name}-raw", unscaled, _rounded(weights))
     if not goals.terms:
         return
-    weights = greedy_weights(points, highest)
-    yield RerankerGrid("greedy", partial(_greedy, goals=goals), weights)
-    yield RerankerGrid("greedy-sorted", partial(_greedy_sorted, goals=goals), weights)
+    mixed = greedy_weights(points, highest)
+    yield RerankerGrid("greedy", partial(_greedy, goals=goals), mixed)
+    yield RerankerGrid("greedy-sorted", partial(_greedy_sorted, goals=goals), mixed)
     if goals.has_terminal:
-        yield RerankerGrid("greedy-ahead", partial(_greedy_ahead, goals=goals), weights)
+        yield RerankerGrid("greedy-ahead", partial(_greedy_ahead, goals=goals), mixed)
 
 
 def greedy_weights(points: int, highest: float) -> list[float]:

@@ -22,7 +22,7 @@ from genrec.rewards import RewardObjective, parse_rewards
 from genrec.rewards.ranges import read_weight
 from genrec.training.interruption import Interrupted
 
-logger = logging.getLogger("genrec")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

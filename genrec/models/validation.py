@@ -13,7 +13,7 @@ from genrec.models.scorer import NeuralScorer
 from genrec.recommender import TopK
 from genrec.training.early_stopping import EarlyStopping
 
-logger = logging.getLogger("genrec")
+logger = logging.getLogger(__name__)
 
 
 class ScorerValidation:

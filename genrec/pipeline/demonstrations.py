@@ -13,6 +13,7 @@ from genrec.data import Cases, Sequences
 from genrec.data.cases import random_cases, whole_cases
 from genrec.metrics.calibration import Calibrated
 from genrec.metrics.context import Floats
+from genrec.pipeline.teachers import digest_of_scorer
 from genrec.pipeline.workspace import Workspace
 from genrec.recommender import Scorer
 from genrec.rerankers import (
@@ -40,9 +41,8 @@ from genrec.rewards import (
     locate_errors,
     weight_grid,
 )
-from genrec.training.run_directory import digest
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 GRID_POINTS = 33  # ranges of weights are cut into so many points
 CHOICES = 50  # candidates kept per position of a greedy list
@@ -66,14 +66,12 @@ def teacher_demonstrations(
         pool: the teacher's best items kept per history.
     """
     count, seed = workspace.settings.student.demonstrations, workspace.settings.seed
-    weights = next(
-        path for path in (teacher / "scorer.safetensors", teacher / "scorer.json") if path.exists()
-    )
-    cache = teacher / f"demonstrations-{digest(weights)}-{count}-{pool}-{seed}.safetensors"
+    name = f"demonstrations-{digest_of_scorer(teacher)}-{count}-{pool}-{seed}.safetensors"
+    cache = teacher / name
     if cache.exists():
-        log.info("the teacher's lists are read from %s", cache)
+        logger.info("the teacher's lists are read from %s", cache)
         return Demonstrations.load(cache)
-    log.info("the teacher writes %d lists", count)
+    logger.info("the teacher writes %d lists", count)
     cases = random_cases(workspace.split.train, count, np.random.default_rng(seed))
     histories = with_room(cases, pool, workspace).histories
     demonstrations = make_demonstrations(scorer, histories, pool)

@@ -13,7 +13,7 @@ from genrec.results import Kind, RunMetadata, RunPlan
 from genrec.training.checkpoint import CHECKPOINT
 from genrec.training.run_directory import versions, write_json
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 # Which sections of the settings a stage depends on
 SECTIONS: Mapping[str, tuple[str, ...]] = {
@@ -41,7 +41,7 @@ def begin_run(out: Path, kind: Kind, workspace: Workspace, **origin: Any) -> Non
     plan = _plan(kind, workspace, origin)
     if (out / CHECKPOINT).exists():
         _require_same(RunPlan.read(out), plan, f"{out} holds a checkpoint of a run")
-        log.info("%s: resuming from the checkpoint in %s", kind, out)
+        logger.info("%s: resuming from the checkpoint in %s", kind, out)
     plan.write(out)
 
 
@@ -54,7 +54,7 @@ def is_finished(out: Path, kind: Kind, workspace: Workspace, **origin: Any) -> b
     if not (out / RunMetadata.file_name).exists():
         return False
     _require_same(RunPlan.read(out), _plan(kind, workspace, origin), f"{out} holds a finished run")
-    log.info("%s: %s is finished, nothing to do", kind, out)
+    logger.info("%s: %s is finished, nothing to do", kind, out)
     return True
 
 

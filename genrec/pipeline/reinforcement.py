@@ -16,7 +16,7 @@ from genrec.pipeline.workspace import Workspace
 from genrec.results import RunMetadata
 from genrec.rewards import Ranges, RewardObjective
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 # align.agent -> module with ``train``, and the extra that installs its libraries
 AGENTS = {
@@ -41,7 +41,7 @@ def reinforce(
     The student is a candidate too, so that an alignment that finds nothing better returns it.
     """
     settings = workspace.settings
-    log.info("aligned: %s for %s, in %s", start, objective.reward.name, out)
+    logger.info("aligned: %s for %s, in %s", start, objective.reward.name, out)
     policy = conditioned_policy(start, objective.ranges, workspace)
     untouched = conditioned_policy(student, objective.ranges, workspace)
     if RunMetadata.read(start).kind != "aligned":  # an aligned policy was sharpened before
@@ -70,7 +70,7 @@ def reinforce(
     first = validate(untouched)
     if first["objective"] < val["objective"]:
         return policy, val
-    log.info("no policy was better than the student on the validation cases: the student is kept")
+    logger.info("the student is kept: no policy is better on the validation cases")
     return untouched, first
 
 

@@ -31,7 +31,7 @@ from genrec.pipeline.provenance import (
     settings_in,
 )
 from genrec.pipeline.reinforcement import reinforce, require_fixed_weights, trainer
-from genrec.pipeline.teachers import load_scorer, train_scorer
+from genrec.pipeline.teachers import digest_of_scorer, load_scorer, train_scorer
 from genrec.pipeline.warmup import supervised_warmup
 from genrec.pipeline.workspace import Workspace
 from genrec.recommender import TopK
@@ -41,9 +41,9 @@ from genrec.rewards.specs import WeightedReward
 from genrec.training.checkpoint import drop_checkpoint
 from genrec.training.run_directory import digest, relative
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
-SCORER_FILE, POLICY_FILE = "scorer.safetensors", "model.safetensors"
+POLICY_FILE = "model.safetensors"
 # Settings of a student that an alignment cannot change
 SHAPE = ("hidden_size", "blocks", "heads", "max_length")
 
@@ -62,7 +62,7 @@ def train_teacher(workspace: Workspace, out: Path) -> Path:
         return out
     settings, split = workspace.settings, workspace.split
     begin_run(out, "teacher", workspace)
-    log.info("teacher: %s on %s, in %s", settings.teacher.recipe, settings.dataset, out)
+    logger.info("teacher: %s on %s, in %s", settings.teacher.recipe, settings.dataset, out)
     scorer = train_scorer(
         split,
         settings.teacher,
@@ -102,12 +102,12 @@ def train_student(workspace: Workspace, teacher: Path, out: Path) -> Path:
     """
     require_run(teacher, ("teacher",), workspace)
     workspace = _with_settings_of(workspace, teacher=teacher)
-    origin = {"teacher_weights": _digest_of_teacher(teacher)}
+    origin = {"teacher_weights": digest_of_scorer(teacher)}
     if is_finished(out, "student", workspace, **origin):
         return out
     settings, split = workspace.settings, workspace.split
     begin_run(out, "student", workspace, **origin)
-    log.info("student: GPTRec learns the lists of %s, in %s", teacher, out)
+    logger.info("student: GPTRec learns the lists of %s, in %s", teacher, out)
     scorer, pool = load_scorer(teacher, workspace.device), pool_size(workspace)
     demonstrations = teacher_demonstrations(workspace, scorer, teacher, pool)
     policy = _new_policy(workspace)
@@ -163,7 +163,7 @@ def align(
     origin = {
         "rewards": tuple(objective.specs),
         "reward_files": tuple(file.digest for file in objective.files),
-        "teacher_weights": _digest_of_teacher(teacher),
+        "teacher_weights": digest_of_scorer(teacher),
         "student_weights": digest(student / POLICY_FILE),
     }
     if is_finished(out, "aligned", workspace, **origin):
@@ -222,12 +222,6 @@ def require_same_files(run: Path, objective: RewardObjective) -> None:
             )
 
 
-def _digest_of_teacher(teacher: Path) -> str:
-    """The digest of a teacher's weights; of its description where it has no such file."""
-    weights = teacher / SCORER_FILE
-    return digest(weights if weights.exists() else teacher / "scorer.json")
-
-
 def _with_settings_of(
     workspace: Workspace, *, teacher: Path, student: Path | None = None
 ) -> Workspace:
@@ -251,7 +245,7 @@ def _with_settings_of(
 def _report_ignored(run: Path, section: str, asked: dict[str, Any], made: dict[str, Any]) -> None:
     ignored = [f"{section}.{key}={value}" for key, value in asked.items() if made.get(key) != value]
     if ignored:
-        log.warning(
+        logger.warning(
             "%s was made with other settings, which cannot be changed: ignored %s",
             *(run, ", ".join(ignored)),
         )

@@ -31,7 +31,7 @@ from genrec.models.trainer import fit, training_sequences
 from genrec.recipes import TEACHERS, ExternalTeacher, NeuralTeacher, Teacher, TeacherConfig
 from genrec.recommender import Scorer
 from genrec.training.checkpoint import save_tensors
-from genrec.training.run_directory import read_json, write_json
+from genrec.training.run_directory import digest, read_json, write_json
 
 NEURAL, EXTERNAL = "neural", "external"
 TEACHER: TypeAdapter[Teacher] = TypeAdapter(TeacherConfig)
@@ -196,3 +196,9 @@ def load_scorer(directory: Path, device: torch.device) -> Scorer:
     )
     scorer.load_state_dict(load_file(directory / "scorer.safetensors"))
     return scorer.to(device).eval()
+
+
+def digest_of_scorer(directory: Path) -> str:
+    """The digest of a scorer's weights; of its description where it has no such file."""
+    weights = directory / "scorer.safetensors"
+    return digest(weights if weights.exists() else directory / "scorer.json")

@@ -19,7 +19,7 @@ from genrec.rewards import RewardObjective
 from genrec.training.checkpoint import drop_checkpoint
 from genrec.training.run_directory import relative
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def supervised_warmup(
@@ -51,7 +51,7 @@ def supervised_warmup(
     histories, rows, passes = warmup_histories(
         workspace, settings.align.warmup_lists, objective.ranges
     )
-    log.info(
+    logger.info(
         "supervised warm-up: %s learns %d lists, %d time(s) each, in %s",
         *(student, len(rows), passes, out),
     )

@@ -13,7 +13,7 @@ from genrec.data.sources import BUILT_IN
 from genrec.pipeline.settings import Settings
 from genrec.training.device import choose_device
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +64,9 @@ def prepare_workspace(settings: Settings, quiet: bool = False) -> Workspace:
     parts = split(loaded.dataset, settings.split, settings.hold_back)
     workspace = Workspace(settings, parts, choose_device(settings.device), quiet)
     for sentence in (*loaded.report.sentences(), *parts.notes):
-        log.info(sentence)
+        logger.info(sentence)
     for warning in loaded.report.warnings:
-        log.warning(warning)
+        logger.warning(warning)
     if not len(parts.valid):
         raise GenrecError(
             f"{settings.dataset}: no user has the 3 events that a validation case takes, so that"
