@@ -1,6 +1,7 @@
 """How commands report errors: one message for what a user can correct, a traceback for a bug."""
 
 import functools
+import inspect
 import traceback
 from collections.abc import Callable
 from importlib.metadata import metadata
@@ -60,7 +61,23 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             )
             raise typer.Exit(BUG) from error
 
+    reporting.__doc__ = unwrapped(inspect.getdoc(command) or "")
     return reporting
+
+
+def unwrapped(text: str) -> str:
+    r"""Help whose paragraphs are one line each, so that the terminal wraps them to its own width.
+
+    A paragraph behind click's mark for verbatim text keeps its lines.
+
+    >>> unwrapped("One\ntwo.\n\n\b\nExamples:\n  genrec")
+    'One two.\n\n\x08\nExamples:\n  genrec'
+    """
+    paragraphs = text.split("\n\n")
+    return "\n\n".join(
+        paragraph if paragraph.startswith("\b") else " ".join(paragraph.split("\n"))
+        for paragraph in paragraphs
+    )
 
 
 def _where() -> str:
