@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 
 from genrec.agents.config import DistillationConfig
 from genrec.agents.gptrec.decoding import NextK
@@ -19,10 +18,10 @@ from genrec.data.sequences import Sequences, length_buckets
 from genrec.data.splits import Split
 from genrec.metrics.ranking import evaluate
 from genrec.recommender import Scorer, TopK
-from genrec.training.checkpoint import Checkpointer, save_tensors
-from genrec.training.device import autocast
+from genrec.training.checkpoint import Checkpointer, load_tensors, save_tensors
+from genrec.training.device import autocast, with_precision
 from genrec.training.early_stopping import EarlyStopping
-from genrec.training.interruption import Interrupted, interruptible
+from genrec.training.interruption import interruptible
 from genrec.training.logger import RunLogger
 from genrec.training.schedule import set_learning_rate, warmup_linear_decay
 
@@ -70,8 +69,12 @@ class Demonstrations:
 
     @classmethod
     def load(cls, path: Path) -> "Demonstrations":
-        """Read what ``save`` wrote."""
-        stored = {name: tensor.numpy() for name, tensor in load_file(path).items()}
+        """Read what ``save`` wrote.
+
+        Raises:
+            RunError: if the file is missing or damaged.
+        """
+        stored = {name: tensor.numpy() for name, tensor in load_tensors(path).items()}
         histories = Sequences(stored["offsets"], stored["history_items"])
         return cls(histories, stored["items"].astype(np.int64), stored["scores"])
 
@@ -192,17 +195,20 @@ def pretrain(
 
     Raises:
         DivergenceError: if the loss is no longer finite.
-        Interrupted: after Ctrl-C, once the checkpoint is saved.
+        Interrupted: after Ctrl-C, SIGTERM or SIGHUP, once the checkpoint is saved.
     """
+    config = with_precision(config, policy.device, policy.product_shape(config.lists_per_step))
     optimizer = torch.optim.AdamW(policy.parameters(), lr=config.learning_rate, weight_decay=0.01)
     stopping = EarlyStopping("loss", "min")
     checkpointer = Checkpointer(directory, policy, optimizer, stopping)
     batches = _batches(demonstrations, config=config, max_length=policy.max_length, k=k, seed=seed)
     steps, interval = len(batches), max(1, len(batches) // VALIDATIONS)
-    losses: list[float] = []
     log = RunLogger(directory, "student", quiet=quiet, trackers=trackers)
     with log, interruptible() as interruption:
-        done = checkpointer.restore().get("step", 0)
+        progress = checkpointer.restore()
+        done = progress.get("step", 0)
+        losses = progress.get("losses", [])  # since the last validation
+        log.resume(done)
         with log.progress(steps, done) as show:
             for step in range(done + 1, steps + 1):
                 learning_rate = warmup_linear_decay(
@@ -226,19 +232,18 @@ def pretrain(
                 optimizer.zero_grad(set_to_none=True)
                 best = stopping.best.get(f"ndcg@{k}", 0.0)
                 show(step, f"loss {losses[-1]:.3f}, best val/ndcg@{k} {best:.4f}")
-                # Validated before a stop too, so that the checkpoint knows its best weights.
-                if step % interval == 0 or step == steps or interruption.requested:
+                # No other validation before a stop: it must not change which weights are the best.
+                validates = step % interval == 0 or step == steps
+                if validates:
                     measured = _validate(policy, val_demonstrations, split, k=k, config=config)
                     stopping.step({"step": step, **measured}, policy)
                     metrics = {"loss": float(np.mean(losses)), "learning_rate": learning_rate}
                     metrics |= {f"val/{name}": value for name, value in measured.items()}
                     log.log_metrics(step, metrics)
                     losses.clear()
-                    checkpointer.save({"step": step})
-                if interruption.requested:
-                    raise Interrupted(
-                        f"stopped after step {step}; the same command resumes from there"
-                    )
+                if validates or interruption.requested:
+                    checkpointer.save({"step": step, "losses": losses})
+                interruption.stop_if_requested(f"after step {step}")
     return stopping.restore_best(policy)
 
 

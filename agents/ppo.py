@@ -19,7 +19,7 @@ from genrec.agents.rollout import Rollout, collect
 from genrec.agents.trainer import PolicyValidation, Validate, policy_checkpointer, update_seed
 from genrec.config.errors import DivergenceError
 from genrec.rewards.check import locate_errors
-from genrec.training.device import autocast
+from genrec.training.device import autocast, with_precision
 from genrec.training.interruption import interruptible
 from genrec.training.logger import RunLogger
 from genrec.training.schedule import linear_decay, set_learning_rate
@@ -264,6 +264,7 @@ def train(
     Each update writes lists for a few histories, computes an advantage for every position of every
     list, and takes a few clipped gradient steps.
     """
+    config = with_precision(config, policy.device, policy.product_shape(config.histories))
     reference = copy.deepcopy(policy).eval().requires_grad_(False) if config.kl else None
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # initial weights of the critic

@@ -16,7 +16,7 @@ from genrec.agents.gptrec.model import GPTRec
 from genrec.rewards.check import locate_errors
 from genrec.training.checkpoint import Checkpointer
 from genrec.training.early_stopping import EarlyStopping
-from genrec.training.interruption import Interrupted, Interruption
+from genrec.training.interruption import Interruption
 from genrec.training.logger import RunLogger
 
 Validate = Callable[[GPTRec], Mapping[str, float]]
@@ -66,7 +66,7 @@ class Trainer(Protocol[ConfigT]):
 
         Raises:
             DivergenceError: if a loss or gradient is no longer finite.
-            Interrupted: after Ctrl-C, once the checkpoint is saved.
+            Interrupted: after Ctrl-C, SIGTERM or SIGHUP, once the checkpoint is saved.
             RewardError: if a reward raises or does not give finite gains; the last checkpoint
                 stays.
         """
@@ -86,7 +86,8 @@ class PolicyValidation:
         interruption: whether the user asked to stop.
         show: shows progress, as (updates done, note).
         extra: further values that a checkpoint holds, such as an adapted coefficient.
-        update: number of updates at the last validation.
+        update: number of updates in the last checkpoint.
+        resumed: number of updates in the checkpoint that was resumed; None where there was none.
     """
 
     policy: GPTRec
@@ -98,13 +99,16 @@ class PolicyValidation:
     show: Callable[[int, str], None] = lambda update, note: None
     extra: dict[str, float] = field(default_factory=dict)
     update: int = 0
+    resumed: int | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         if progress := self.checkpointer.restore():
             self.update, self.extra = progress["update"], progress["extra"]
+            self.resumed = self.update
+        self.log.resume(-1 if self.resumed is None else self.update)
 
     def step(self, update: int) -> None:
-        """Validate, keep the best weights and save, if it is time or the user asked to stop.
+        """Validate, keep the best weights and save, if it is time; save if the user asked to stop.
 
         Args:
             update: number of updates that are complete.
@@ -113,20 +117,22 @@ class PolicyValidation:
             Interrupted: if the user asked to stop, once everything is saved.
         """
         due = update % self.config.evaluate_every == 0 or update == self.config.updates
-        if not due and not self.interruption.requested:
-            return
+        if update != self.resumed:  # what a checkpoint was saved after is not repeated
+            if due:
+                self._validate(update)
+            # No validation of its own: an interruption must not change which weights are the best.
+            if due or self.interruption.requested:
+                self.update = update
+                self.checkpointer.save({"update": update, "extra": self.extra})
+        self.interruption.stop_if_requested(f"before update {update + 1}")
+
+    def _validate(self, update: int) -> None:
         with locate_errors(f"validation after update {update}"):
             measured = dict(self.validate(self.policy))
         self.log.log_metrics(update, {f"val/{name}": value for name, value in measured.items()})
         # The weights of the whole module, so that a critic is restored as it was with its policy.
         checkpointer = self.checkpointer
         checkpointer.stopping.step({"update": update, **measured}, checkpointer.module)
-        self.update = update
-        checkpointer.save({"update": update, "extra": self.extra})
-        if self.interruption.requested:
-            raise Interrupted(
-                f"stopped before update {update + 1}; the same command resumes from there"
-            )
 
     def show_update(self, update: int, reward: float) -> None:
         """Show the progress after an update, with the mean reward of its lists."""

@@ -224,4 +224,4 @@ def recipe(name: str, **changes: Any) -> Teacher:
     """
     from genrec.config.validation import validated
 
-    return validated(_ADAPTER, {"recipe": name, **changes}, where="teacher")
+    return validated(_ADAPTER, {"recipe": name, **changes}, where="teacher", named=True)

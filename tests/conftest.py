@@ -8,6 +8,8 @@ import matplotlib
 import pytest
 import torch
 
+from genrec.config.trust import Trust, set_trust
+
 matplotlib.use("Agg")
 torch.set_num_threads(1)
 
@@ -22,6 +24,13 @@ def _logger_as_it_was():
     yield
     logger.handlers[:] = handlers
     logger.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_trusted(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch):
+    """No code was named before the test, and what a command remembers stays in a folder of ours."""
+    monkeypatch.setenv("GENREC_CONFIG", str(tmp_path_factory.mktemp("configuration")))
+    set_trust(Trust())
 
 
 @pytest.fixture(scope="session")

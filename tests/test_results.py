@@ -26,6 +26,8 @@ TEACHER = RunMetadata(
     fingerprint="f",
     train_fingerprint="t",
     versions={"python": "3.11"},
+    machine={"device": "cpu"},
+    files={"scorer.json": "0" * 64},
     val={"ndcg@10": 0.1 + 0.2, "update": 40},
     temperature=1.25,
     popularity=PopularityBaseline(ndcg=0.05, teacher_is_above=True),
@@ -78,7 +80,7 @@ def test_differences_of_plans_are_named():
         ("[1]", "holds no JSON object"),
         ('{"kind": "teacher"}', r"another version of genrec \(schema version none, not 1\)"),
         ('{"schema_version": 2}', r"another version of genrec \(schema version 2, not 1\)"),
-        ('{"schema_version": 1}', r"kind: Field required \(and 5 more\)"),
+        ('{"schema_version": 1}', r"kind: Field required \(and 7 more\)"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named_with_a_remedy(tmp_path, text, message):

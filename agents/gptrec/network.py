@@ -96,6 +96,10 @@ class ListTransformer(nn.Module):
         """Reward name -> low and high end of its weight; empty without conditioning."""
         return self.conditioning.ranges if self.conditioning is not None else {}
 
+    def product_shape(self, histories: int) -> tuple[int, int, int]:
+        """Rows, inner width and columns of the largest products for so many whole histories."""
+        return histories * self.max_length, int(self.lm.config.n_embd), self.num_items
+
     def condition(self, ranges: Ranges, seed: int = 0) -> None:
         """Condition the policy on reward weights; until it is trained its lists stay the same.
 

@@ -32,7 +32,7 @@ from genrec.agents.trl.model import ListModel, item_tokenizer
 from genrec.config.errors import DivergenceError
 from genrec.data.sequences import Sequences
 from genrec.rewards.check import locate_errors
-from genrec.training.device import autocast, half_precision_pays
+from genrec.training.device import autocast, with_precision
 from genrec.training.interruption import Interrupted, interruptible
 from genrec.training.logger import RunLogger
 from genrec.training.schedule import linear_decay
@@ -80,6 +80,7 @@ def train(
     TRL calls ``epochs`` num_iterations, ``minibatches`` steps_per_generation, ``clip`` epsilon,
     ``kl`` beta and ``entropy`` entropy_coef.
     """
+    config = with_precision(config, policy.device, policy.product_shape(config.histories))
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng())
         log = stack.enter_context(RunLogger(directory, "align", quiet=quiet, trackers=trackers))
@@ -143,7 +144,7 @@ def _arguments(
         learning_rate=config.learning_rate,
         weight_decay=0.0,
         max_grad_norm=1.0,
-        bf16=config.bf16 and half_precision_pays(device),
+        bf16=config.bf16 is True,
         use_cpu=device.type == "cpu",
         gradient_checkpointing=False,
         shuffle_dataset=False,
@@ -288,8 +289,8 @@ class CheckpointCallback(TrainerCallback):
     Attributes:
         start: number of updates in the checkpoint that is resumed.
         steps: gradient steps per update.
-        interrupted: raised by the validation after Ctrl-C. It is raised again once TRL has stopped,
-            so that TRL can log the last update.
+        interrupted: raised by the validation after a signal; it is raised again once TRL has
+            stopped.
     """
 
     def __init__(self, validation: PolicyValidation, config: GRPOConfig) -> None:
@@ -319,28 +320,24 @@ class CheckpointCallback(TrainerCallback):
                 f"a gradient is not finite in update {update}: lower the learning rate"
             )
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any
-    ) -> TrainerControl:
-        """Validate after the last gradient step of an update."""
-        if state.global_step % self.steps == 0:
-            try:
-                self.validation.step(self.update(state))
-            except Interrupted as interrupted:
-                self.interrupted = interrupted
-                control.should_training_stop = True
-        return control
-
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any
-    ) -> None:
-        """Log TRL's metrics of an update."""
+    ) -> TrainerControl:
+        """Log TRL's metrics of an update, which is complete, and validate."""
         logs: dict[str, float | None] = parts["logs"]
         if "reward" not in logs:  # the summary of the whole training
-            return
+            return control
+        update = self.update(state)
         known = {_metric(name): float(value) for name, value in logs.items() if value is not None}
-        self.validation.log.log_metrics(self.update(state), known)
-        self.validation.show_update(self.update(state), known["reward"])
+        self.validation.log.log_metrics(update, known)
+        self.validation.show_update(update, known["reward"])
+        try:
+            # After the log, as in the other agents: a checkpoint holds what was logged before it.
+            self.validation.step(update)
+        except Interrupted as interrupted:
+            self.interrupted = interrupted
+            control.should_training_stop = True
+        return control
 
 
 def _metric(name: str) -> str:

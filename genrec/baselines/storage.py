@@ -1,18 +1,20 @@
 """The folder of a baseline: settings as JSON, arrays as safetensors."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
 from scipy import sparse
 
-from genrec.config.errors import GenrecError
+from genrec.config.errors import GenrecError, RunError
+from genrec.training.checkpoint import RESTORE, load_tensors, save_tensors
+from genrec.training.run_directory import read_json, write_json
 
 Arrays = dict[str, NDArray[Any]]
+DESCRIPTION, WEIGHTS = "scorer.json", "scorer.safetensors"
 
 
 def write(
@@ -23,25 +25,30 @@ def write(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "scorer.json").write_text(json.dumps({"kind": kind, **settings}))
-    save_file(
-        {name: np.ascontiguousarray(array) for name, array in arrays.items()},
-        folder / "scorer.safetensors",
-    )
+    tensors = {
+        name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()
+    }
+    save_tensors(folder / WEIGHTS, tensors)
+    write_json(folder / DESCRIPTION, {"kind": kind, **settings})
 
 
 def read(folder: Path, kind: str) -> tuple[dict[str, Any], Arrays]:
     """The settings, without their kind, and the arrays that ``write`` left.
 
     Raises:
-        GenrecError: if the folder holds another kind of scorer.
+        GenrecError: if the folder holds another kind of scorer, or NaN or infinity.
     """
     folder = Path(folder)
-    settings = json.loads((folder / "scorer.json").read_text())
-    found = settings.pop("kind")
+    settings = read_json(folder / DESCRIPTION)
+    found = settings.pop("kind", None)
     if found != kind:
         raise GenrecError(f"{folder} holds a scorer of kind {found!r}, not {kind!r}")
-    return settings, load_file(folder / "scorer.safetensors")
+    arrays = {name: value.numpy() for name, value in load_tensors(folder / WEIGHTS).items()}
+    for name, array in arrays.items():
+        # Scores of what is never recommended may be -inf.
+        if not (array < np.inf).all():
+            raise RunError(f"{folder / WEIGHTS}: {name} holds NaN or infinity; {RESTORE}")
+    return settings, arrays
 
 
 def parts(table: sparse.csr_matrix) -> Arrays:
@@ -50,6 +57,12 @@ def parts(table: sparse.csr_matrix) -> Arrays:
 
 
 def joined(arrays: Arrays, columns: int) -> sparse.csr_matrix:
-    """The sparse table of ``parts``, with that many columns."""
+    """The sparse table of ``parts``, with that many columns.
+
+    Raises:
+        ValueError: if the arrays do not fit each other.
+    """
     shape = (len(arrays["indptr"]) - 1, columns)
-    return sparse.csr_matrix((arrays["data"], arrays["indices"], arrays["indptr"]), shape=shape)
+    table = sparse.csr_matrix((arrays["data"], arrays["indices"], arrays["indptr"]), shape=shape)
+    table.check_format(full_check=True)  # the products trust the indices
+    return table

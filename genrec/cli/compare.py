@@ -14,6 +14,7 @@ from genrec.cli.options import (
     Device,
     Json,
     Quiet,
+    Trust,
     Users,
     command_settings,
     open_workspace,
@@ -31,6 +32,7 @@ def compare(
     changes: Changes = None,
     users: Users = None,
     device: Device = None,
+    trust: Trust = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -50,13 +52,17 @@ def compare(
         raise ConfigError(
             f"--set {bad[0]}: a finished run keeps its settings; only compare.* can be changed here"
         )
-    settings = command_settings(changes=changes, dataset=dataset, device=device, origin=run)
+    settings = command_settings(
+        changes=changes, dataset=dataset, device=device, origin=run, trust=trust
+    )
     workspace = open_workspace(settings, quiet=quiet, origin=run)
 
     from genrec.evaluation import comparison
+    from genrec.training.run_directory import exclusive
 
-    comparison.compare(workspace, run, users=users)
-    show_comparison(run, as_json)
+    with exclusive(run):
+        comparison.compare(workspace, run, users=users)
+        show_comparison(run, as_json)
 
 
 def show_comparison(run: Path, as_json: bool) -> None:

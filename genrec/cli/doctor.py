@@ -4,7 +4,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -69,38 +68,22 @@ def _version(distribution: str) -> str:
 def _torch_facts() -> dict[str, str]:
     import torch
 
+    from genrec.training.device import WORTH_IT, bfloat16_speedup
+
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     devices = [f"cuda ({', '.join(gpus)})"] if gpus else []
     devices += ["mps"] if torch.backends.mps.is_available() else []
     best = "cuda" if gpus else "mps" if torch.backends.mps.is_available() else "cpu"
-    speedup = bfloat16_speedup(best)
+    speedup = bfloat16_speedup(torch.device(best))
+    chosen = "bfloat16" if speedup >= WORTH_IT else "float32"
     return {
         "torch": str(torch.__version__),
         "devices": ", ".join([*devices, "cpu"]),
         "threads": f"{torch.get_num_threads()} of {os.cpu_count()} cores",
-        "bfloat16": f"matrix products on {best} {speedup:.1f} times as fast as float32",
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "bfloat16": f"products on {best} {speedup:.1f} times as fast as float32: bf16=auto takes"
+        f" {chosen} for large ones",
     }
-
-
-def bfloat16_speedup(device: str, size: int = 768, repeats: int = 10) -> float:
-    """Time of a float32 product of two (size, size) matrices over its time in bfloat16, the best of
-    the repeats each.
-
-    Above 1 bfloat16 pays, below 1 the device emulates it.
-    """
-    import torch
-
-    times = []
-    for dtype in (torch.float32, torch.bfloat16):
-        matrix = torch.ones(size, size, dtype=dtype, device=device)
-        (matrix @ matrix).sum().item()  # the first product also pays for the set-up
-        durations = []
-        for _ in range(repeats):
-            start = time.perf_counter()
-            (matrix @ matrix)[0, 0].item()  # reading a number waits for the device
-            durations.append(time.perf_counter() - start)
-        times.append(min(durations))
-    return times[0] / times[1]
 
 
 def _cache() -> str:

@@ -1,7 +1,11 @@
 """How commands report errors: one message for what a user can correct, a traceback for a bug."""
 
+import contextlib
 import functools
 import inspect
+import shlex
+import signal
+import sys
 import traceback
 from collections.abc import Callable
 from importlib.metadata import metadata
@@ -10,13 +14,15 @@ from typing import ParamSpec, TypeVar
 import typer
 
 from genrec.config.errors import GenrecError
+from genrec.config.trust import UntrustedCodeError, trust_of_command
+from genrec.training.interruption import Interrupted, Terminated, terminable
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 USER_ERROR = 1
 BUG = 70  # EX_SOFTWARE of sysexits.h
-INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+SIGNAL = 128  # added to the number of the signal that ended a command, as shells report it
 
 _debug = False
 
@@ -30,28 +36,34 @@ def set_debug(debug: bool) -> None:
 def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
     """A command that reports its errors and exits with the status that belongs to them.
 
-    ``GenrecError`` and ``OSError`` print ``error: ...`` and exit with 1. A training that was
-    interrupted and saved prints how to resume it and exits with 130. Any other exception is a bug:
-    it prints its traceback and where to report it, and exits with 70. The signature is kept, so
-    that Typer reads the options of the wrapped command.
+    ``GenrecError`` and ``OSError`` print ``error: ...`` and exit with 1. A command that a signal
+    ended, such as a training that was saved, says so and exits with 128 + its number: 130 after
+    Ctrl-C, 143 after SIGTERM, 129 after SIGHUP. Any other exception is a bug: it prints its
+    traceback and where to report it, and exits with 70. The signature is kept, so that Typer reads
+    the options of the wrapped command.
     """
 
     @functools.wraps(command)
     def reporting(*args: P.args, **kwargs: P.kwargs) -> R:
-        from genrec.training.interruption import Interrupted
-
         try:
-            return command(*args, **kwargs)
+            with trust_of_command(), terminable():
+                return command(*args, **kwargs)
         except (BrokenPipeError, typer.Exit, typer.Abort):
             raise  # the reader of the output left, as `head` does, or the command is done
         except (GenrecError, OSError) as error:
             if _debug:
                 traceback.print_exc()
-            typer.echo(f"error: {error}", err=True)
+            typer.echo(f"error: {_with_remedy(error)}", err=True)
             raise typer.Exit(USER_ERROR) from error
         except Interrupted as error:
-            typer.echo(str(error), err=True)
-            raise typer.Exit(INTERRUPTED) from error
+            _echo_if_possible(str(error))
+            raise typer.Exit(SIGNAL + error.number) from error
+        except Terminated as error:
+            _echo_if_possible("stopped; what a training had saved is resumed by the same command")
+            raise typer.Exit(SIGNAL + error.number) from error
+        except KeyboardInterrupt as error:
+            _echo_if_possible("stopped; what a training had saved is resumed by the same command")
+            raise typer.Exit(SIGNAL + signal.SIGINT) from error
         except Exception as error:
             traceback.print_exc()
             typer.echo(
@@ -63,6 +75,20 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
 
     reporting.__doc__ = unwrapped(inspect.getdoc(command) or "")
     return reporting
+
+
+def _echo_if_possible(message: str) -> None:
+    """Print on standard error; after SIGHUP there may be none any more."""
+    with contextlib.suppress(OSError):
+        typer.echo(message, err=True)
+
+
+def _with_remedy(error: Exception) -> str:
+    """The message of an error; where code was refused, with the command that lets it run."""
+    if not isinstance(error, UntrustedCodeError):
+        return str(error)
+    command = shlex.join(["genrec", *sys.argv[1:], "--trust"])
+    return f"{error}. Read it first; if you trust it: {command}"
 
 
 def unwrapped(text: str) -> str:

@@ -15,6 +15,7 @@ from genrec.cli.options import (
     Device,
     Json,
     Quiet,
+    Trust,
     Users,
     command_settings,
     open_workspace,
@@ -49,6 +50,7 @@ def evaluate(
         ),
     ] = None,
     device: Device = None,
+    trust: Trust = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -64,7 +66,7 @@ def evaluate(
       genrec evaluate runs/teacher --calibration calibration.png --json
       genrec evaluate runs/single runs/range --weight diversity=0.1
     """  # noqa: D301
-    settings = command_settings(dataset=dataset, device=device, origin=runs[0])
+    settings = command_settings(dataset=dataset, device=device, origin=runs[0], trust=trust)
     workspace = open_workspace(settings, quiet=quiet, origin=runs[0])
 
     from genrec import report

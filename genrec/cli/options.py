@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from genrec.config.trust import trust_everything
+
 if TYPE_CHECKING:
     from genrec.pipeline.settings import Settings
     from genrec.pipeline.workspace import Workspace
@@ -13,8 +15,31 @@ Dataset = Annotated[
     str | None,
     typer.Option("--dataset", "-d", help="demo, a known name (`genrec data list`), or a path."),
 ]
+
+
+def _out(text: str) -> Path:
+    """The run directory of ``--out``, refused before any work is done."""
+    from genrec.config.errors import RunError
+    from genrec.training.run_directory import require_run_directory
+
+    if not text.strip():
+        raise typer.BadParameter("is empty: give a directory, such as runs/first")
+    try:
+        require_run_directory(Path(text))
+    except RunError as error:
+        raise typer.BadParameter(str(error)) from None
+    return Path(text)
+
+
 Out = Annotated[
-    Path, typer.Option("--out", "-o", help="Run directory. An interrupted run in it is resumed.")
+    Path,
+    typer.Option(
+        "--out",
+        "-o",
+        parser=_out,
+        metavar="PATH",
+        help="Run directory, new, empty or of a run. An interrupted run in it is resumed.",
+    ),
 ]
 Config = Annotated[
     Path | None,
@@ -34,6 +59,14 @@ Teacher = Annotated[
 Student = Annotated[
     Path | None, typer.Option(help="Run directory of the student; made if missing.")
 ]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="Run code that only a run directory or a configuration file names: files and modules"
+        " of rewards, teachers, losses and re-rankers. Read them first.",
+    ),
+]
 Seed = Annotated[int | None, typer.Option(help="Random seed.")]
 Device = Annotated[str | None, typer.Option(help="auto, cuda, mps or cpu.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
@@ -51,6 +84,7 @@ def command_settings(
     seed: int | None = None,
     device: str | None = None,
     origin: Path | None = None,
+    trust: bool = False,
 ) -> "Settings":
     """The settings of a command; torch is not imported.
 
@@ -61,6 +95,7 @@ def command_settings(
         seed: replaces the settings' seed.
         device: replaces the settings' device.
         origin: run directory whose settings hold where no file is given.
+        trust: whether code may run that only data names.
 
     Raises:
         ConfigError: for a setting that cannot be used.
@@ -68,6 +103,8 @@ def command_settings(
     from genrec.pipeline.settings import read_settings, settings_of
     from genrec.results import RunMetadata
 
+    if trust:
+        trust_everything()
     start = None
     if origin is not None and config is None:
         start = settings_of(RunMetadata.read(origin).settings)

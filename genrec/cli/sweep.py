@@ -16,6 +16,7 @@ from genrec.cli.options import (
     Quiet,
     Student,
     Teacher,
+    Trust,
     Users,
     command_settings,
     open_workspace,
@@ -46,6 +47,7 @@ def sweep(
     config: Config = None,
     changes: Changes = None,
     device: Device = None,
+    trust: Trust = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -64,7 +66,12 @@ def sweep(
     """  # noqa: D301
     origin, numbers = student or teacher, _integers(seeds)
     settings = command_settings(
-        config=config, changes=changes, dataset=dataset, device=device, origin=origin
+        config=config,
+        changes=changes,
+        dataset=dataset,
+        device=device,
+        origin=origin,
+        trust=trust,
     )
 
     from genrec.evaluation.sweep import Sweep, run_sweep

@@ -18,6 +18,7 @@ from genrec.cli.options import (
     Seed,
     Student,
     Teacher,
+    Trust,
     command_settings,
     open_workspace,
 )
@@ -38,6 +39,7 @@ def train_teacher(
     changes: Changes = None,
     seed: Seed = None,
     device: Device = None,
+    trust: Trust = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -51,7 +53,12 @@ def train_teacher(
     """  # noqa: D301
     named = [f"teacher.recipe={recipe}"] if recipe else []
     settings = command_settings(
-        config=config, changes=[*named, *(changes or [])], dataset=dataset, seed=seed, device=device
+        config=config,
+        changes=[*named, *(changes or [])],
+        dataset=dataset,
+        seed=seed,
+        device=device,
+        trust=trust,
     )
     workspace = open_workspace(settings, quiet=quiet)
 
@@ -70,6 +77,7 @@ def pretrain(
     changes: Changes = None,
     seed: Seed = None,
     device: Device = None,
+    trust: Trust = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -83,7 +91,13 @@ def pretrain(
       genrec pretrain --teacher runs/teacher --out runs/student --set student.hidden_size=256
     """  # noqa: D301
     settings = command_settings(
-        config=config, changes=changes, dataset=dataset, seed=seed, device=device, origin=teacher
+        config=config,
+        changes=changes,
+        dataset=dataset,
+        seed=seed,
+        device=device,
+        origin=teacher,
+        trust=trust,
     )
     workspace = open_workspace(settings, quiet=quiet, origin=teacher)
 
@@ -118,6 +132,7 @@ def align(
     changes: Changes = None,
     seed: Seed = None,
     device: Device = None,
+    trust: Trust = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -145,6 +160,7 @@ def align(
         seed=seed,
         device=device,
         origin=origin,
+        trust=trust,
     )
 
     from genrec.rewards import parse_rewards

@@ -16,9 +16,20 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from genrec.config.components import absolute_target
 from genrec.config.model import Config
+from genrec.config.trust import name_code
 
-# A file is found again from any working directory: its path is made absolute.
-Target = Annotated[str, AfterValidator(absolute_target)]
+
+def _target(value: str) -> str:
+    """The target with an absolute path, so that its file is found again from any directory.
+
+    In a config that a program makes itself, it is named by the user; in data it is not.
+    """
+    target = absolute_target(value)
+    name_code(target)
+    return target
+
+
+Target = Annotated[str, AfterValidator(_target)]
 EXTERNAL = "external"
 CHOICE = "choice"  # type of the validation errors of a choice
 

@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Generic, TypeVar
 
 from genrec.config.errors import ConfigError
+from genrec.config.trust import require_trusted
 
 FILE_MODULE = "genrec_file_"  # prefix of the names under which files are modules
 
@@ -33,7 +34,7 @@ class SourceFile:
 
     Attributes:
         path: absolute path.
-        digest: first eight hexadecimal digits of the SHA-256 hash of its content.
+        digest: SHA-256 hash of its content, as 64 hexadecimal digits.
     """
 
     path: Path
@@ -136,7 +137,7 @@ class Registry(Generic[T]):
     def _built_in(self, name: str) -> T:
         found = self.built_in[name]
         if isinstance(found, str):
-            return self.convert(load_object(found, self.kind), name, found)
+            return self.convert(_load(found, self.kind), name, found)
         return found
 
     def _from_plugin(self, point: EntryPoint) -> T:
@@ -182,7 +183,7 @@ def source_file(target: str) -> SourceFile | None:
     if not place.endswith(".py"):
         return None
     path = Path(place).resolve()
-    return SourceFile(path, hashlib.sha256(path.read_bytes()).hexdigest()[:8])
+    return SourceFile(path, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def load_object(
@@ -195,7 +196,8 @@ def load_object(
 ) -> object:
     """The object at ``package.module:attribute``, at ``path/file.py:attribute`` or of a plugin.
 
-    What is printed while the module is imported goes to standard error.
+    Nothing runs that the user has not named (``genrec.config.trust``). What is printed while the
+    module is imported goes to standard error.
 
     Args:
         target: where the object is, or the name of an entry point.
@@ -207,14 +209,28 @@ def load_object(
         proposes: which attributes of the module a message names where the attribute is missing.
 
     Raises:
+        UntrustedCodeError: if the user has not named it.
         ConfigError: if the file, module or entry point does not exist, cannot be executed, or has
             no such attribute.
     """
     if group is not None and not is_place(target):
         return _load_plugin(_plugin(target, kind, group), kind)
+    digest = require_trusted(target, kind)
+    return _load(target, kind, digest=digest, modules=modules, proposes=proposes)
+
+
+def _load(
+    target: str,
+    kind: str,
+    *,
+    digest: str | None = None,
+    modules: Modules | None = None,
+    proposes: Callable[[object], bool] | None = None,
+) -> object:
+    """The object at a place that may run; a file must have the hash, where there is one."""
     place, _, attribute = target.rpartition(":") if ":" in target else (target, "", "")
     if place.endswith(".py"):
-        module = _load_file(Path(place), kind, {} if modules is None else modules)
+        module = _load_file(Path(place), kind, {} if modules is None else modules, digest)
     else:
         module = _load_module(place, kind, target)
     try:
@@ -260,22 +276,25 @@ def _load_module(name: str, kind: str, target: str) -> ModuleType:
         ) from error
 
 
-def _load_file(path: Path, kind: str, modules: Modules) -> ModuleType:
+def _load_file(path: Path, kind: str, modules: Modules, digest: str | None) -> ModuleType:
     """The file as a module with a name of its own; executed unless it is in ``modules``."""
     if not path.is_file():
         raise ConfigError(f"{kind} file {path} does not exist (looked in {Path.cwd()})")
     place = path.resolve()
     if place in modules:
         return modules[place]
+    source = path.read_bytes()
+    if digest is not None and hashlib.sha256(source).hexdigest() != digest:
+        raise ConfigError(f"{kind} file {path} is changing while it is read: start again")
     name = f"{FILE_MODULE}{path.stem}_{hashlib.sha256(str(place).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
-    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickle look their module up by name
     try:
         with redirect_stdout(sys.stderr):
-            spec.loader.exec_module(module)
+            # Compiled from what was read: a stale or foreign .pyc beside the file is never run.
+            exec(compile(source, str(path), "exec"), module.__dict__)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise ConfigError(

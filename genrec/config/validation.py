@@ -1,5 +1,6 @@
 """Validation errors of settings as messages that name the key, the value and the choices."""
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, TypeVar, get_args
@@ -10,6 +11,7 @@ from pydantic_core import ErrorDetails
 from genrec.config.choices import CHOICE, Choice, choice_of
 from genrec.config.errors import ConfigError
 from genrec.config.model import Config
+from genrec.config.trust import reading_data
 
 T = TypeVar("T")
 OWN_MESSAGE = "value_error"  # of a validator of genrec's, which says everything itself
@@ -21,6 +23,7 @@ def validated(
     *,
     where: str = "",
     moved: Mapping[str, str] | None = None,
+    named: bool = False,
 ) -> T:
     """The content as a validated config.
 
@@ -29,12 +32,15 @@ def validated(
         content: mappings, names and numbers, for instance from YAML.
         where: dotted key of the content, for messages.
         moved: former dotted keys and what they are called now.
+        named: whether the user's own program gives the content, so that code that it names may run;
+            what comes from files is data.
 
     Raises:
         ConfigError: one line per problem.
     """
     try:
-        return adapter.validate_python(content)
+        with contextlib.nullcontext() if named else reading_data():
+            return adapter.validate_python(content)
     except ValidationError as error:
         root = adapter._type
         lines = [_line(problem, root, where, moved or {}) for problem in error.errors()]

@@ -24,7 +24,7 @@ from genrec.results import Comparison, ComparisonRow, PolicyStatistics, SeedRow
 from genrec.rewards import Diversity, Novelty, Reward, RewardLike
 from genrec.training.checkpoint import save_tensors
 from genrec.training.logger import RunLogger
-from genrec.training.run_directory import versions
+from genrec.training.run_directory import exclusive, versions
 
 BATCH_SIZE = 1024  # histories; their candidate pools are in memory at once
 
@@ -109,9 +109,11 @@ def compare_runs(
         temperature=teacher.temperature,
         names=names,
     )
-    _warn_about_losses(content, out)
-    content.write(out)
-    _save_users(out / "comparison_users.safetensors", methods, content.k)
+    with exclusive(out):
+        _warn_about_losses(content, out)
+        # comparison.json comes last: what it stands for is complete.
+        _save_users(out / "comparison_users.safetensors", methods, content.k)
+        content.write(out)
     return content
 
 

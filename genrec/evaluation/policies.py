@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from genrec.agents.gptrec.decoding import NextK
-from genrec.agents.gptrec.model import GPTRec
 from genrec.config.errors import RunError
+from genrec.pipeline.loading import load_policy
 from genrec.pipeline.provenance import require_run
 from genrec.pipeline.stages import require_same_files
 from genrec.pipeline.workspace import Workspace
@@ -78,11 +78,11 @@ def read_runs(
             raise RunError(f"{directory} is a {kind} run; a run of `genrec align` is needed here")
     runs = [require_run(directory, ("aligned",), workspace) for directory in directories]
     specs = [run.rewards or () for run in runs]
+    for directory, each in zip(directories, specs, strict=True):
+        require_same_files(directory, each)
     # One call for all runs, so that a user's file is executed once.
     found = AlignedRuns(tuple(directories), tuple(load_objectives(specs, rewards)))
     join_objectives(found.objectives)  # refuses runs with different rewards
-    for directory, objective in zip(directories, found.objectives, strict=True):
-        require_same_files(directory, objective)
     return found
 
 
@@ -92,7 +92,7 @@ def policy_points(workspace: Workspace, aligned: AlignedRuns) -> list[PolicyPoin
     joint = aligned.joint.ranges
     for directory, objective in zip(aligned.runs, aligned.objectives, strict=True):
         seed = int(RunMetadata.read(directory).settings["seed"])
-        policy = GPTRec.from_pretrained(directory)[0].to(workspace.device)
+        policy = load_policy(directory, workspace.device)
         fixed = {term.name: weight for term, weight in objective.reward.terms}
         for weights in _weights_of(policy.ranges, workspace.settings.compare.policy_weights):
             label = _label(joint, fixed | weights)

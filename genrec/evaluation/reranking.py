@@ -19,11 +19,11 @@ from genrec.rerankers import (
     greedy_lookahead,
     mmr,
     popularity_penalised,
-    resolve_reranker,
     sog,
     sort_by_relevance,
     with_surrogates,
 )
+from genrec.rerankers.registry import RERANKERS
 
 # Names of the other methods of a comparison
 RESERVED = (
@@ -54,6 +54,7 @@ def own_rerankers(targets: Sequence[str]) -> dict[str, Reranker]:
         targets: names of plugins, ``module:attr`` or ``file.py:attr``; each file is executed once.
 
     Raises:
+        UntrustedCodeError: if the user has not named a file or module.
         GenrecError: if one cannot be found, or two have the same name.
     """
     modules: Modules = {}
@@ -65,7 +66,7 @@ def own_rerankers(targets: Sequence[str]) -> dict[str, Reranker]:
                 f"compare.rerankers names {target!r}, but a method {name!r} takes part already:"
                 " give the function another name"
             )
-        found[name] = resolve_reranker(target, modules)
+        found[name] = RERANKERS.resolve(target, modules)
     return found
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
+import torch
 
-from genrec.agents.gptrec.model import GPTRec
 from genrec.config.errors import GenrecError
 from genrec.metrics.context import Floats
 from genrec.metrics.ranking import evaluate
 from genrec.metrics.significance import holm, paired_t
-from genrec.pipeline.loading import open_recommender
+from genrec.pipeline.loading import load_policy, open_recommender
 from genrec.pipeline.provenance import ALL_DEPEND_ON, SECTIONS, require_run
 from genrec.pipeline.workspace import Workspace
 from genrec.results import (
@@ -141,7 +141,7 @@ def applicable_weights(run: Path, weights: Mapping[str, float]) -> dict[str, flo
     """
     if RunMetadata.read(run).kind == "teacher":
         return {}
-    policy = GPTRec.from_pretrained(run)[0]
+    policy = load_policy(run, torch.device("cpu"))
     found = {name: weights[name] for name in policy.ranges if name in weights}
     require_inside(found, policy.ranges)
     return found

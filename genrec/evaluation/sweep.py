@@ -3,15 +3,19 @@
 import contextlib
 import logging
 import os
+import signal
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 import torch
 
 from genrec.config.errors import GenrecError
+from genrec.config.trust import Trust, current_trust, set_trust
 from genrec.evaluation.comparison import compare_runs
 from genrec.pipeline import stages
 from genrec.pipeline.provenance import parent_run
@@ -20,9 +24,13 @@ from genrec.pipeline.workspace import Workspace, prepare_workspace
 from genrec.results import Comparison
 from genrec.rewards import RewardObjective, parse_rewards
 from genrec.rewards.ranges import read_weight
-from genrec.training.interruption import Interrupted
+from genrec.training.interruption import Interrupted, Terminated
+from genrec.training.run_directory import exclusive
 
 logger = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_LOOKS = 0.5  # of a worker, at its parent
+SECONDS_TO_SAVE = 30.0  # of a worker whose parent has ended
 
 
 @dataclass(frozen=True)
@@ -99,25 +107,26 @@ def run_sweep(
         GenrecError: if weights and rewards do not fit, see ``plan_sweep``.
     """
     members = plan_sweep(workspace.settings, sweep, out)
-    if teacher is None and student is not None:
-        teacher = parent_run(student, "teacher")
-    teacher = teacher or stages.train_teacher(workspace, out / "teacher")
-    student = student or stages.train_student(workspace, teacher, out / "student")
-    finished = _align_all(workspace, members, Origin(teacher, student), jobs=sweep.jobs)
-    for done, member in enumerate(finished, start=1):
-        logger.info(
-            "sweep: %d of %d alignments are finished, the last one in %s",
-            done,
-            len(members),
-            member.directory,
+    with exclusive(out):
+        if teacher is None and student is not None:
+            teacher = parent_run(student, "teacher")
+        teacher = teacher or stages.train_teacher(workspace, out / "teacher")
+        student = student or stages.train_student(workspace, teacher, out / "student")
+        finished = _align_all(workspace, members, Origin(teacher, student), jobs=sweep.jobs)
+        for done, member in enumerate(finished, start=1):
+            logger.info(
+                "sweep: %d of %d alignments are finished, the last one in %s",
+                done,
+                len(members),
+                member.directory,
+            )
+        return compare_runs(
+            workspace,
+            [member.directory for member in members],
+            out=out,
+            users=users,
+            names=[str(member.directory.relative_to(out)) for member in members],
         )
-    return compare_runs(
-        workspace,
-        [member.directory for member in members],
-        out=out,
-        users=users,
-        names=[str(member.directory.relative_to(out)) for member in members],
-    )
 
 
 def plan_sweep(settings: Settings, sweep: Sweep, out: Path) -> list[Member]:
@@ -165,7 +174,10 @@ def _align_all(
     jobs = min(jobs, len(members))
     threads = max(1, torch.get_num_threads() // jobs)
     # A forked child would inherit locked mutexes of the parent's thread pools: spawn.
-    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool, _thread_limit(threads):
+    workers = ProcessPoolExecutor(
+        jobs, get_context("spawn"), initializer=end_with_parent, initargs=(os.getpid(),)
+    )
+    with workers as pool, _thread_limit(threads):
         futures = {
             pool.submit(
                 _align_in_process,
@@ -175,6 +187,8 @@ def _align_all(
                 directory=member.directory,
                 origin=origin,
                 threads=threads,
+                trust=current_trust(),
+                parent=os.getpid(),
             ): member
             for member in members
         }
@@ -183,10 +197,14 @@ def _align_all(
                 future.result()
                 yield futures[future]
         except BaseException as error:
-            # Running alignments finish, or save a checkpoint after Ctrl-C.
+            # Running alignments finish, or save a checkpoint where a signal ends the sweep.
+            if isinstance(error, KeyboardInterrupt | Terminated):
+                for process in active_children():
+                    process.terminate()
             pool.shutdown(wait=True, cancel_futures=True)
-            if isinstance(error, KeyboardInterrupt):
-                raise Interrupted("stopped; the same command resumes") from error
+            if isinstance(error, KeyboardInterrupt | Terminated):
+                number = getattr(error, "number", signal.SIGINT)
+                raise Interrupted("stopped; the same command resumes", number) from error
             raise
 
 
@@ -215,11 +233,38 @@ def _align_in_process(
     directory: Path,
     origin: Origin,
     threads: int,
+    trust: Trust,
+    parent: int,
 ) -> None:
     """Align in a child process; a reward from a file cannot be sent there and is loaded again."""
+    set_trust(trust)
     torch.set_num_threads(threads)
     member = Member(parse_rewards(specs), seed, directory)
-    _align(prepare_workspace(settings, quiet=True), member, origin)
+    try:
+        _align(prepare_workspace(settings, quiet=True), member, origin)
+    except Interrupted as interrupted:
+        if os.getppid() != parent:  # nobody is left to read this result
+            os._exit(128 + interrupted.number)
+        raise
+
+
+def end_with_parent(parent: int) -> None:
+    """Watch the parent of a worker from a thread, and end when it has ended in whatever way.
+
+    An alignment saves a checkpoint first, as after SIGTERM.
+
+    Args:
+        parent: number of the parent process.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(SECONDS_TO_SAVE)
+        os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _align(workspace: Workspace, member: Member, origin: Origin) -> None:

@@ -277,8 +277,9 @@ class TrainingConfig(Config):
     that is significantly above popularity."""
     weight_decay: NonNegative = 0.0
     """Decoupled weight decay."""
-    bf16: bool = True
-    """Whether matrix products run in bfloat16 where the device is faster with it."""
+    bf16: Literal["auto", True, False] = "auto"
+    """Whether matrix products run in bfloat16. auto: where a product of the training's own shape is
+    at least 1.2 times as fast in it, timed when the run starts and kept when it is resumed."""
 
 
 class NeuralConfig(TrainingConfig):

@@ -1,8 +1,10 @@
 """Training of neural scorers: one loop for all recipes."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,12 +17,11 @@ from genrec.models.config import TrainingConfig
 from genrec.models.contrastive import ContrastiveLoss
 from genrec.models.embeddings import are_few
 from genrec.models.negatives import Sampled
-from genrec.models.objectives import Batch
 from genrec.models.scorer import Recipe
 from genrec.models.validation import ScorerValidation
 from genrec.training.checkpoint import Checkpointer, RandomState
-from genrec.training.device import autocast
-from genrec.training.interruption import Interrupted, interruptible
+from genrec.training.device import autocast, with_precision
+from genrec.training.interruption import interruptible
 from genrec.training.logger import RunLogger
 from genrec.training.schedule import linear_decay, set_learning_rate
 
@@ -62,9 +63,11 @@ def fit(
 
     Raises:
         DivergenceError: if the loss is no longer finite.
-        Interrupted: after Ctrl-C, once the checkpoint is saved.
+        Interrupted: after Ctrl-C, SIGTERM or SIGHUP, once the checkpoint is saved.
     """
     scorer, device = recipe.scorer, recipe.scorer.device
+    shape = product_shape(config, hidden_size, scorer.num_items)
+    config = with_precision(config, device, shape)
     numbers = np.random.default_rng(seed)
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)  # dropout draws from the global generator
@@ -86,12 +89,19 @@ def fit(
     )
     log = RunLogger(directory, "teacher", quiet=quiet, trackers=trackers)
     with log, interruptible() as interruption:
-        done = 0
+        position = EpochPosition()
         if progress := checkpointer.restore():
-            done, scorer.score_offset = progress["epoch"], progress["score_offset"]
+            position = EpochPosition.of(progress)
+            scorer.score_offset = progress["score_offset"]
             validation.load_state(progress)
-        with log.progress(config.epochs, done) as show:
-            for epoch in range(done + 1, config.epochs + 1):
+        log.resume(position.epoch)
+
+        def save() -> None:
+            progress = {**position.state(), "score_offset": scorer.score_offset}
+            checkpointer.save(progress | validation.state())
+
+        with log.progress(config.epochs, position.epoch) as show:
+            for epoch in range(position.epoch + 1, config.epochs + 1):
                 if validation.stopping.should_stop:
                     log.info(
                         f"no better validation for {config.patience} validations: stopped after"
@@ -104,8 +114,14 @@ def fit(
                 learning_rate = linear_decay(config.learning_rate, share, last=1)
                 set_learning_rate(optimizer, learning_rate)
                 scorer.train()
-                losses = []
-                for rows, batch in _batches(recipe, sequences, config, numbers):
+                read, batches = position.batches(sequences, config, scorer.max_length, numbers)
+                for rows in batches[position.batch :]:
+                    batch = scorer.objective.batch(
+                        read.take(rows),
+                        max_length=scorer.max_length,
+                        mask_id=scorer.embedding.mask_id,
+                        generator=numbers,
+                    )
                     with autocast(device, config.bf16):
                         # Both run forward and backward, part by part, and add up gradients.
                         loss = recipe.training_step(batch.to(device), generator, chunk)
@@ -118,22 +134,105 @@ def fit(
                     torch.nn.utils.clip_grad_norm_(scorer.parameters(), MAX_GRADIENT_NORM)
                     optimizer.step()
                     optimizer.zero_grad(set_to_none=True)
-                    losses.append(loss)
-                metrics = {"loss": float(np.mean(losses)), "learning_rate": learning_rate}
+                    position.step(loss)
+                    # The last step of an epoch is followed by its validation.
+                    if interruption.requested and position.batch < len(batches):
+                        save()
+                        interruption.stop_if_requested(f"in epoch {epoch}")
+                metrics = {"loss": position.loss, "learning_rate": learning_rate}
                 validates = epoch % config.evaluate_every == 0 or epoch == config.epochs
                 if validates:
                     metrics |= validation.step(scorer, epoch)
                 log.log_metrics(epoch, metrics)
+                position.finish_epoch()
                 best = validation.stopping.best_value
                 show(epoch, f"loss {metrics['loss']:.3f}, best val/ndcg@{k} {best:.4f}")
                 if validates or interruption.requested:
-                    progress = {"epoch": epoch, "score_offset": scorer.score_offset}
-                    checkpointer.save(progress | validation.state())
-                if interruption.requested:
-                    raise Interrupted(
-                        f"stopped after epoch {epoch}; the same command resumes from there"
-                    )
+                    save()
+                interruption.stop_if_requested(f"after epoch {epoch}")
         return validation.restore_best(scorer)
+
+
+@dataclass(eq=False)
+class EpochPosition:
+    """How far a training is: within an epoch too, so that an interruption loses no step.
+
+    Attributes:
+        epoch: complete epochs.
+        batch: batches of the next epoch that are done.
+        losses: one per batch of that epoch.
+        start: state of the generator of batches at the start of that epoch; None before it starts.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    losses: list[float] = field(default_factory=list)
+    start: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(cls, progress: Mapping[str, Any]) -> "EpochPosition":
+        """The position that a checkpoint holds, see ``state``."""
+        return cls(progress["epoch"], progress["batch"], progress["losses"], progress["start"])
+
+    def state(self) -> dict[str, Any]:
+        """The position as JSON."""
+        start = self.start if self.batch else None
+        names = {"epoch": self.epoch, "batch": self.batch, "losses": self.losses}
+        return {**names, "start": start}
+
+    @property
+    def loss(self) -> float:
+        """Mean loss of the batches of the epoch."""
+        return float(np.mean(self.losses))
+
+    def batches(
+        self,
+        sequences: Sequences,
+        config: TrainingConfig,
+        max_length: int,
+        numbers: np.random.Generator,
+    ) -> tuple[Sequences, list[NDArray[np.int64]]]:
+        """The sequences of the epoch, and the rows of its batches.
+
+        An epoch that is resumed draws them again from the state that it started with; the generator
+        then has the state that the checkpoint restored.
+
+        Args:
+            sequences: training sequences.
+            config: of the training.
+            max_length: T of the scorer.
+            numbers: generator of batches.
+        """
+        now = numbers.bit_generator.state
+        if self.start is not None:
+            numbers.bit_generator.state = self.start
+        else:
+            self.start = now
+        if config.windows:
+            sequences = windows(sequences, max_length + 1, config.windows, numbers)
+        rows = length_buckets(
+            sequences.lengths,
+            max_length=max_length,
+            tokens=config.tokens_per_step,
+            generator=numbers,
+        )
+        if self.batch:
+            numbers.bit_generator.state = now
+        return sequences, rows
+
+    def step(self, loss: float) -> None:
+        """Count a batch."""
+        self.batch += 1
+        self.losses.append(loss)
+
+    def finish_epoch(self) -> None:
+        """Count the epoch."""
+        self.epoch, self.batch, self.losses, self.start = self.epoch + 1, 0, [], None
+
+
+def product_shape(config: TrainingConfig, hidden_size: int, num_items: int) -> tuple[int, int, int]:
+    """Rows, inner width and columns of the largest products of a training step."""
+    return config.tokens_per_step, hidden_size, num_items
 
 
 def training_sequences(split: Split) -> Sequences:
@@ -162,31 +261,6 @@ def states_at_once(recipe: Recipe, hidden_size: int) -> int:
         return max(64, GATHERED // (candidates * hidden_size))
     # Not few: all items are scored, and those of the candidates are picked.
     return max(64, scores // scorer.num_items)
-
-
-def _batches(
-    recipe: Recipe, sequences: Sequences, config: TrainingConfig, numbers: np.random.Generator
-) -> Iterator[tuple[NDArray[np.int64], Batch]]:
-    """Rows and batches of an epoch.
-
-    A generator: other draws from ``numbers`` between two batches are part of the random stream.
-    """
-    scorer = recipe.scorer
-    if config.windows:
-        sequences = windows(sequences, scorer.max_length + 1, config.windows, numbers)
-    for rows in length_buckets(
-        sequences.lengths,
-        max_length=scorer.max_length,
-        tokens=config.tokens_per_step,
-        generator=numbers,
-    ):
-        batch = scorer.objective.batch(
-            sequences.take(rows),
-            max_length=scorer.max_length,
-            mask_id=scorer.embedding.mask_id,
-            generator=numbers,
-        )
-        yield rows, batch
 
 
 def windows(

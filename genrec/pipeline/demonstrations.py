@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genrec.agents.distillation import Demonstrations, make_demonstrations
-from genrec.config.errors import GenrecError
+from genrec.config.errors import GenrecError, RunError
 from genrec.data import Cases, Sequences
 from genrec.data.cases import random_cases, whole_cases
 from genrec.metrics.calibration import Calibrated
 from genrec.metrics.context import Floats
-from genrec.pipeline.teachers import digest_of_scorer
+from genrec.pipeline.provenance import model_digest
 from genrec.pipeline.workspace import Workspace
 from genrec.recommender import Scorer
 from genrec.rerankers import (
@@ -66,16 +66,24 @@ def teacher_demonstrations(
         pool: the teacher's best items kept per history.
     """
     count, seed = workspace.settings.student.demonstrations, workspace.settings.seed
-    name = f"demonstrations-{digest_of_scorer(teacher)}-{count}-{pool}-{seed}.safetensors"
+    name = f"demonstrations-{model_digest(teacher)[:8]}-{count}-{pool}-{seed}.safetensors"
     cache = teacher / name
     if cache.exists():
-        logger.info("the teacher's lists are read from %s", cache)
-        return Demonstrations.load(cache)
+        try:
+            demonstrations = Demonstrations.load(cache)
+        except RunError as error:
+            logger.warning("%s; they are written again", error)
+        else:
+            logger.info("the teacher's lists are read from %s", cache)
+            return demonstrations
     logger.info("the teacher writes %d lists", count)
     cases = random_cases(workspace.split.train, count, np.random.default_rng(seed))
     histories = with_room(cases, pool, workspace).histories
     demonstrations = make_demonstrations(scorer, histories, pool)
-    demonstrations.save(cache)
+    try:
+        demonstrations.save(cache)
+    except OSError as error:  # the teacher may belong to somebody else
+        logger.warning("the teacher's lists are not kept for other students: %s", error)
     return demonstrations
 
 

@@ -7,12 +7,13 @@ import torch
 
 from genrec.agents.gptrec.decoding import NextK
 from genrec.agents.gptrec.model import GPTRec
+from genrec.config.errors import RunError
 from genrec.metrics.calibration import Calibrated
-from genrec.pipeline.provenance import require_run
+from genrec.pipeline.item_index import ItemIndex
+from genrec.pipeline.provenance import require_run, verified
 from genrec.pipeline.teachers import load_scorer
 from genrec.pipeline.workspace import Workspace
 from genrec.recommender import Recommender, TopK
-from genrec.results import RunMetadata
 from genrec.rewards import Ranges, require_inside
 
 
@@ -44,18 +45,35 @@ def open_recommender(
             range where a name is missing.
 
     Raises:
-        GenrecError: for a weight that the policy was not aligned for.
+        GenrecError: for a weight that the policy was not aligned for, or a file of the run that was
+            changed.
     """
-    if RunMetadata.read(run).kind == "teacher":
+    if verified(run).kind == "teacher":
         require_inside(weights or {}, {})
         return TopK(load_scorer(run, device))
-    policy = GPTRec.from_pretrained(run)[0].to(device)
-    return NextK(policy.at(weights or {}), beams)
+    return NextK(load_policy(run, device).at(weights or {}), beams)
+
+
+def load_policy(run: Path, device: torch.device) -> GPTRec:
+    """The policy of a finished run.
+
+    Raises:
+        RunError: if a file of the run was changed, or is of another run.
+    """
+    metadata = verified(run)
+    policy, item_ids, fingerprint = GPTRec.from_pretrained(run)
+    if fingerprint != metadata.fingerprint or item_ids != ItemIndex.of(run).ids:
+        raise RunError(
+            f"{run}: the vocabulary of its policy is that of another dataset (fingerprint"
+            f" {fingerprint}, not {metadata.fingerprint}): copy the run again from where it was"
+            " made"
+        )
+    return policy.to(device)
 
 
 def conditioned_policy(run: Path, ranges: Ranges, workspace: Workspace) -> GPTRec:
     """The policy of a run, conditioned on the ranges of weights where there are any."""
-    policy = GPTRec.from_pretrained(run)[0].to(workspace.device)
+    policy = load_policy(run, workspace.device)
     if ranges or policy.ranges:
         policy.condition(ranges, workspace.settings.seed)
     return policy

@@ -1,17 +1,23 @@
 """The metadata of a run directory: its plan while it runs, ``run.json`` once it is finished."""
 
+import contextlib
+import hashlib
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from genrec.config.errors import RunError
 from genrec.pipeline.settings import Settings, settings_of
 from genrec.pipeline.workspace import Workspace
-from genrec.results import Kind, RunMetadata, RunPlan
-from genrec.training.checkpoint import CHECKPOINT
-from genrec.training.run_directory import versions, write_json
+from genrec.results import Kind, RunMetadata, RunPlan, digest, remove_parts
+from genrec.training.checkpoint import CHECKPOINT, drop_checkpoint
+from genrec.training.device import ConfigT, describe_machine, with_precision
+from genrec.training.run_directory import exclusive, relative, versions, write_json
+from genrec.training.trackers import METRICS
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +29,25 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     "aligned": ("teacher", "student", "align"),
 }
 ALL_DEPEND_ON = ("k", "split", "hold_back")
+ITEMS = "items.json"
+# Files that describe a run and that its model is not loaded from
+DESCRIPTIONS = (RunPlan.file_name, ITEMS, METRICS)
+# What other commands, and people, may write into the directory of a finished run
+NOT_LOADED = ("comparison.", "demonstrations-", "README", ".")
+
+
+@contextlib.contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """Be the only process that writes a run; a finished one is only read and needs no lock.
+
+    Raises:
+        RunError: if another process writes it, or the directory holds something else.
+    """
+    if (out / RunMetadata.file_name).exists():
+        yield
+        return
+    with exclusive(out):
+        yield
 
 
 def begin_run(out: Path, kind: Kind, workspace: Workspace, **origin: Any) -> None:
@@ -38,10 +63,13 @@ def begin_run(out: Path, kind: Kind, workspace: Workspace, **origin: Any) -> Non
         RunError: naming what differs.
     """
     out.mkdir(parents=True, exist_ok=True)
+    remove_parts(out)
     plan = _plan(kind, workspace, origin)
     if (out / CHECKPOINT).exists():
-        _require_same(RunPlan.read(out), plan, f"{out} holds a checkpoint of a run")
+        plan = _require_same(RunPlan.read(out), plan, f"{out} holds a checkpoint of a run")
         logger.info("%s: resuming from the checkpoint in %s", kind, out)
+    elif (out / RunPlan.file_name).exists():
+        RunPlan.read(out)  # refuses a file of something else
     plan.write(out)
 
 
@@ -54,12 +82,21 @@ def is_finished(out: Path, kind: Kind, workspace: Workspace, **origin: Any) -> b
     if not (out / RunMetadata.file_name).exists():
         return False
     _require_same(RunPlan.read(out), _plan(kind, workspace, origin), f"{out} holds a finished run")
+    verified(out)
+    with contextlib.suppress(OSError):  # of a process that was killed before it could remove it
+        drop_checkpoint(out)
     logger.info("%s: %s is finished, nothing to do", kind, out)
     return True
 
 
 def finish_run(
-    out: Path, kind: Kind, workspace: Workspace, *, val: Mapping[str, float], **results: Any
+    out: Path,
+    kind: Kind,
+    workspace: Workspace,
+    *,
+    val: Mapping[str, float],
+    parents: Mapping[Kind, Path] | None = None,
+    **results: Any,
 ) -> RunMetadata:
     """Write ``items.json`` and ``run.json``: from now on the directory is a finished run.
 
@@ -68,31 +105,97 @@ def finish_run(
         kind: stage.
         workspace: settings and data.
         val: metrics on the validation cases.
+        parents: the runs that this one was made from.
         results: further fields of ``RunMetadata``.
     """
     titles = workspace.split.catalogue.titles[1:].tolist()
-    write_json(out / "items.json", {"ids": workspace.item_ids, "titles": titles})
+    write_json(out / ITEMS, {"ids": workspace.item_ids, "titles": titles})
+    parents = parents or {}
     metadata = RunMetadata(
         kind=kind,
         settings=workspace.settings.model_dump(mode="json"),
         fingerprint=workspace.split.fingerprint,
         train_fingerprint=workspace.split.train_fingerprint,
         versions=versions(),
+        machine=_machine(out, workspace),
+        files={name: digest(out / name) for name in _loaded_files(out)},
         val=dict(val),
+        parents={name: model_digest(run) for name, run in parents.items()},
+        **{name: relative(run, out) for name, run in parents.items()},
         **results,
     )
     metadata.write(out)
     return metadata
 
 
+def _machine(out: Path, workspace: Workspace) -> dict[str, str]:
+    names = {True: "bfloat16 products", False: "float32", None: "float32"}
+    return {**describe_machine(workspace.device), "precision": names[RunPlan.read(out).bf16]}
+
+
+def _loaded_files(out: Path) -> list[str]:
+    """Names of the files that a run is loaded from: all that its stage has left, without logs."""
+    found = []
+    for path in sorted(out.rglob("*")):
+        name = path.relative_to(out)
+        # Folders with a plan of their own are other runs: the teacher and student made on the way.
+        inside = [out / parent for parent in name.parents if parent != Path()]
+        skipped = any((folder / RunPlan.file_name).exists() for folder in inside)
+        if skipped or "tensorboard" in name.parts or not path.is_file():
+            continue
+        if name.name not in (CHECKPOINT, RunMetadata.file_name) and not any(
+            part.startswith(NOT_LOADED) for part in name.parts
+        ):
+            found.append(name.as_posix())
+    return found
+
+
+def verified(run: Path) -> RunMetadata:
+    """The metadata of a finished run whose files are the ones that it left.
+
+    Raises:
+        RunError: naming a file that is missing or was changed; its metrics may be missing.
+    """
+    metadata = RunMetadata.read(run)
+    for name, expected in metadata.files.items():
+        file = run / name
+        if not file.is_file():
+            if name == METRICS:
+                continue
+            raise RunError(f"{file} is missing: {_copy_again(run)}")
+        if digest(file) != expected:
+            raise RunError(
+                f"{file} was changed after its run had finished (its checksum differs):"
+                f" {_copy_again(run)}"
+            )
+    return metadata
+
+
+def _copy_again(run: Path) -> str:
+    return f"copy {run} again from where it was made, or make the run again in another directory"
+
+
+def model_digest(run: Path) -> str:
+    """SHA-256 hash of the files that the model of a finished run is loaded from.
+
+    Runs with the same model have the same hash, whenever and wherever they were made.
+
+    Raises:
+        RunError: if the run is not finished, or one of its files was changed.
+    """
+    files = verified(run).files
+    lines = [f"{files[name]} {name}\n" for name in sorted(files) if name not in DESCRIPTIONS]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
 def require_run(run: Path, kinds: Sequence[Kind], workspace: Workspace) -> RunMetadata:
     """The metadata of a finished run of one of these kinds that was made on the same data.
 
     Raises:
-        RunError: if the run is of another kind, or was made on other data, another split or other
-            training events.
+        RunError: if a file of it was changed, or the run is of another kind, or was made on other
+            data, another split or other training events.
     """
-    found, split = RunMetadata.read(run), workspace.split
+    found, split = verified(run), workspace.split
     made = settings_in(run)
     if found.kind not in kinds:
         raise RunError(f"{run} is a {found.kind} run; a {' or '.join(kinds)} run is needed here")
@@ -142,13 +245,19 @@ def parent_run(run: Path, kind: Kind) -> Path:
     """The directory of the teacher, student or warm-up that a run was made from.
 
     Raises:
-        RunError: if the run names none.
+        RunError: if the run names none, or another model is there now.
     """
     metadata = RunMetadata.read(run)
     path: str | None = getattr(metadata, kind)
     if path is None:
         raise RunError(f"{run} is a {metadata.kind} run and names no {kind}")
-    return Path(os.path.normpath(run / path))
+    parent = Path(os.path.normpath(run / path))
+    if model_digest(parent) != metadata.parents.get(kind):
+        raise RunError(
+            f"{run} was made from another {kind} than the one that is in {parent} now: restore that"
+            " one, or make the run again in another directory"
+        )
+    return parent
 
 
 def _plan(kind: Kind, workspace: Workspace, origin: Mapping[str, Any]) -> RunPlan:
@@ -163,8 +272,30 @@ def _plan(kind: Kind, workspace: Workspace, origin: Mapping[str, Any]) -> RunPla
     )
 
 
-def _require_same(found: RunPlan, wanted: RunPlan, where: str) -> None:
+def _require_same(found: RunPlan, wanted: RunPlan, where: str) -> RunPlan:
+    """The plan, with what was decided when the run started."""
+    wanted = wanted.model_copy(update={"bf16": found.bf16})
     if differs := wanted.differences(found):
         raise RunError(
             f"{where} that differs in {', '.join(differs)}: choose another directory or remove it"
         )
+    return wanted
+
+
+def with_decided_precision(
+    config: ConfigT, out: Path, device: torch.device, shape: tuple[int, int, int]
+) -> ConfigT:
+    """The config of a stage with its precision, which its plan keeps for when it is resumed.
+
+    Args:
+        config: of the training.
+        out: run directory, whose plan is written.
+        device: that the stage runs on.
+        shape: rows, inner width and columns of its largest products.
+    """
+    plan = RunPlan.read(out)
+    if plan.bf16 is not None and config.bf16 == "auto":
+        return config.model_copy(update={"bf16": plan.bf16})
+    config = with_precision(config, device, shape)
+    plan.model_copy(update={"bf16": config.bf16}).write(out)
+    return config

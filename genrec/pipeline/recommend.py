@@ -10,45 +10,10 @@ from numpy.typing import NDArray
 
 from genrec.config.errors import GenrecError
 from genrec.data import Dataset, Sequences
+from genrec.pipeline.item_index import ItemIndex, TitledList
 from genrec.pipeline.loading import open_recommender
-from genrec.training.run_directory import read_json
 
 USERS_AT_ONCE = 512
-
-TitledList = list[tuple[str, str]]
-"""(raw id, title) of the items of a list, best first."""
-
-
-@dataclass(frozen=True, eq=False)
-class ItemIndex:
-    """The items that a run knows.
-
-    Attributes:
-        ids: raw ids of items 1..V.
-        titles: titles of the same items.
-    """
-
-    ids: list[str]
-    titles: list[str]
-
-    @classmethod
-    def of(cls, run: Path) -> "ItemIndex":
-        """The items of a run directory."""
-        content = read_json(run / "items.json")
-        return cls(content["ids"], content["titles"])
-
-    @property
-    def examples(self) -> str:
-        """A few ids, for messages."""
-        return ", ".join(self.ids[:5])
-
-    def indices(self) -> dict[str, int]:
-        """Raw id -> item index."""
-        return {raw: i for i, raw in enumerate(self.ids, start=1)}
-
-    def titled(self, slate: NDArray[np.integer]) -> TitledList:
-        """Raw ids and titles of item indices."""
-        return [(self.ids[i - 1], self.titles[i - 1]) for i in slate]
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,12 +6,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
+from genrec.agents.config import MaskablePPOConfig
 from genrec.agents.gptrec.model import GPTRec
 from genrec.agents.trainer import Trainer
 from genrec.config.errors import GenrecError
 from genrec.envs import ListGenerationVectorEnv
 from genrec.pipeline.list_tasks import list_task, validation
 from genrec.pipeline.loading import calibrated, conditioned_policy
+from genrec.pipeline.provenance import with_decided_precision
 from genrec.pipeline.workspace import Workspace
 from genrec.results import RunMetadata
 from genrec.rewards import Ranges, RewardObjective
@@ -56,11 +58,15 @@ def reinforce(
         num_envs=settings.align.histories * settings.align.group_size,
         group_size=settings.align.group_size,
     )
+    config = settings.align
+    if not isinstance(config, MaskablePPOConfig):  # which is always in float32
+        shape = policy.product_shape(config.histories)
+        config = with_decided_precision(config, out, workspace.device, shape)
     val = train(
         policy,
         env,
         validate=validate,
-        config=settings.align,
+        config=config,
         k=settings.k,
         seed=settings.seed,
         directory=out,

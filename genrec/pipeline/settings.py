@@ -17,10 +17,11 @@ from genrec.agents.config import (
     MaskablePPOConfig,
     PPOConfig,
 )
-from genrec.config.choices import Choice, choice_of
+from genrec.config.choices import Choice, Target, choice_of
 from genrec.config.errors import ConfigError
 from genrec.config.files import override, read_yaml
 from genrec.config.model import Config, Count, Number, Positive, listed
+from genrec.config.trust import name_code_in
 from genrec.config.validation import validated
 from genrec.data.config import ReadConfig
 from genrec.recipes import NeuralTeacher, TeacherConfig
@@ -91,7 +92,7 @@ class CompareConfig(Config):
     weight, before the last point of the grid, which is the reward alone."""
     resamples: Count = 2000
     """Bootstrap resamples of the users for intervals and tests."""
-    rerankers: Annotated[tuple[str, ...], BeforeValidator(listed)] = ()
+    rerankers: Annotated[tuple[Target, ...], BeforeValidator(listed)] = ()
     """Re-rankers of your own that take part, separated by commas: the name of a plugin, module:attr
     or file.py:attr of a function (pool, k, weight)."""
 
@@ -176,6 +177,8 @@ def read_settings(
         ConfigError: naming the unknown key and the valid ones, or the value and what it should be.
     """
     changes = tuple(overrides)
+    # Overrides are what the user says; a file is data, and may not choose which code runs.
+    name_code_in(override({}, changes, name_key))
     content = read_yaml(file) if file else start.model_dump() if start else {}
     content |= {key: value for key, value in known.items() if value is not None}
     if start and not file:

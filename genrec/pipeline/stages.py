@@ -5,7 +5,7 @@ interrupted is resumed.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,35 +15,39 @@ import torch
 from genrec.agents.distillation import make_demonstrations, pretrain
 from genrec.agents.gptrec.initialization import initialize_from_teacher
 from genrec.agents.gptrec.model import GPTRec
+from genrec.agents.trainer import Trainer
 from genrec.agents.trl.model import item_tokenizer
 from genrec.config.errors import RunError
 from genrec.metrics.calibration import fit_temperature
 from genrec.metrics.ranking import evaluate
 from genrec.models.popularity_floor import is_above, popularity_ndcg
 from genrec.models.scorer import NeuralScorer
+from genrec.models.trainer import product_shape
 from genrec.pipeline.demonstrations import pool_size, teacher_demonstrations
 from genrec.pipeline.provenance import (
     begin_run,
     finish_run,
     is_finished,
+    model_digest,
     parent_run,
     require_run,
     settings_in,
+    with_decided_precision,
+    writing,
 )
 from genrec.pipeline.reinforcement import reinforce, require_fixed_weights, trainer
-from genrec.pipeline.teachers import digest_of_scorer, load_scorer, train_scorer
+from genrec.pipeline.teachers import load_scorer, train_scorer
 from genrec.pipeline.warmup import supervised_warmup
 from genrec.pipeline.workspace import Workspace
+from genrec.recipes import NeuralTeacher
 from genrec.recommender import TopK
-from genrec.results import PopularityBaseline, RunPlan
-from genrec.rewards import RewardObjective, parse_rewards, require_times
+from genrec.results import Kind, PopularityBaseline, RunPlan
+from genrec.rewards import RewardObjective, files_of, parse_rewards, require_times
 from genrec.rewards.specs import WeightedReward
 from genrec.training.checkpoint import drop_checkpoint
-from genrec.training.run_directory import digest, relative
 
 logger = logging.getLogger(__name__)
 
-POLICY_FILE = "model.safetensors"
 # Settings of a student that an alignment cannot change
 SHAPE = ("hidden_size", "blocks", "heads", "max_length")
 
@@ -58,14 +62,23 @@ def train_teacher(workspace: Workspace, out: Path) -> Path:
     Returns:
         The run directory.
     """
-    if is_finished(out, "teacher", workspace):
-        return out
+    with writing(out):
+        if not is_finished(out, "teacher", workspace):
+            _train_teacher(workspace, out)
+    return out
+
+
+def _train_teacher(workspace: Workspace, out: Path) -> None:
     settings, split = workspace.settings, workspace.split
     begin_run(out, "teacher", workspace)
     logger.info("teacher: %s on %s, in %s", settings.teacher.recipe, settings.dataset, out)
+    teacher = settings.teacher
+    if isinstance(teacher, NeuralTeacher):
+        shape = product_shape(teacher, teacher.hidden_size, split.catalogue.num_items)
+        teacher = with_decided_precision(teacher, out, workspace.device, shape)
     scorer = train_scorer(
         split,
-        settings.teacher,
+        teacher,
         seed=settings.seed,
         device=workspace.device,
         directory=out,
@@ -86,7 +99,6 @@ def train_teacher(workspace: Workspace, out: Path) -> Path:
         popularity=PopularityBaseline(ndcg=float(popularity.mean()), teacher_is_above=above),
     )
     drop_checkpoint(out)  # only now: until run.json exists, the training can be resumed from it
-    return out
 
 
 def train_student(workspace: Workspace, teacher: Path, out: Path) -> Path:
@@ -102,9 +114,16 @@ def train_student(workspace: Workspace, teacher: Path, out: Path) -> Path:
     """
     require_run(teacher, ("teacher",), workspace)
     workspace = _with_settings_of(workspace, teacher=teacher)
-    origin = {"teacher_weights": digest_of_scorer(teacher)}
-    if is_finished(out, "student", workspace, **origin):
-        return out
+    origin = {"teacher_weights": model_digest(teacher)}
+    with writing(out):
+        if not is_finished(out, "student", workspace, **origin):
+            _train_student(workspace, teacher, out, origin)
+    return out
+
+
+def _train_student(
+    workspace: Workspace, teacher: Path, out: Path, origin: Mapping[str, str]
+) -> None:
     settings, split = workspace.settings, workspace.split
     begin_run(out, "student", workspace, **origin)
     logger.info("student: GPTRec learns the lists of %s, in %s", teacher, out)
@@ -118,7 +137,12 @@ def train_student(workspace: Workspace, teacher: Path, out: Path) -> Path:
         demonstrations,
         split=split,
         val_demonstrations=make_demonstrations(scorer, split.valid.histories, pool),
-        config=settings.student,
+        config=with_decided_precision(
+            settings.student,
+            out,
+            workspace.device,
+            policy.product_shape(settings.student.lists_per_step),
+        ),
         k=settings.k,
         seed=settings.seed,
         directory=out,
@@ -126,9 +150,8 @@ def train_student(workspace: Workspace, teacher: Path, out: Path) -> Path:
         trackers=settings.trackers,
     )
     policy.save_pretrained(out, workspace.item_ids, split.fingerprint)
-    finish_run(out, "student", workspace, val=val, teacher=relative(teacher, out))
+    finish_run(out, "student", workspace, val=val, parents={"teacher": teacher})
     drop_checkpoint(out)
-    return out
 
 
 def align(
@@ -159,17 +182,40 @@ def align(
     require_times(objective.reward, workspace.split.train)
     require_fixed_weights(objective.ranges, settings.agent)
     train = trainer(settings.agent)
-    workspace, teacher, student = _with_parts(workspace, out, teacher=teacher, student=student)
-    origin = {
-        "rewards": tuple(objective.specs),
-        "reward_files": tuple(file.digest for file in objective.files),
-        "teacher_weights": digest_of_scorer(teacher),
-        "student_weights": digest(student / POLICY_FILE),
-    }
-    if is_finished(out, "aligned", workspace, **origin):
-        return out
+    with writing(out):
+        workspace, teacher, student = _with_parts(workspace, out, teacher=teacher, student=student)
+        origin = {
+            "rewards": tuple(objective.specs),
+            "reward_files": tuple(file.digest for file in objective.files),
+            "teacher_weights": model_digest(teacher),
+            "student_weights": model_digest(student),
+        }
+        if not is_finished(out, "aligned", workspace, **origin):
+            _align(
+                workspace,
+                objective,
+                train,
+                out=out,
+                teacher=teacher,
+                student=student,
+                origin=origin,
+            )
+    return out
+
+
+def _align(
+    workspace: Workspace,
+    objective: RewardObjective,
+    train: Trainer[Any],
+    *,
+    out: Path,
+    teacher: Path,
+    student: Path,
+    origin: dict[str, Any],
+) -> None:
+    settings = workspace.settings.align
     begin_run(out, "aligned", workspace, **origin)
-    links = {"teacher": relative(teacher, out), "student": relative(student, out)}
+    parents: dict[Kind, Path] = {"teacher": teacher, "student": student}
     start = student
     if settings.warmup_lists:
         start = supervised_warmup(
@@ -180,16 +226,15 @@ def align(
             out=out / "supervised_warmup",
             origin=origin,
         )
-        links["supervised_warmup"] = relative(start, out)
+        parents["supervised_warmup"] = start
     policy, val = reinforce(
         workspace, objective, train, teacher=teacher, student=student, start=start, out=out
     )
     policy.save_pretrained(out, workspace.item_ids, workspace.split.fingerprint)
     if settings.agent == "grpo":
         item_tokenizer(workspace.item_ids).save_pretrained(out)
-    finish_run(out, "aligned", workspace, val=val, rewards=tuple(objective.specs), **links)
+    finish_run(out, "aligned", workspace, val=val, parents=parents, rewards=tuple(objective.specs))
     drop_checkpoint(out)
-    return out
 
 
 def _with_parts(
@@ -211,10 +256,15 @@ def _with_parts(
     return _with_settings_of(workspace, teacher=teacher, student=student), teacher, student
 
 
-def require_same_files(run: Path, objective: RewardObjective) -> None:
-    """Raise RunError where a reward file has changed since a run was aligned for it."""
+def require_same_files(run: Path, specs: Iterable[str]) -> None:
+    """Raise RunError where a reward file has changed since a run was aligned for it.
+
+    Args:
+        run: the run.
+        specs: its rewards, of which nothing has been executed yet.
+    """
     then = RunPlan.read(run).reward_files or ()
-    for file, digest_then in zip(objective.files, then, strict=False):
+    for file, digest_then in zip(files_of(specs), then, strict=True):
         if file.digest != digest_then:
             raise RunError(
                 f"{run} was aligned for another version of {file.path}, which has changed since:"

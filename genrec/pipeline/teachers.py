@@ -1,13 +1,13 @@
 """Teachers of every kind: trained from settings into a run directory, and loaded from one."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
-from safetensors.torch import load_file
 
 from genrec.baselines.als import ALS
 from genrec.baselines.association_rules import AssociationRules
@@ -18,7 +18,7 @@ from genrec.baselines.markov import Markov
 from genrec.baselines.popularity import Popularity
 from genrec.baselines.user_knn import UserKNN
 from genrec.config.components import load_object
-from genrec.config.errors import ConfigError
+from genrec.config.errors import ConfigError, GenrecError, RunError
 from genrec.config.model import Config
 from genrec.config.validation import validated
 from genrec.data.splits import Split
@@ -27,13 +27,15 @@ from genrec.models.codes import factor_codes, feature_codes, svd_codes
 from genrec.models.config import NeuralConfig, RecJPQConfig
 from genrec.models.contrastive import ContrastiveLoss, make_contrastive_loss
 from genrec.models.quantized import JointQuantized
+from genrec.models.scorer import NeuralScorer
 from genrec.models.trainer import fit, training_sequences
 from genrec.recipes import TEACHERS, ExternalTeacher, NeuralTeacher, Teacher, TeacherConfig
 from genrec.recommender import Scorer
-from genrec.training.checkpoint import save_tensors
-from genrec.training.run_directory import digest, read_json, write_json
+from genrec.training.checkpoint import RESTORE, load_tensors, load_weights, save_tensors
+from genrec.training.run_directory import read_json, write_json
 
 NEURAL, EXTERNAL = "neural", "external"
+DESCRIPTION, WEIGHTS = "scorer.json", "scorer.safetensors"
 TEACHER: TypeAdapter[Teacher] = TypeAdapter(TeacherConfig)
 BPR_EPOCHS = 20  # for RecJPQ's codes, as in [Petrov & Macdonald 2024b]
 RANDOM = ("als", "bpr", "fpmc")  # baselines that draw random numbers
@@ -116,14 +118,14 @@ def train_scorer(
         k=k,
         trackers=trackers,
     )
-    save_tensors(directory / "scorer.safetensors", scorer.state_dict())
+    save_tensors(directory / WEIGHTS, scorer.state_dict())
     content = {
         "kind": NEURAL,
         "num_items": num_items,
         "score_offset": scorer.score_offset,
         "config": config.model_dump(),
     }
-    write_json(directory / "scorer.json", content)
+    write_json(directory / DESCRIPTION, content)
     return scorer
 
 
@@ -133,7 +135,7 @@ def _fit_baseline(split: Split, config: Config, seed: int, directory: Path) -> S
         kind = _external(config.recipe)
         scorer = kind.fit(split, **config.options)
         scorer.save(directory)
-        write_json(directory / "scorer.json", {"kind": EXTERNAL, "recipe": config.recipe})
+        write_json(directory / DESCRIPTION, {"kind": EXTERNAL, "recipe": config.recipe})
         return scorer
     options = config.model_dump()
     name = options.pop("recipe")
@@ -181,24 +183,39 @@ def load_scorer(directory: Path, device: torch.device) -> Scorer:
     """The scorer in a run directory.
 
     Raises:
-        RunError: if there is none.
+        RunError: if there is none, or one of its files cannot be used.
     """
-    content = read_json(directory / "scorer.json")
-    kind = content["kind"]
+    description = directory / DESCRIPTION
+    content = read_json(description)
+    kind = content.get("kind")
     if kind == EXTERNAL:
         return _external(content["recipe"]).load(directory)
-    if kind != NEURAL:
+    try:
+        if kind == NEURAL:
+            return _load_neural(directory, content).to(device).eval()
         return BASELINES[kind].load(directory)
+    except GenrecError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        # These files hold data: whatever is wrong with them, the reader is told which file it is.
+        raise RunError(
+            f"{description} does not describe a scorer that can be loaded"
+            f" ({type(error).__name__}: {error}): {RESTORE}"
+        ) from error
+
+
+def _load_neural(directory: Path, content: Mapping[str, Any]) -> NeuralScorer:
     config = validated(TEACHER, content["config"], where="teacher")
-    assert isinstance(config, NeuralConfig)
+    if not isinstance(config, NeuralConfig):
+        raise ValueError(f"{config.recipe} is no neural recipe")
+    weights = directory / WEIGHTS
+    tensors = load_tensors(weights)
+    # Before anything is allocated: a wrong number of items could ask for all memory.
+    num_items, numbers = content["num_items"], sum(map(torch.Tensor.numel, tensors.values()))
+    if not isinstance(num_items, int) or not 0 < num_items <= numbers:
+        raise ValueError(f"num_items is {num_items!r}")
     scorer = build_scorer(
-        config, num_items=content["num_items"], seed=0, score_offset=content["score_offset"]
+        config, num_items=num_items, seed=0, score_offset=float(content["score_offset"])
     )
-    scorer.load_state_dict(load_file(directory / "scorer.safetensors"))
-    return scorer.to(device).eval()
-
-
-def digest_of_scorer(directory: Path) -> str:
-    """The digest of a scorer's weights; of its description where it has no such file."""
-    weights = directory / "scorer.safetensors"
-    return digest(weights if weights.exists() else directory / "scorer.json")
+    load_weights(scorer, tensors, weights)
+    return scorer

@@ -13,11 +13,16 @@ from genrec.pipeline.demonstrations import (
     warmup_histories,
 )
 from genrec.pipeline.loading import calibrated, conditioned_policy
-from genrec.pipeline.provenance import begin_run, finish_run, is_finished
+from genrec.pipeline.provenance import (
+    begin_run,
+    finish_run,
+    is_finished,
+    with_decided_precision,
+)
 from genrec.pipeline.workspace import Workspace
+from genrec.results import Kind
 from genrec.rewards import RewardObjective
 from genrec.training.checkpoint import drop_checkpoint
-from genrec.training.run_directory import relative
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +60,8 @@ def supervised_warmup(
         "supervised warm-up: %s learns %d lists, %d time(s) each, in %s",
         *(student, len(rows), passes, out),
     )
+    config = settings.student.model_copy(update={"hard": 0.0, "temperature": 1.0, "epochs": passes})
+    shape = policy.product_shape(config.lists_per_step)
     every_case = np.arange(len(split.valid))
     val = pretrain(
         policy,
@@ -63,9 +70,7 @@ def supervised_warmup(
         val_demonstrations=greedy_demonstrations(
             workspace, scorer, split.valid.histories, every_case, objective
         ),
-        config=settings.student.model_copy(
-            update={"hard": 0.0, "temperature": 1.0, "epochs": passes}
-        ),
+        config=with_decided_precision(config, out, workspace.device, shape),
         k=settings.k,
         seed=settings.seed,
         directory=out,
@@ -73,7 +78,7 @@ def supervised_warmup(
         trackers=settings.trackers,
     )
     policy.save_pretrained(out, workspace.item_ids, split.fingerprint)
-    links = {"teacher": relative(teacher, out), "student": relative(student, out)}
-    finish_run(out, "supervised_warmup", workspace, val=val, **links)
+    parents: dict[Kind, Path] = {"teacher": teacher, "student": student}
+    finish_run(out, "supervised_warmup", workspace, val=val, parents=parents)
     drop_checkpoint(out)
     return out

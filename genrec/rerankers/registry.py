@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from genrec.config.components import Component, Modules, Registry
 from genrec.config.errors import GenrecError
+from genrec.config.trust import name_code
 from genrec.metrics.context import Slates
 from genrec.rerankers.determinants import dpp
 from genrec.rerankers.marginal_relevance import mmr
@@ -106,7 +107,7 @@ RERANKERS: Registry[Reranker] = Registry(
 
 
 def resolve_reranker(target: str, modules: Modules | None = None) -> Reranker:
-    """The re-ranker of that name or place.
+    """The re-ranker of that name or place; its file or module is named by the user.
 
     Args:
         target: a built-in name (``mmr``), the name of an entry point of group "genrec.rerankers",
@@ -120,6 +121,7 @@ def resolve_reranker(target: str, modules: Modules | None = None) -> Reranker:
     >>> resolve_reranker("mmr") is mmr
     True
     """
+    name_code(target)
     return RERANKERS.resolve(target, modules)
 
 

@@ -1,13 +1,17 @@
 """What all typed results share: immutable records, a schema version, reading and writing."""
 
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError
 
 from genrec.config.errors import RunError
+from genrec.results.files import write_text
 
+CHECKSUM = "checksum"  # key of the hash of everything else in a file of a run directory
 # Raise it whenever a field of any result is renamed or removed, or changes its meaning.
 SCHEMA_VERSION: Literal[1] = 1
 """Version of the format of all results."""
@@ -48,32 +52,33 @@ class VersionedRecord(Record):
         """Record from JSON text.
 
         Args:
-            text: JSON.
+            text: JSON; a checksum in it is verified.
             source: where the text comes from, for messages.
             remedy: what the user can do if the text cannot be used, for messages.
 
         Raises:
-            RunError: if the text is no JSON object, has another schema version or wrong content.
+            RunError: if the text is no JSON object, has another schema version or wrong content, or
+                was changed after its checksum was computed.
         """
-        try:
-            content = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise RunError(
-                f"{source} is not valid JSON ({error}); writing it may have been cut off: {remedy}"
-            ) from None
-        if not isinstance(content, dict):
-            raise RunError(f"{source} holds no JSON object: {remedy}")
+        content = read_object(text, source, remedy)
         found = content.get("schema_version", "none")
         if found != SCHEMA_VERSION:
             raise RunError(
                 f"{source} was written by another version of genrec (schema version {found}, not"
                 f" {SCHEMA_VERSION}): {remedy}"
             )
+        expected = content.pop(CHECKSUM, None)
         # strict: JSON has numbers, so that "0.3" in their place is a mistake
         try:
-            return cls.model_validate_json(text, strict=True)
+            record = cls.model_validate_json(json.dumps(content), strict=True)
         except ValidationError as error:
             raise RunError(f"{source} cannot be used: {_first(error)}; {remedy}") from None
+        if expected is not None and expected != checksum(content):
+            raise RunError(
+                f"{source} was changed after it was written (its checksum differs): restore it, or"
+                f" {remedy}"
+            )
+        return record
 
 
 class RunFile(VersionedRecord):
@@ -88,12 +93,10 @@ class RunFile(VersionedRecord):
     remedy: ClassVar[str] = "remove {directory} and run its command again"
 
     def write(self, directory: Path) -> None:
-        """Write the file through a temporary one, so that no reader sees half of it."""
-        # replacing a file is atomic, writing one is not
-        path = directory / self.file_name
-        temporary = path.with_suffix(path.suffix + ".part")
-        temporary.write_text(self.to_json() + "\n", encoding="utf-8")
-        temporary.replace(path)
+        """Write the file, with a checksum, so that no reader sees half of it."""
+        content = self.model_dump(mode="json")
+        content[CHECKSUM] = checksum(content)
+        write_text(directory / self.file_name, json.dumps(content, indent=2) + "\n")
 
     @classmethod
     def read(cls, directory: Path) -> Self:
@@ -103,12 +106,49 @@ class RunFile(VersionedRecord):
             RunError: if the file is missing, broken, of another schema version or has wrong
                 content.
         """
-        path = directory / cls.file_name
-        try:
-            text = path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise RunError(f"{path} does not exist: {explain_missing(directory)}") from None
-        return cls.parse(text, path, cls.remedy.format(directory=directory))
+        path, remedy = directory / cls.file_name, cls.remedy.format(directory=directory)
+        return cls.parse(read_run_text(path, remedy), path, remedy)
+
+
+def read_run_text(path: Path, remedy: str) -> str:
+    """The text of a file of a run directory.
+
+    Raises:
+        RunError: if it is missing, or no text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        raise RunError(f"{path} does not exist: {explain_missing(path.parent)}") from None
+    except UnicodeDecodeError as error:
+        raise RunError(f"{path} is not valid JSON ({error}): {remedy}") from None
+
+
+def read_object(text: str, source: Path | str, remedy: str) -> dict[str, Any]:
+    """The JSON object in a text.
+
+    Raises:
+        RunError: if the text is not valid JSON, or something else than an object.
+    """
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RunError(
+            f"{source} is not valid JSON ({error}); writing it may have been cut off: {remedy}"
+        ) from None
+    if not isinstance(content, dict):
+        raise RunError(f"{source} holds no JSON object: {remedy}")
+    return content
+
+
+def checksum(content: Mapping[str, Any]) -> str:
+    """SHA-256 hash of a JSON object, whatever the order and the layout of its keys.
+
+    >>> checksum({"a": 1, "b": [2.5]}) == checksum({"b": [2.5], "a": 1})
+    True
+    """
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def explain_missing(directory: Path) -> str:

@@ -2,14 +2,18 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field
 
-from genrec.results.records import Metrics, Record, RunFile, VersionedRecord
+from genrec.results.records import Metrics, Record, RunFile, VersionedRecord, read_run_text
 
 Kind = Literal["teacher", "student", "supervised_warmup", "aligned"]
 """What a run directory holds."""
+
+
+Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""A finite number above 0."""
 
 
 class PopularityBaseline(Record):
@@ -33,12 +37,15 @@ class RunMetadata(RunFile):
         fingerprint: hash of the dataset.
         train_fingerprint: hash of the events that the run was trained on.
         versions: of Python and the libraries that a result may depend on.
+        machine: device, instructions, threads and precision, on which the last digits depend.
+        files: name of each file that the run is loaded from -> its SHA-256 hash.
         val: metrics on the validation cases.
         temperature: T of a teacher's calibrated probabilities, softmax(scores / T).
         popularity: a ranking by popularity, to which a teacher is compared.
         teacher: relative path from the run directory to that of its teacher.
         student: relative path to the student of an aligned policy or its warm-up.
         supervised_warmup: relative path to the warm-up that an alignment started from.
+        parents: "teacher", "student", "supervised_warmup" -> hash of the files of that run.
         rewards: complete specs of the rewards of an alignment.
     """
 
@@ -49,12 +56,15 @@ class RunMetadata(RunFile):
     fingerprint: str
     train_fingerprint: str
     versions: dict[str, str]
+    machine: dict[str, str]
+    files: dict[str, str]
     val: Metrics
-    temperature: float | None = None
+    temperature: Temperature | None = None
     popularity: PopularityBaseline | None = None
     teacher: str | None = None
     student: str | None = None
     supervised_warmup: str | None = None
+    parents: dict[str, str] = Field(default_factory=dict)
     rewards: tuple[str, ...] | None = None
 
 
@@ -71,6 +81,8 @@ class RunPlan(RunFile):
         rewards: complete specs of the rewards.
         reward_files: hash of each reward file that the specs name.
         demonstrations: how the lists of a supervised warm-up are made.
+        bf16: whether the products of the stage run in bfloat16, as was decided when it started, also
+            for when it is resumed; None where there is nothing to decide.
     """
 
     file_name = "plan.json"
@@ -84,6 +96,7 @@ class RunPlan(RunFile):
     rewards: tuple[str, ...] | None = None
     reward_files: tuple[str, ...] | None = None
     demonstrations: str | None = None
+    bf16: bool | None = None
 
     def differences(self, other: "RunPlan") -> list[str]:
         """Names of the values that differ from another plan's; settings by their own name.
@@ -143,8 +156,8 @@ def read_metrics(path: Path) -> list[MetricsLine]:
     Raises:
         RunError: naming the first line that is broken or of another schema version.
     """
-    lines = path.read_text(encoding="utf-8").splitlines()
     remedy = RunFile.remedy.format(directory=path.parent)
+    lines = read_run_text(path, remedy).splitlines()
     return [
         MetricsLine.parse(line, f"{path}, line {number}", remedy)
         for number, line in enumerate(lines, start=1)

@@ -14,6 +14,7 @@ from .novelty import Novelty as Novelty
 from .objective import ACCURACY as ACCURACY
 from .objective import RewardObjective as RewardObjective
 from .objective import RewardTerm as RewardTerm
+from .objective import files_of as files_of
 from .objective import join_objectives as join_objectives
 from .objective import load_objectives as load_objectives
 from .objective import parse_rewards as parse_rewards

@@ -17,9 +17,10 @@ from genrec.config.components import (
     source_file,
 )
 from genrec.config.errors import GenrecError
+from genrec.config.trust import name_code
 from genrec.rewards.contract import Reward, WeightedSum
 from genrec.rewards.ranges import middle_weight, read_weight, split_spec
-from genrec.rewards.registry import REWARDS, resolve
+from genrec.rewards.registry import REWARDS
 from genrec.rewards.specs import (
     GivenReward,
     RewardLike,
@@ -173,11 +174,14 @@ def load_objectives(
 ) -> list[RewardObjective]:
     """The objectives of finished runs; every file that they name is executed once for all of them.
 
+    Runs are data: a file or module that the user has not named is refused.
+
     Args:
         runs: the specs that each run keeps (``RewardObjective.specs``).
         rewards: objects for the rewards that were given as such when a run was aligned.
 
     Raises:
+        UntrustedCodeError: if the user has not named a file or module.
         GenrecError: if a reward cannot be found, or was an object and is not among ``rewards``.
     """
     modules: Modules = {}
@@ -191,11 +195,17 @@ def load_objectives(
         low, high = read_weight(text, target)
         if target not in known:
             _require_findable(target)
-            known[target] = resolve(target, modules)
+            known[target] = REWARDS.resolve(target, modules)
         file = source_file(target)
         return RewardTerm(reward=known[target], low=low, high=high, target=target, file=file)
 
     return [RewardObjective(tuple(map(term, specs))) for specs in runs]
+
+
+def files_of(specs: Iterable[str]) -> list[SourceFile]:
+    """The files that the specs of a run name, in their order; nothing of them is executed."""
+    found = (source_file(split_spec(spec)[0]) for spec in specs)
+    return [file for file in found if file is not None]
 
 
 def join_objectives(objectives: Sequence[RewardObjective]) -> RewardObjective:
@@ -258,6 +268,8 @@ def _target(given: GivenReward) -> str:
     if REWARDS.built_in.get(name) == given.reward:
         return name
     place = next(_places(given.found), None)
+    if place is not None:
+        name_code(place)  # the object is given by the user, and is found there again
     if place is None and name in REWARDS.names():
         raise GenrecError(
             f"a reward object has the name of the registered reward {name!r}: give it another name,"

@@ -6,6 +6,7 @@ from typing import overload
 
 from genrec.config.components import Component, Modules, Registry
 from genrec.config.errors import GenrecError
+from genrec.config.trust import name_code
 from genrec.metrics.context import Context, Floats, Slates
 from genrec.rewards.accuracy import Ndcg
 from genrec.rewards.contract import FunctionReward, Reward
@@ -122,7 +123,7 @@ REWARDS: Registry[Reward] = Registry(
 
 
 def resolve(target: str, modules: Modules | None = None) -> Reward:
-    """The reward of that name or place.
+    """The reward of that name or place; the file or module that it is in is named by the user.
 
     Args:
         target: a built-in name (``diversity``), the name of an entry point of group
@@ -137,6 +138,7 @@ def resolve(target: str, modules: Modules | None = None) -> Reward:
     >>> resolve("diversity")
     Diversity()
     """
+    name_code(target)
     return REWARDS.resolve(target, modules)
 
 

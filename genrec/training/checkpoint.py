@@ -1,6 +1,9 @@
-"""Checkpoints of a training, without pickle."""
+"""Weights and checkpoints of a training, without pickle."""
 
+import hashlib
 import json
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,29 +11,115 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from genrec.config.errors import RunError
+from genrec.results import replacing
 from genrec.training.early_stopping import EarlyStopping, Tensors
 
 CHECKPOINT = "checkpoint.safetensors"
-FORMAT = "2"  # of the file's metadata; changes with every change of what is stored
+FORMAT = "3"  # of the file's metadata; changes with every change of what is stored
+CHECKSUM = "sha256"  # key of the metadata of every file of tensors
+RESTORE = "restore it, or make the run again in another directory"
 
 
 def save_tensors(path: Path, tensors: Tensors, metadata: Mapping[str, str] | None = None) -> None:
-    """Write tensors as safetensors through a temporary file, so that no reader sees half of it.
+    """Write tensors as safetensors, so that no reader sees half of the file.
 
     Tensors that share memory are each written in full, which safetensors would refuse.
+
+    Args:
+        path: file.
+        tensors: by name.
+        metadata: of the file; a checksum of the tensors where there is none. It is not added to
+            others: safetensors writes several in a random order, and equal weights must make equal
+            files.
+
+    Raises:
+        OSError: if the file cannot be written, for instance because the disk is full.
     """
-    temporary = path.with_suffix(path.suffix + ".part")
-    copies = {
+    copies = _copies(tensors)
+    described = {CHECKSUM: _checksum(copies)} if metadata is None else dict(metadata)
+    with replacing(path) as temporary:
+        try:
+            save_file(copies, temporary, metadata=described)
+        except SafetensorError as error:
+            code = re.search(r"os error (\d+)", str(error))
+            if code is None:
+                raise
+            number = int(code[1])
+            raise OSError(number, os.strerror(number), str(path)) from error
+
+
+def load_tensors(path: Path) -> Tensors:
+    """The tensors of a safetensors file.
+
+    Raises:
+        RunError: if there is no such file, or it is damaged.
+    """
+    tensors, described = _read(path)
+    if CHECKSUM in described and described[CHECKSUM] != _checksum(tensors):
+        raise RunError(f"{path} is damaged (its checksum differs): {RESTORE}")
+    return tensors
+
+
+def _read(path: Path) -> tuple[Tensors, dict[str, str]]:
+    """The tensors of a safetensors file, and its metadata."""
+    try:
+        with safe_open(path, framework="pt") as opened:
+            metadata = dict(opened.metadata() or {})
+        return load_file(path), metadata
+    except FileNotFoundError:
+        raise RunError(f"{path} does not exist: {RESTORE}") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise RunError(f"{path} is damaged ({error}): {RESTORE}") from None
+
+
+def _copies(tensors: Tensors) -> Tensors:
+    """Contiguous copies on the CPU."""
+    return {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
     }
-    save_file(copies, temporary, metadata=dict(metadata or {}))
-    temporary.replace(path)
+
+
+def _checksum(tensors: Tensors, text: str = "") -> str:
+    """SHA-256 hash of a text, and of the names and values of tensors on the CPU."""
+    found = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def load_weights(module: nn.Module, tensors: Tensors, path: Path) -> None:
+    """Load tensors into a module that has exactly these.
+
+    Args:
+        module: receives the weights.
+        tensors: by name.
+        path: file that they are from, for messages.
+
+    Raises:
+        RunError: if a tensor is missing, is not of the module, has another shape, or holds a number
+            that is not finite.
+    """
+    expected = module.state_dict()
+    wrong = [f"{name} is missing" for name in expected.keys() - tensors.keys()]
+    wrong += [f"{name} does not belong to it" for name in tensors.keys() - expected.keys()]
+    for name in expected.keys() & tensors.keys():
+        found, shape = tensors[name], tuple(expected[name].shape)
+        if tuple(found.shape) != shape:
+            wrong.append(f"{name} has the shape {tuple(found.shape)}, not {shape}")
+        elif not bool(found.isfinite().all()):
+            wrong.append(f"{name} holds a number that is not finite")
+    if wrong:
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        raise RunError(f"{path} does not fit the model of its run: {min(wrong)}{more}; {RESTORE}")
+    module.load_state_dict(tensors)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +200,8 @@ class Checkpointer:
         if self.random is not None:
             content["random"] = self.random.state()
         # Metadata of the same file: a process that is killed leaves no mixture of two steps.
-        metadata = {"format": FORMAT, "content": json.dumps(content)}
+        text, tensors = json.dumps(content), _copies(tensors)
+        metadata = {"format": FORMAT, "content": text, CHECKSUM: _checksum(tensors, text)}
         save_tensors(self.directory / CHECKPOINT, tensors, metadata)
 
     def restore(self) -> dict[str, Any]:
@@ -121,12 +211,12 @@ class Checkpointer:
             The progress that was saved; empty where there is no checkpoint.
 
         Raises:
-            RunError: if another version of genrec wrote it in another format.
+            RunError: if another version of genrec wrote it in another format, or it is damaged.
         """
         if self.directory is None or not (self.directory / CHECKPOINT).exists():
             return {}
-        content = _read_content(self.directory / CHECKPOINT)
-        tensors = load_file(self.directory / CHECKPOINT)
+        file = self.directory / CHECKPOINT
+        tensors, content = _read_checkpoint(file)
         # In place, so that tied weights stay tied and the optimizer keeps its parameters.
         self.module.load_state_dict(_selected("module", tensors))
         states: dict[int, Tensors] = {}
@@ -143,16 +233,21 @@ class Checkpointer:
         return progress
 
 
-def _read_content(file: Path) -> dict[str, Any]:
-    with safe_open(file, framework="pt") as opened:
-        metadata = opened.metadata() or {}
+def _read_checkpoint(file: Path) -> tuple[Tensors, dict[str, Any]]:
+    """The tensors of a checkpoint, and the rest of its content."""
+    tensors, metadata = _read(file)
     if metadata.get("format") != FORMAT:
         raise RunError(
             f"{file} was written by another version of genrec: resume the training with that"
             " version, or remove the file to start it again"
         )
+    if metadata[CHECKSUM] != _checksum(tensors, metadata["content"]):
+        raise RunError(
+            f"{file} is damaged (its checksum differs): restore it, or remove it to start the"
+            " training again"
+        )
     content: dict[str, Any] = json.loads(metadata["content"])
-    return content
+    return tensors, content
 
 
 def _prefixed(prefix: str, tensors: Mapping[str, Any]) -> Tensors:

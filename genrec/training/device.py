@@ -1,8 +1,15 @@
 """Devices and precision."""
 
+import platform
+import time
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol, Self, TypeVar
+
 import torch
 
 from genrec.config.errors import GenrecError
+
+WORTH_IT = 1.2  # times as fast as float32 bfloat16 must be: below, the timing may mislead
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -25,23 +32,89 @@ def choose_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
-def half_precision_pays(device: torch.device) -> bool:
-    """Whether matrix products are at least twice as fast in bfloat16.
+def describe_machine(device: torch.device) -> dict[str, str]:
+    """What the numbers of a run may depend on besides its settings and versions.
 
-    They are on recent GPUs, and on CPUs that have instructions for them: AMX tiles, or AVX-512 with
-    BF16.
+    Sums are formed in another order with other instructions, threads or devices: trained weights
+    are reproducible to the last bit only where all of these are the same.
     """
+    facts = {
+        "device": device.type,
+        "processor": platform.machine(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": str(torch.get_num_threads()),
+    }
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capabilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
-    return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
+        facts["gpu"] = torch.cuda.get_device_name(device)
+        facts["cuda"] = str(torch.version.cuda)
+    return facts
 
 
-def autocast(device: torch.device, enabled: bool) -> torch.autocast:
-    """Context in which matrix products are computed in bfloat16, where that is faster.
+class HasPrecision(Protocol):
+    """A config of a training that may run in bfloat16."""
+
+    @property
+    def bf16(self) -> bool | Literal["auto"]:
+        """Whether matrix products run in bfloat16; "auto" where that is faster."""
+        ...
+
+    def model_copy(self, *, update: Mapping[str, Any]) -> Self:
+        """The config with other values."""
+        ...
+
+
+ConfigT = TypeVar("ConfigT", bound=HasPrecision)
+
+
+def with_precision(config: ConfigT, device: torch.device, shape: tuple[int, int, int]) -> ConfigT:
+    """The config with its precision decided: "auto" times a product of the training's own shape.
+
+    Args:
+        config: of a training.
+        device: that it runs on.
+        shape: rows, inner width and columns of its largest products.
+    """
+    if config.bf16 != "auto":
+        return config
+    pays = bfloat16_speedup(device, shape) >= WORTH_IT
+    return config.model_copy(update={"bf16": pays})
+
+
+def bfloat16_speedup(
+    device: torch.device, shape: tuple[int, int, int] = (768, 768, 768), repeats: int = 5
+) -> float:
+    """Time of a float32 product and its gradients over their time in bfloat16, with conversions.
+
+    Above 1 bfloat16 is faster. A flag of the processor does not tell: some emulate its
+    instructions, or run them at a lower rate.
+
+    Args:
+        device: to measure.
+        shape: rows, inner width and columns of the product; rows and columns are measured up to a
+            limit, as the ratio does not change any more.
+        repeats: of which the fastest counts.
+    """
+    rows, width, columns = shape
+    rows, columns = min(rows, 2048), min(columns, 4096)
+    left = torch.ones(rows, width, device=device, requires_grad=True)
+    right = torch.ones(width, columns, device=device, requires_grad=True)
+    seconds = {}
+    for enabled in (False, True):
+        durations = []
+        for _ in range(repeats + 1):
+            start = time.perf_counter()
+            with autocast(device, enabled):
+                product = left @ right
+            gradients = torch.autograd.grad(product.sum(), (left, right))
+            gradients[0][0, 0].item()  # reading a number waits for the device
+            durations.append(time.perf_counter() - start)
+        seconds[enabled] = min(durations[1:])  # the first product also pays for the set-up
+    return seconds[False] / seconds[True]
+
+
+def autocast(device: torch.device, bf16: bool | Literal["auto"]) -> torch.autocast:
+    """Context in which matrix products are computed in bfloat16; in float32 while undecided.
 
     Weights, sums and losses stay float32.
     """
-    return torch.autocast(
-        device.type, dtype=torch.bfloat16, enabled=enabled and half_precision_pays(device)
-    )
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16 is True)

@@ -93,6 +93,15 @@ class RunLogger:
         for tracker in self._trackers:
             tracker.log(self.stage, step, seconds, values)
 
+    def resume(self, step: int) -> None:
+        """Drop the metrics of later steps, which a process logged whose work was lost.
+
+        Args:
+            step: last step that is part of the training; -1 where none is.
+        """
+        for tracker in self._trackers:
+            tracker.resume(self.stage, step)
+
     def info(self, message: str) -> None:
         """Log a message, unless quiet."""
         if not self.quiet:

@@ -7,16 +7,20 @@ one run per stage, named after its directory; a training that is resumed starts 
 the same name and continues its step numbers.
 """
 
+import json
 import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from genrec.config.errors import GenrecError
-from genrec.results import MetricsLine
+from genrec.results import MetricsLine, naming, write_text
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 METRICS = "metrics.jsonl"
 PROJECT = "genrec"  # of Weights & Biases, and the experiment of MLflow, unless the user names one
@@ -36,6 +40,15 @@ class Tracker(Protocol):
         """
         ...
 
+    def resume(self, stage: str, step: int) -> None:
+        """Drop the metrics of later steps: a process logged them whose work was lost.
+
+        Args:
+            stage: what is trained.
+            step: last step that is part of the training; -1 where none is.
+        """
+        ...
+
     def close(self) -> None:
         """Write out whatever is held back."""
         ...
@@ -52,30 +65,63 @@ class JsonLines:
         """Append a line."""
         line = MetricsLine.of(values, stage=stage, step=step, seconds=round(seconds, 2))
         # Opened for every line, so that a process that is killed loses none.
-        with self.file.open("a") as file:
+        with naming(self.file), self.file.open("a", encoding="utf-8") as file:
             file.write(line.to_json(indent=None) + "\n")
+
+    def resume(self, stage: str, step: int) -> None:
+        """Keep the lines of other stages, and those up to the step."""
+        if not self.file.exists():
+            return
+        written = self.file.read_text(encoding="utf-8")
+        lines = written.splitlines(keepends=True)
+        # A process that was killed may have left half of its last line.
+        if lines and not lines[-1].endswith("\n"):
+            lines.pop()
+        kept = [line for line in lines if not _is_later(line, stage, step)]
+        if "".join(kept) != written:
+            write_text(self.file, "".join(kept))
 
     def close(self) -> None:
         """Do nothing: every line is written at once."""
+
+
+def _is_later(line: str, stage: str, step: int) -> bool:
+    """Whether a line of ``metrics.jsonl`` is of that stage and of a later step."""
+    content = json.loads(line)
+    return bool(content["stage"] == stage and content["step"] > step)
 
 
 class TensorBoard:
     """Scalars named ``stage/metric`` in ``tensorboard/``."""
 
     def __init__(self, directory: Path) -> None:
-        # imported late: it takes a second, and nothing else here needs torch
-        from torch.utils.tensorboard import SummaryWriter
+        self.directory = directory / "tensorboard"
+        self.purge_step: int | None = None
+        self._writer: SummaryWriter | None = None
 
-        self.writer = SummaryWriter(str(directory / "tensorboard"))
+    @property
+    def writer(self) -> "SummaryWriter":
+        """TensorBoard's writer, which makes its file when it is first used."""
+        if self._writer is None:
+            # imported late: it takes a second, and nothing else here needs torch
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self.directory), purge_step=self.purge_step)
+        return self._writer
 
     def log(self, stage: str, step: int, seconds: float, values: Mapping[str, float]) -> None:
         """Add a scalar per metric."""
         for name, value in values.items():
             self.writer.add_scalar(f"{stage}/{name}", value, step)
 
+    def resume(self, stage: str, step: int) -> None:
+        """Tell TensorBoard not to show what older files of the directory have of later steps."""
+        self.purge_step = step + 1
+
     def close(self) -> None:
         """Flush the scalars."""
-        self.writer.close()
+        if self._writer is not None:
+            self._writer.close()
 
 
 class WeightsAndBiases:
@@ -105,6 +151,9 @@ class WeightsAndBiases:
     def log(self, stage: str, step: int, seconds: float, values: Mapping[str, float]) -> None:
         """Log all metrics of a step."""
         self.run.log({f"{stage}/{name}": value for name, value in values.items()}, step=step)
+
+    def resume(self, stage: str, step: int) -> None:
+        """Do nothing: a training that is resumed has a run of its own."""
 
     def close(self) -> None:
         """Finish the run."""
@@ -147,6 +196,9 @@ class MLflow:
             for name, value in values.items()
         ]
         self.client.log_batch(self.run_id, metrics=metrics)
+
+    def resume(self, stage: str, step: int) -> None:
+        """Do nothing: a training that is resumed has a run of its own."""
 
     def close(self) -> None:
         """Mark the run as finished."""

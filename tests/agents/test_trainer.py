@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import signal
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -84,7 +85,7 @@ def test_an_interrupted_training_is_saved_and_resumed(tmp_path: Path):
     validation = validation_of(policy, tmp_path, lambda: 0.1, stop)
     validation.step(0)
     validation.extra["kl_coef"] = 0.2
-    stop.requested = True
+    stop.number = signal.SIGTERM
     with pytest.raises(
         Interrupted, match="stopped before update 2; the same command resumes from there"
     ):
@@ -93,6 +94,7 @@ def test_an_interrupted_training_is_saved_and_resumed(tmp_path: Path):
     validation.log.close()
     again = validation_of(tiny(), tmp_path, lambda: 0.1, Interruption())
     assert (again.update, again.extra) == (1, {"kl_coef": 0.2})
+    # An interruption adds no validation: it must not change which weights are the best.
     assert again.checkpointer.stopping.best["update"] == 0
     again.log.close()
 

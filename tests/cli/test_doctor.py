@@ -57,7 +57,3 @@ def test_a_runs_folder_is_judged(tmp_path):
 def test_a_read_only_folder_is_noticed(tmp_path):
     (tmp_path / "locked").mkdir(mode=0o500)
     assert "cannot be written" in doctor.examine(tmp_path / "locked" / "runs")["runs folder"]
-
-
-def test_bfloat16_speedup_is_a_ratio_of_times():
-    assert 0 < doctor.bfloat16_speedup("cpu", size=64, repeats=1) < 1000

@@ -10,6 +10,7 @@ import pytest
 from genrec.config import components
 from genrec.config.components import Registry, absolute_target, load_object, source_file
 from genrec.config.errors import GenrecError
+from genrec.config.trust import name_code
 
 FILE = """
 import os
@@ -36,6 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "mine.py").write_text(FILE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    name_code("./mine.py:SIZE", "mine:SIZE", "./absent.py:x", "absent:x")
     yield tmp_path
     sys.modules.pop("mine", None)
 

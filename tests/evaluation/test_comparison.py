@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
+from genrec.config.trust import name_code
 from genrec.data import Cases
 from genrec.evaluation import comparison, methods
 from genrec.evaluation.comparison import compare
@@ -250,6 +251,7 @@ def test_lists_are_of_new_items_and_do_not_depend_on_the_targets(
     workspace, folder, run, monkeypatch
 ):
     """Also not where the reward reads targets: a re-ranker that saw them would put them first."""
+    name_code(str(folder / "peek.py"))
     test, split = workspace.split.test, workspace.split
     shifted = Cases(test.histories, np.roll(test.targets, 1), test.users)
     measured: list[np.ndarray] = []

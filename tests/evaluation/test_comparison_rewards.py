@@ -2,6 +2,7 @@
 
 import pytest
 
+from genrec.config.trust import name_code
 from genrec.evaluation.comparison import compare
 from genrec.pipeline import stages
 from genrec.results import Comparison
@@ -18,6 +19,7 @@ def row(content: Comparison, method: str, weight: float | None = None) -> dict[s
 
 
 def test_a_reward_that_reads_targets_is_measured_with_them(workspace, folder):
+    name_code(str(folder / "peek.py"))
     content = compare(workspace, folder / "peek")
     teacher = row(content, "teacher")
     assert teacher["peek@5"] == pytest.approx(teacher["recall@5"])

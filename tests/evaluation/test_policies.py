@@ -152,7 +152,7 @@ def test_it_is_reported(workspace, folder):
 
 def test_several_runs_are_one_curve_and_seeds_one_point(workspace, folder):
     names = [f"{weight}-{seed}" for weight in (0.5, 0.1) for seed in (0, 1)]
-    content = compare_runs(workspace, [folder / name for name in names], out=folder)
+    content = compare_runs(workspace, [folder / name for name in names], out=folder / "curve")
     rows = aligned_rows(content)
     assert [row.weight for row in rows] == [0.1, 0.5]
     seeds = [(row.weight, row.seed) for row in content.seeds]
@@ -166,7 +166,7 @@ def test_several_runs_are_one_curve_and_seeds_one_point(workspace, folder):
     assert one != other
     # the standard error of two seeds alone is half of their difference
     assert rows[0].errors["diversity@4"] >= abs(one - other) / 2
-    assert Comparison.read(folder) == content
+    assert Comparison.read(folder / "curve") == content
     assert "## Single seeds" in report.page(content)
 
 

@@ -27,6 +27,8 @@ def metadata(recipe: str, seed: int, dropout: float = 0.1) -> RunMetadata:
         fingerprint="f",
         train_fingerprint="t",
         versions={},
+        machine={},
+        files={},
         val={},
     )
 

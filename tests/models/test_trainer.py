@@ -62,14 +62,14 @@ def trained(
     return fit(recipe, split, config, hidden_size=config.hidden_size, quiet=True, **options)
 
 
-def stopping_in(epoch: int, steps_per_epoch: int) -> Recipe:
-    """A recipe whose user presses Ctrl-C in the middle of an epoch."""
+def stopping_at(step: int) -> Recipe:
+    """A recipe whose user presses Ctrl-C in a step, counted from 1."""
     recipe, steps = fresh(), 0
 
     def loss(scores: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
         nonlocal steps
         steps += 1
-        if steps == (epoch - 1) * steps_per_epoch + 2:
+        if steps == step:
             os.kill(os.getpid(), signal.SIGINT)
         return recipe.loss(scores, positive)
 
@@ -88,13 +88,15 @@ def steps_per_epoch(split: Split) -> int:
     return steps
 
 
+@pytest.mark.parametrize("place", ["in epoch 3", "after epoch 3"])
 def test_going_on_after_ctrl_c_gives_the_weights_of_an_uninterrupted_run(
-    split: Split, tmp_path: Path
+    split: Split, tmp_path: Path, place: str
 ):
     whole = fresh()
     expected = trained(whole, split, CONFIG, seed=5)
-    stopped = stopping_in(3, steps_per_epoch(split))
-    with pytest.raises(Interrupted, match="stopped after epoch 3"):
+    steps = steps_per_epoch(split)
+    stopped = stopping_at(2 * steps + (steps if place.startswith("after") else 2))
+    with pytest.raises(Interrupted, match=f"stopped {place}; the same command resumes"):
         trained(stopped, split, CONFIG, seed=5, directory=tmp_path)
     assert (tmp_path / CHECKPOINT).exists()
     again = build(

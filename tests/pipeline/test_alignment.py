@@ -242,7 +242,7 @@ def test_a_reward_file_that_has_changed_is_noticed(make_workspace, workspace, ru
         student=run / "student",
         out=tmp_path / "out",
     )
-    stages.require_same_files(out, parse_rewards(read_json(out / "run.json")["rewards"]))
+    stages.require_same_files(out, read_json(out / "run.json")["rewards"])
     mine.write_text("def fresh(slates, context):\n    return slates * -0.5\n")
     with pytest.raises(
         RunError, match=r"out was aligned for another version of .*mine\.py, which has changed"

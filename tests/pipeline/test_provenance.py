@@ -10,6 +10,7 @@ from genrec.data import leave_one_out
 from genrec.data.synthetic import demo
 from genrec.pipeline import stages
 from genrec.pipeline.provenance import begin_run, finish_run, is_finished, require_run
+from genrec.results import RunMetadata
 from genrec.pipeline.settings import settings_of
 from genrec.pipeline.workspace import Workspace
 from genrec.results import Kind
@@ -75,7 +76,8 @@ def test_a_changed_fingerprint_is_refused(tmp_path):
     content = read_json(run / "run.json")
     assert content["train_fingerprint"] == workspace.split.train_fingerprint
     assert require_run(run, ("teacher",), workspace).kind == "teacher"
-    write_json(run / "run.json", {**content, "train_fingerprint": "0123456789abcdef"})
+    metadata = RunMetadata.read(run)
+    metadata.model_copy(update={"train_fingerprint": "0123456789abcdef"}).write(run)
     with pytest.raises(
         RunError, match=r"trained on other events \(train_fingerprint 0123456789abcdef\)"
     ):

@@ -14,7 +14,7 @@ from genrec.pipeline.recommend import recommend_titles
 from genrec.pipeline.settings import settings_of
 from genrec.training.checkpoint import CHECKPOINT
 from genrec.training.interruption import Interrupted
-from genrec.training.run_directory import read_json
+from genrec.training.run_directory import LOCK, read_json
 
 
 def test_the_run_describes_itself(workspace, run):
@@ -29,6 +29,15 @@ def test_the_run_describes_itself(workspace, run):
         "transformers",
         "gymnasium",
         "numpy",
+        "pandas",
+        "scipy",
+    }
+    assert set(content["machine"]) == {
+        "device",
+        "processor",
+        "instructions",
+        "threads",
+        "precision",
     }
     assert content["rewards"] == ["relevance=1", "diversity=0.3"]
     assert (content["teacher"], content["student"]) == ("teacher", "student")
@@ -40,7 +49,7 @@ def test_the_run_describes_itself(workspace, run):
 
 
 def test_no_checkpoint_and_no_pickle_is_left(run):
-    names = {path.name for path in run.rglob("*") if path.is_file()}
+    names = {path.name for path in run.rglob("*") if path.is_file() and path.name != LOCK}
     assert CHECKPOINT not in names
     assert {Path(name).suffix for name in names if "tfevents" not in name} == {
         ".json",

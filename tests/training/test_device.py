@@ -1,7 +1,9 @@
 import pytest
 import torch
 
-from genrec.training.device import autocast, choose_device, half_precision_pays
+from genrec.models.config import TrainingConfig
+from genrec.training import device as devices
+from genrec.training.device import autocast, choose_device, with_precision
 
 
 def test_a_device_by_name_or_the_best_there_is(monkeypatch: pytest.MonkeyPatch):
@@ -27,18 +29,33 @@ def test_a_device_that_is_not_there(name: str, monkeypatch: pytest.MonkeyPatch):
         choose_device(name)
 
 
-@pytest.mark.parametrize("instructions", ["amx_bf16", "avx512_bf16"])
-def test_bfloat16_is_for_processors_with_instructions_for_it(
-    instructions: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("speedup", "chosen"), [(1.19, False), (1.2, True), (4.0, True)])
+def test_the_precision_is_what_a_product_of_the_runs_shape_is_faster_in(
+    speedup: float, chosen: bool, monkeypatch: pytest.MonkeyPatch
 ):
+    shapes = []
+
+    def timed(device: torch.device, shape: tuple[int, int, int]) -> float:
+        shapes.append(shape)
+        return speedup
+
+    monkeypatch.setattr(devices, "bfloat16_speedup", timed)
     cpu = torch.device("cpu")
-    for there in (True, False):
-        able = {"amx_bf16": False, "avx512_f": True, instructions: there}
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: able)
-        assert half_precision_pays(cpu) is there
-        with autocast(cpu, enabled=True):
-            product = torch.ones(2, 2) @ torch.ones(2, 2)
-        assert product.dtype == (torch.bfloat16 if there else torch.float32)
-        with autocast(cpu, enabled=False):
-            assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
-    assert not half_precision_pays(torch.device("mps"))
+    assert with_precision(TrainingConfig(), cpu, (8, 4, 20)).bf16 is chosen
+    assert shapes == [(8, 4, 20)]
+    for fixed in (True, False):
+        assert with_precision(TrainingConfig(bf16=fixed), cpu, (8, 4, 20)).bf16 is fixed
+    assert len(shapes) == 1
+
+
+def test_products_run_in_bfloat16_only_where_it_is_decided():
+    for decided, expected in ((True, torch.bfloat16), (False, torch.float32)):
+        with autocast(torch.device("cpu"), decided):
+            assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == expected
+    with autocast(torch.device("cpu"), "auto"):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+
+
+def test_the_speedup_is_a_ratio_of_times():
+    found = devices.bfloat16_speedup(torch.device("cpu"), (64, 16, 32), repeats=1)
+    assert 0 < found < 1000

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from genrec.config.errors import RunError
-from genrec.training.run_directory import digest, read_json, relative, versions, write_json
+from genrec.results import digest
+from genrec.training.run_directory import read_json, relative, versions, write_json
 
 
 def test_json_round_trip_leaves_no_other_file(tmp_path: Path):
@@ -39,21 +40,30 @@ def test_json_that_is_missing_broken_or_no_object(tmp_path: Path):
     ):
         read_json(tmp_path / "run.json")
     (tmp_path / "run.json").write_text('{"x": ')
-    with pytest.raises(RunError, match=r"run\.json is not valid JSON .* may have been interrupted"):
+    with pytest.raises(RunError, match=r"run\.json is not valid JSON .* may have been cut off"):
         read_json(tmp_path / "run.json")
     (tmp_path / "run.json").write_text("[1]")
-    with pytest.raises(RunError, match=r"run\.json does not hold a JSON object"):
+    with pytest.raises(RunError, match=r"run\.json holds no JSON object"):
         read_json(tmp_path / "run.json")
 
 
 def test_versions():
-    assert set(versions()) == {"genrec", "python", "torch", "transformers", "gymnasium", "numpy"}
+    assert set(versions()) == {
+        "genrec",
+        "python",
+        "torch",
+        "transformers",
+        "gymnasium",
+        "numpy",
+        "pandas",
+        "scipy",
+    }
     assert versions()["torch"].split("+")[0] == torch.__version__.split("+")[0]
 
 
-def test_the_digest_of_a_file_is_the_start_of_its_sha256(tmp_path: Path):
+def test_the_digest_of_a_file_is_its_sha256(tmp_path: Path):
     (tmp_path / "a").write_bytes(b"genrec")
-    assert digest(tmp_path / "a") == hashlib.sha256(b"genrec").hexdigest()[:8]
+    assert digest(tmp_path / "a") == hashlib.sha256(b"genrec").hexdigest()
 
 
 def test_paths_between_directories():

@@ -320,7 +320,7 @@ def test_an_empty_or_missing_file_is_reported(tmp_path: Path, name: str, damage:
     (tmp_path / name).unlink()
     if damage is not None:
         (tmp_path / name).write_text(damage)
-    with pytest.raises((GenrecError, FileNotFoundError), match=f"{tmp_path} holds no"):
+    with pytest.raises((GenrecError, FileNotFoundError), match=str(tmp_path)):
         GPTRec.from_pretrained(tmp_path)
 
 
