@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from genrec.cli.errors import reports_errors
-from genrec.cli.options import Changes, Quiet
+from genrec.cli.options import Changes, Quiet, Trust
+from genrec.config.trust import trust_everything
 
 if TYPE_CHECKING:
     from genrec.data import Dataset
@@ -53,6 +54,7 @@ def recommend(
     ] = None,
     changes: Changes = None,
     device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
+    trust: Trust = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON; with --dataset one line per user.")
     ] = False,
@@ -92,6 +94,8 @@ def recommend(
     from genrec.training.logger import configure
 
     configure(quiet=quiet)
+    if trust:
+        trust_everything()
     length = k or settings_in(run).k
     chosen_device, weights = choose_device(device), read_weights(weight or [])
     if dataset is not None:

@@ -1,5 +1,6 @@
 """Devices and precision."""
 
+import math
 import platform
 import time
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ import torch
 
 from genrec.config.errors import GenrecError
 
+SMALL = 2**24  # multiplications of a product that is not worth timing
 WORTH_IT = 1.2  # times as fast as float32 bfloat16 must be: below, the timing may mislead
 
 
@@ -69,6 +71,8 @@ ConfigT = TypeVar("ConfigT", bound=HasPrecision)
 def with_precision(config: ConfigT, device: torch.device, shape: tuple[int, int, int]) -> ConfigT:
     """The config with its precision decided: "auto" times a product of the training's own shape.
 
+    Small products stay in float32: there is little to gain, and their timing says little.
+
     Args:
         config: of a training.
         device: that it runs on.
@@ -76,7 +80,7 @@ def with_precision(config: ConfigT, device: torch.device, shape: tuple[int, int,
     """
     if config.bf16 != "auto":
         return config
-    pays = bfloat16_speedup(device, shape) >= WORTH_IT
+    pays = math.prod(shape) >= SMALL and bfloat16_speedup(device, shape) >= WORTH_IT
     return config.model_copy(update={"bf16": pays})
 
 

@@ -10,10 +10,9 @@ from genrec.data import leave_one_out
 from genrec.data.synthetic import demo
 from genrec.pipeline import stages
 from genrec.pipeline.provenance import begin_run, finish_run, is_finished, require_run
-from genrec.results import RunMetadata
 from genrec.pipeline.settings import settings_of
 from genrec.pipeline.workspace import Workspace
-from genrec.results import Kind
+from genrec.results import Kind, RunMetadata
 from genrec.training.checkpoint import CHECKPOINT
 from genrec.training.run_directory import read_json, write_json
 

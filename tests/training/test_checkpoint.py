@@ -148,3 +148,28 @@ def test_dropout_on_a_gpu_continues_where_it_was(monkeypatch: pytest.MonkeyPatch
     assert there["state"].tolist() == [0, 0, 0]
     on_gpu.load_state(state)
     assert there["state"].tolist() == [1, 2, 3]
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path: Path):
+    trained(tmp_path, steps=1, seed=0).save({"epoch": 1})
+    content = (tmp_path / CHECKPOINT).read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = content[8 : 8 + length]
+    position = 8 + header.index(b'"progress') + 25  # of a number of the saved state
+    for damaged in (
+        content[:-1] + bytes([content[-1] ^ 1]),  # a weight
+        content[: len(content) // 2],
+        b"",
+        content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :],
+    ):
+        (tmp_path / CHECKPOINT).write_bytes(damaged)
+        with pytest.raises(RunError, match=r"checkpoint\.safetensors (is damaged|was written by)"):
+            trained(tmp_path, steps=0, seed=0).restore()
+
+
+def test_equal_tensors_make_equal_files(tmp_path: Path):
+    tensors = {name: torch.arange(3.0) for name in "abcdefgh"}
+    for metadata in (None, {"format": "pt"}):
+        save_tensors(tmp_path / "one", tensors, metadata)
+        save_tensors(tmp_path / "other", dict(reversed(tensors.items())), metadata)
+        assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()

@@ -40,11 +40,12 @@ def test_the_precision_is_what_a_product_of_the_runs_shape_is_faster_in(
         return speedup
 
     monkeypatch.setattr(devices, "bfloat16_speedup", timed)
-    cpu = torch.device("cpu")
-    assert with_precision(TrainingConfig(), cpu, (8, 4, 20)).bf16 is chosen
-    assert shapes == [(8, 4, 20)]
+    cpu, shape = torch.device("cpu"), (8192, 64, 32)
+    assert with_precision(TrainingConfig(), cpu, shape).bf16 is chosen
+    assert shapes == [shape]
     for fixed in (True, False):
-        assert with_precision(TrainingConfig(bf16=fixed), cpu, (8, 4, 20)).bf16 is fixed
+        assert with_precision(TrainingConfig(bf16=fixed), cpu, shape).bf16 is fixed
+    assert with_precision(TrainingConfig(), cpu, (8192, 64, 31)).bf16 is False  # a small one
     assert len(shapes) == 1
 
 

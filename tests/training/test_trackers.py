@@ -205,3 +205,43 @@ def test_mlflow_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert run.data.metrics == {"teacher/loss": 0.5, "teacher/val/ndcg_at_10": 0.25}
     assert run.info.run_name == str(tmp_path / "run")
     assert run.info.status == "FINISHED"
+
+
+def test_metrics_of_lost_work_are_dropped_when_a_training_is_resumed(tmp_path: Path):
+    """Neither metrics.jsonl nor TensorBoard shows a step twice."""
+    log = RunLogger(tmp_path, "teacher", quiet=True)
+    for step in (1, 2, 3):
+        log.log_metrics(step, {"loss": float(step)})
+    log.close()
+    other = RunLogger(tmp_path, "align", quiet=True)
+    other.log_metrics(3, {"loss": 7.0})
+    other.close()
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"schema_version": 1, "stage": "teac')  # killed while it was written
+    resumed = RunLogger(tmp_path, "teacher", quiet=True)
+    resumed.resume(1)
+    for step in (2, 3):
+        resumed.log_metrics(step, {"loss": 10.0 * step})
+    resumed.close()
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["stage"], line["step"], line["loss"]) for line in lines] == [
+        ("teacher", 1, 1.0),
+        ("align", 3, 7.0),
+        ("teacher", 2, 20.0),
+        ("teacher", 3, 30.0),
+    ]
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    shown = [(scalar.step, scalar.value) for scalar in events.Scalars("teacher/loss")]
+    assert shown == [(1, 1.0), (2, 20.0), (3, 30.0)]
+
+
+def test_a_training_that_starts_anew_drops_everything_of_its_stage(tmp_path: Path):
+    for _ in range(2):
+        log = RunLogger(tmp_path, "align", quiet=True)
+        log.resume(-1)
+        log.log_metrics(0, {"val/objective": 0.5})
+        log.close()
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 1
