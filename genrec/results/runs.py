@@ -81,8 +81,8 @@ class RunPlan(RunFile):
         rewards: complete specs of the rewards.
         reward_files: hash of each reward file that the specs name.
         demonstrations: how the lists of a supervised warm-up are made.
-        bf16: whether the products of the stage run in bfloat16, as was decided when it started, also
-            for when it is resumed; None where there is nothing to decide.
+        bf16: whether the products of the stage run in bfloat16, as was decided when it started; it
+            holds when the stage is resumed. None where there is nothing to decide.
     """
 
     file_name = "plan.json"
