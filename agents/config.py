@@ -4,7 +4,15 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from genrec.config.model import Config, Count, NonNegative, Positive, Share
+from genrec.config.model import (
+    Config,
+    Count,
+    Dropout,
+    NonNegative,
+    Positive,
+    Share,
+    Temperature,
+)
 
 
 class GPTRecConfig(Config):
@@ -19,8 +27,17 @@ class GPTRecConfig(Config):
     """Attention heads; hidden_size must be a multiple."""
     max_length: Count = 200
     """How many of the newest items of a history are read."""
-    dropout: Share = 0.0
+    dropout: Dropout = 0.0
     """Dropout of embeddings and residual branches during distillation."""
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        if self.hidden_size % self.heads:
+            raise ValueError(
+                f"student.hidden_size is {self.hidden_size}, which is no multiple of the"
+                f" {self.heads} heads: change one of them"
+            )
+        return self
 
 
 class DistillationConfig(Config):
@@ -32,7 +49,7 @@ class DistillationConfig(Config):
     """The teacher's best items kept per history, with scores; the first K are its list."""
     hard: Share = 0.8
     """Weight of the teacher's list as target; the rest is its distribution over the pool."""
-    temperature: Positive = 1.0
+    temperature: Temperature = 1.0
     """Temperature of the teacher's distribution over the pool."""
     epochs: Count = 2
     """Passes over the demonstrations."""

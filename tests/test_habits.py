@@ -163,14 +163,14 @@ def test_templates_name_commands_and_files_that_exist(name):
     assert missing == []
 
 
-def test_security_names_how_to_report_and_what_is_not_enforced():
+def test_security_names_how_to_report_and_what_is_code():
     text = (ROOT / "SECURITY.md").read_text()
     headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
     assert headings == [
         "Supported versions",
         "Reporting a vulnerability",
         "What is code, what is data",
-        "Not enforced yet",
+        "What a checksum can and cannot do",
     ]
     assert "private security advisory" in text
 

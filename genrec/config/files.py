@@ -8,6 +8,9 @@ from typing import Any
 import yaml
 
 from genrec.config.errors import ConfigError
+from genrec.config.strict_yaml import parse_yaml
+
+LARGEST = 1_000_000  # bytes of a file of settings
 
 
 def find_config(name: Path) -> Path:
@@ -34,10 +37,18 @@ def read_yaml(file: Path) -> dict[str, Any]:
         ConfigError: if there is no such file, or it holds something else than keys and values.
     """
     path = find_config(file)
+    if path.is_dir():
+        raise ConfigError(f"{path} is a directory: give a YAML file")
+    if path.stat().st_size > LARGEST:
+        raise ConfigError(f"{path} has more than {LARGEST:,} bytes: is it a file of settings?")
     try:
-        content = yaml.safe_load(path.read_text())
+        content = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text: {error}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: {error}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must hold keys and values, for instance dataset: demo")
     return content
@@ -65,9 +76,11 @@ def override(
         if not equals:
             raise ConfigError(f"--set {text}: write key=value, for instance teacher.epochs=5")
         try:
-            parsed = yaml.safe_load(value)
+            parsed = parse_yaml(value, text)
         except yaml.YAMLError as error:
             raise ConfigError(f"--set {text}: the value is not valid YAML: {error}") from None
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"--set {text}: {error}") from None
         changed = _placed(changed, key.strip().split("."), parsed, name_key)
     return changed
 

@@ -1,19 +1,34 @@
 """The base class of all settings, and the types that they share."""
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
+from pydantic_core.core_schema import ValidationInfo
+
+NO_NUMBER = "no_number"  # type of the validation errors of truth values
 
 Share = Annotated[float, Field(ge=0, le=1)]
 """A number from 0 to 1."""
+PositiveShare = Annotated[float, Field(gt=0, le=1)]
+"""A number above 0, of at most 1."""
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+"""A rate of dropout: below 1, which would leave nothing."""
 Positive = Annotated[float, Field(gt=0)]
 """A number above 0."""
 NonNegative = Annotated[float, Field(ge=0)]
 """A number of at least 0."""
-Count = Annotated[int, Field(ge=1)]
+Power = Annotated[float, Field(ge=0, le=10)]
+"""An exponent of counts, which stay finite numbers."""
+Temperature = Annotated[float, Field(ge=0.01, le=100)]
+"""What scores are divided by; beyond these ends a softmax is one item, or uniform."""
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 """An integer of at least 1."""
-Number = Annotated[int, Field(ge=0)]
+Number = Annotated[int, Field(ge=0, le=1_000_000_000)]
 """An integer of at least 0."""
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+"""A random seed that every library takes."""
 
 
 def listed(value: object) -> object:
@@ -28,9 +43,28 @@ def listed(value: object) -> object:
 
 
 class Config(BaseModel):
-    """Settings of one component: immutable, unknown keys are errors.
+    """Settings of one component: immutable, unknown keys are errors, and numbers are finite.
 
     The docstring below a field is its meaning in ``genrec settings`` and in the documentation.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_value_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true and false for numbers, which Python takes for 1 and 0."""
+        if isinstance(value, bool) and info.field_name is not None:
+            kinds = set(_plain_types(cls.model_fields[info.field_name].annotation))
+            if kinds & {int, float} and bool not in kinds:
+                raise PydanticCustomError(NO_NUMBER, "give a number, not true or false")
+        return value
+
+
+def _plain_types(annotation: Any) -> Iterator[Any]:
+    """The types in an annotation."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _plain_types(part)

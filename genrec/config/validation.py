@@ -14,6 +14,7 @@ from genrec.config.model import Config
 from genrec.config.trust import reading_data
 
 T = TypeVar("T")
+HUGE = 1_000_000_000  # from here on, the end of a range is a matter of memory
 OWN_MESSAGE = "value_error"  # of a validator of genrec's, which says everything itself
 
 
@@ -59,7 +60,39 @@ def _line(problem: ErrorDetails, root: Any, where: str, moved: Mapping[str, str]
         return f"setting {dotted} is missing: {_meaning(location, root)}"
     if problem["type"] == CHOICE:
         return _choice(problem, dotted)
-    return f"setting {dotted} is {problem['input']!r}: {_lower(problem['msg'])}"
+    allowed = _range_of(location, root)
+    return f"setting {dotted} is {problem['input']!r}: {_lower(problem['msg'])}{allowed}"
+
+
+def _range_of(location: tuple[int | str, ...], root: Any) -> str:
+    """What a number may be, where more than one end of its range is fixed."""
+    model, _ = model_at(root, location[:-1])
+    field = model.model_fields.get(str(location[-1])) if model and location else None
+    found = bounds(field.metadata) if field else []
+    if field is not None and not found:  # of numbers that may be left out
+        found = [bound for part in get_args(field.annotation) for bound in _annotated_bounds(part)]
+    return f" (allowed: {' and '.join(found)})" if len(found) > 1 else ""
+
+
+def _annotated_bounds(annotation: Any) -> list[str]:
+    return bounds(list(getattr(annotation, "__metadata__", ())))
+
+
+def bounds(metadata: list[Any]) -> list[str]:
+    """The ends of the range of a number, such as ">= 1".
+
+    Those of what machines can hold are left out: they say nothing about the setting.
+    """
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    found = []
+    for constraint in metadata:
+        for part in getattr(constraint, "metadata", [constraint]):
+            found += [
+                f"{sign} {getattr(part, name):,}"
+                for name, sign in signs.items()
+                if getattr(part, name, None) is not None and getattr(part, name) < HUGE
+            ]
+    return found
 
 
 def _choice(problem: ErrorDetails, dotted: str) -> str:

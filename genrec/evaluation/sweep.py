@@ -257,14 +257,14 @@ def end_with_parent(parent: int) -> None:
         parent: number of the parent process.
     """
 
-    def watch() -> None:
+    def look() -> None:
         while os.getppid() == parent:
             time.sleep(SECONDS_BETWEEN_LOOKS)
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(SECONDS_TO_SAVE)
         os._exit(128 + signal.SIGTERM)
 
-    threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=look, daemon=True).start()
 
 
 def _align(workspace: Workspace, member: Member, origin: Origin) -> None:

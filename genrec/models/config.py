@@ -6,7 +6,17 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from genrec.config.choices import Choice, ExternalComponent
-from genrec.config.model import Config, Count, NonNegative, Positive, Share
+from genrec.config.model import (
+    Config,
+    Count,
+    Dropout,
+    NonNegative,
+    Positive,
+    PositiveShare,
+    Power,
+    Share,
+    Temperature,
+)
 
 BACKBONES = "genrec.backbones"
 OBJECTIVES = "genrec.objectives"
@@ -71,7 +81,7 @@ class MaskedConfig(Config):
     """Masked items are predicted from both sides (Cloze task)."""
 
     name: Literal["masked"] = "masked"
-    mask_share: Share = 0.2
+    mask_share: PositiveShare = 0.2
     """Share of the items of a sequence that are masked."""
     last_mask_share: Share = 0.1
     """Share of the sequences in which only the last item is masked, as when scoring."""
@@ -91,10 +101,10 @@ class RecencyConfig(Config):
     name: Literal["recency"] = "recency"
     share: Share = 0.2
     """Targets drawn per item of a sequence, at least one per sequence."""
-    decay: Share | None = None
+    decay: PositiveShare | None = None
     """Exponential importance: an item is drawn this many times as often as the one after it; 0.8
     unless power is set."""
-    power: NonNegative | None = None
+    power: Power | None = None
     """Power importance, in place of decay: item i of a sequence is drawn in proportion to i to this
     power."""
 
@@ -142,7 +152,7 @@ class PopularNegatives(SampledNegatives):
     """Negatives are drawn by popularity."""
 
     name: Literal["popular"] = "popular"
-    power: NonNegative = 1.0
+    power: Power = 1.0
     """An item is drawn in proportion to its count of training events to this power."""
 
 
@@ -218,7 +228,7 @@ class ContrastConfig(Config):
 
     weight: Positive = 0.1
     """Weight of the contrastive loss."""
-    temperature: Positive = 0.1
+    temperature: Temperature = 0.1
     """Temperature of InfoNCE; smaller values emphasise the most similar negatives."""
 
 
@@ -289,7 +299,7 @@ class NeuralConfig(TrainingConfig):
     """Width of item vectors and states."""
     max_length: Annotated[int, Field(ge=2)] = 200
     """How many of the newest items of a history are read."""
-    dropout: Share = 0.1
+    dropout: Dropout = 0.1
     """Share of activations dropped in training."""
     embedding: Embedding = TableConfig()
     """Item embedding: a vector per item, or vectors of shared sub-items."""

@@ -20,9 +20,9 @@ from genrec.agents.config import (
 from genrec.config.choices import Choice, Target, choice_of
 from genrec.config.errors import ConfigError
 from genrec.config.files import override, read_yaml
-from genrec.config.model import Config, Count, Number, Positive, listed
+from genrec.config.model import Config, Count, Number, Positive, Seed, Temperature, listed
 from genrec.config.trust import name_code_in
-from genrec.config.validation import validated
+from genrec.config.validation import bounds, validated
 from genrec.data.config import ReadConfig
 from genrec.recipes import NeuralTeacher, TeacherConfig
 
@@ -46,7 +46,7 @@ class AlignmentConfig(Config):
     they are improved by local search. 0 switches the warm-up off."""
     candidates: Count = 200
     """Candidates per list of the supervised warm-up: the teacher's best items."""
-    temperature: Positive = 0.5
+    temperature: Temperature = 0.5
     """The student's logits are divided by this before it explores: its greedy lists stay the same,
     and its samples come closer to them."""
 
@@ -111,7 +111,7 @@ class Settings(Config):
     is rewarded on; at least two events of a sequence stay for training."""
     k: Count = 10
     """Length of a list."""
-    seed: Number = 0
+    seed: Seed = 0
     """Random seed."""
     device: str = "auto"
     """Device of the models: auto, cuda, mps or cpu."""
@@ -334,16 +334,7 @@ def _type_of(annotation: Any, metadata: list[Any]) -> tuple[str, tuple[str, ...]
 
 def _bounds(metadata: list[Any]) -> str:
     """The range of a number, such as " >= 1"."""
-    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-    found = []
-    for constraint in metadata:
-        parts = getattr(constraint, "metadata", [constraint])
-        for part in parts:
-            found += [
-                f"{sign} {getattr(part, name):g}"
-                for name, sign in signs.items()
-                if getattr(part, name, None) is not None
-            ]
+    found = bounds(metadata)
     return f" {', '.join(found)}" if found else ""
 
 

@@ -199,7 +199,7 @@ def test_all_mistakes_are_named_at_once():
         ),
         (
             "teacher.dropout=1.5",
-            "setting teacher.dropout is 1.5: input should be less than or equal to 1",
+            "setting teacher.dropout is 1.5: input should be less than 1 (allowed: >= 0 and < 1)",
         ),
         ("teacher.learning_rate=0", "setting teacher.learning_rate is 0: input should be greater"),
         ("teacher.epochs=many", "setting teacher.epochs is 'many': input should be a valid integ"),
