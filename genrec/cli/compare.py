@@ -19,6 +19,7 @@ from genrec.cli.options import (
     command_settings,
     open_workspace,
 )
+from genrec.cli.text import echo
 
 logger = logging.getLogger(__name__)
 
@@ -68,12 +69,12 @@ def compare(
 def show_comparison(run: Path, as_json: bool) -> None:
     """Draw and print the comparison in a run directory."""
     from genrec import report
-    from genrec.results import Comparison
+    from genrec.results import Comparison, write_text
 
     content = Comparison.read(run)
     picture, page = run / "comparison.png", run / "comparison.md"
     report.plot(content, picture)
-    page.write_text(report.page(content), encoding="utf-8")
+    write_text(page, report.page(content))
     if as_json:
         typer.echo(content.to_json())
         return
@@ -82,6 +83,6 @@ def show_comparison(run: Path, as_json: bool) -> None:
     console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
     console.print(report.table(content, rows_per_method=1, width=console.width))
     for line in report.sentences(content):
-        typer.echo(line)
+        echo(line)
     logger.info("picture: %s", picture)
     logger.info("all tables: %s", page)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from genrec.cli.errors import reports_errors
+from genrec.cli.text import echo
+from genrec.config.text import printable, tsv_row
 
 if TYPE_CHECKING:
     from genrec.data.sources import Loaded
@@ -94,11 +96,11 @@ def fetch_dataset(
 
     folder = fetch(name, cache, base_url=base or BASE_URL, quiet=quiet)
     if KNOWN[name].sha256 is None and not quiet:
-        typer.echo(
+        echo(
             f"{name} changes with releases: it has no checksum, only the zip file was checked",
             err=True,
         )
-    typer.echo(str(folder))
+    echo(str(folder))
 
 
 @app.command("describe")
@@ -186,7 +188,7 @@ def convert(
         drop_repeats=drop_repeats,
     )
     for path in write(loaded.dataset, out):
-        typer.echo(str(path))
+        echo(str(path))
     _print_report(loaded, quiet)
 
 
@@ -201,7 +203,8 @@ def _load(source: str, **options: Any) -> "Loaded":
 def _print_table(header: list[str], rows: list[list[str]]) -> None:
     """A table on a terminal, lines with tabs elsewhere."""
     if not sys.stdout.isatty():
-        typer.echo("\n".join("\t".join(row) for row in [header, *rows]))
+        for row in [header, *rows]:
+            typer.echo(tsv_row(row))
         return
     from rich.console import Console
     from rich.table import Table
@@ -209,18 +212,18 @@ def _print_table(header: list[str], rows: list[list[str]]) -> None:
 
     table = Table()
     for name in header:
-        table.add_column(Text(name))
+        table.add_column(Text(printable(name)))
     for row in rows:
-        table.add_row(*[Text(cell) for cell in row])
+        table.add_row(*[Text(printable(cell)) for cell in row])
     Console().print(table)
 
 
 def _print_report(loaded: "Loaded", quiet: bool) -> None:
     """The report on stderr; warnings even where quiet."""
     for sentence in () if quiet else loaded.report.sentences():
-        typer.echo(sentence, err=True)
+        echo(sentence, err=True)
     for warning in loaded.report.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        echo(f"warning: {warning}", err=True)
 
 
 def _number(value: float) -> str:

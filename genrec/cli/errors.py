@@ -13,6 +13,7 @@ from typing import ParamSpec, TypeVar
 
 import typer
 
+from genrec.cli.text import echo, tolerate_encodings
 from genrec.config.errors import GenrecError
 from genrec.config.trust import UntrustedCodeError, trust_of_command
 from genrec.training.interruption import Interrupted, Terminated, terminable
@@ -45,6 +46,7 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(command)
     def reporting(*args: P.args, **kwargs: P.kwargs) -> R:
+        tolerate_encodings()
         try:
             with trust_of_command(), terminable():
                 return command(*args, **kwargs)
@@ -53,7 +55,7 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
         except (GenrecError, OSError) as error:
             if _debug:
                 traceback.print_exc()
-            typer.echo(f"error: {_with_remedy(error)}", err=True)
+            echo(f"error: {_with_remedy(error)}", err=True)
             raise typer.Exit(USER_ERROR) from error
         except Interrupted as error:
             _echo_if_possible(str(error))
@@ -66,7 +68,7 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(SIGNAL + signal.SIGINT) from error
         except Exception as error:
             traceback.print_exc()
-            typer.echo(
+            echo(
                 "This is a bug: of a file or plugin of your own if the traceback ends there,"
                 f" otherwise of genrec. Please report it {_where()}.",
                 err=True,
@@ -80,7 +82,7 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
 def _echo_if_possible(message: str) -> None:
     """Print on standard error; after SIGHUP there may be none any more."""
     with contextlib.suppress(OSError):
-        typer.echo(message, err=True)
+        echo(message, err=True)
 
 
 def _with_remedy(error: Exception) -> str:

@@ -20,6 +20,7 @@ from genrec.cli.options import (
     command_settings,
     open_workspace,
 )
+from genrec.cli.text import echo
 
 if TYPE_CHECKING:
     from genrec.pipeline.workspace import Workspace
@@ -85,7 +86,7 @@ def evaluate(
         report.evaluation_table(result)
     )
     for line in report.evaluation_sentences(result):
-        typer.echo(line)
+        echo(line)
 
 
 def _calibrations(

@@ -11,6 +11,7 @@ import typer
 
 from genrec.cli.errors import reports_errors
 from genrec.cli.options import Changes, Quiet, Trust
+from genrec.config.text import tsv_row
 from genrec.config.trust import trust_everything
 
 if TYPE_CHECKING:
@@ -63,9 +64,12 @@ def recommend(
     """Recommend after one history, or for every user of a log.
 
     For a history it prints rank, id and title of each item, separated by tabs; for a log the same
-    after the user, below a line with the names of the columns. The log is read with the columns
-    that the run was trained with; --set read.user=... changes them. Items that the run does not
-    know are left out of the histories.
+    after the user, below a line with the names of the columns. Cells with tabs, line ends or quotes
+    are quoted as in CSV, other control characters are written out, and cells that a spreadsheet
+    would compute get an apostrophe in front; --json has every id and title as it is.
+
+    The log is read with the columns that the run was trained with; --set read.user=... changes
+    them. Items that the run does not know are left out of the histories.
 
     \b
     Examples:
@@ -114,7 +118,7 @@ def recommend(
         typer.echo(json.dumps(_ranked(rows)))
         return
     for rank, (raw, title) in enumerate(rows, start=1):
-        typer.echo(f"{rank}\t{raw}\t{title}")
+        typer.echo(tsv_row([rank, raw, title], terminal=sys.stdout.isatty()))
 
 
 def _log_of(run: Path, source: str, changes: list[str]) -> "Dataset":
@@ -154,8 +158,9 @@ def _print_lists(
                 typer.echo(json.dumps({"user": user, "items": _ranked(rows)}))
             else:
                 ranked = enumerate(rows, start=1)
-                lines = [f"{user}\t{rank}\t{raw}\t{title}" for rank, (raw, title) in ranked]
-                typer.echo("\n".join(lines))
+                terminal = sys.stdout.isatty()
+                for rank, (raw, title) in ranked:
+                    typer.echo(tsv_row([user, rank, raw, title], terminal=terminal))
             bar(done, "")
 
 

@@ -8,7 +8,9 @@ import typer
 
 from genrec.cli.errors import reports_errors
 from genrec.cli.options import Changes, Dataset, Json, command_settings, open_workspace
+from genrec.cli.text import echo
 from genrec.config.errors import GenrecError
+from genrec.config.text import tsv_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +50,7 @@ def list_rewards(as_json: Json = False) -> None:
     entries = available()
     for entry in entries:
         if entry.error:
-            typer.echo(
+            echo(
                 f"warning: plugin {entry.name!r} of {entry.origin} is left out: {entry.error}",
                 err=True,
             )
@@ -61,7 +63,7 @@ def list_rewards(as_json: Json = False) -> None:
         return
     for entry in entries:
         needs = ",".join(sorted(entry.needs)) or "-"
-        typer.echo(f"{entry.name}\t{entry.origin}\t{needs}\t{entry.error or entry.summary}")
+        typer.echo(tsv_row([entry.name, entry.origin, needs, entry.error or entry.summary]))
 
 
 @app.command("check")
@@ -158,18 +160,16 @@ def _named(slate: tuple[int, ...], context: "Context") -> list[tuple[int, str, s
 def _print(reward: "Reward", found: "Audit", where: str, catalogue: "Catalogue") -> None:
     from genrec.rewards.audit import MEANING
 
-    typer.echo(
-        f"reward {reward.name}, needs {', '.join(sorted(reward.needs)) or 'nothing'}, on {where}"
-    )
+    echo(f"reward {reward.name}, needs {', '.join(sorted(reward.needs)) or 'nothing'}, on {where}")
     for finding in found.findings:
         verdict = {True: "ok", False: "WRONG", None: "-"}[finding.passed]
-        typer.echo(f"  {verdict:<6}{finding.check:<15}{finding.message or MEANING[finding.check]}")
+        echo(f"  {verdict:<6}{finding.check:<15}{finding.message or MEANING[finding.check]}")
         for place, item in enumerate(finding.slate, start=1):
-            typer.echo(
+            echo(
                 f"          {place:>2}. item {item}: {catalogue.item_ids[item]}"
                 f" {catalogue.titles[item]}"
             )
     if len(found.totals):
         low, mean, high = found.totals.min(), found.totals.mean(), found.totals.max()
-        typer.echo(f"a list earns {low:.4f} to {high:.4f}, on average {mean:.4f}")
-        typer.echo(f"1,000 lists take {found.milliseconds:.2f} ms")
+        echo(f"a list earns {low:.4f} to {high:.4f}, on average {mean:.4f}")
+        echo(f"1,000 lists take {found.milliseconds:.2f} ms")

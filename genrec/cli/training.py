@@ -22,6 +22,7 @@ from genrec.cli.options import (
     command_settings,
     open_workspace,
 )
+from genrec.cli.text import echo
 
 
 @reports_errors
@@ -189,4 +190,4 @@ def _print_result(out: Path, as_json: bool) -> None:
     found = ", ".join(
         f"{name} {value:.4f}" for name, value in metadata.val.items() if isinstance(value, float)
     )
-    typer.echo(f"{metadata.kind} in {out}: validation {found}")
+    echo(f"{metadata.kind} in {out}: validation {found}")

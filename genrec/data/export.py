@@ -7,6 +7,7 @@ import pandas as pd
 
 from genrec.config.errors import DataError
 from genrec.data.dataset import Dataset
+from genrec.results import replacing
 
 
 def write(dataset: Dataset, path: Path) -> tuple[Path, Path]:
@@ -32,15 +33,18 @@ def write(dataset: Dataset, path: Path) -> tuple[Path, Path]:
         raise DataError(f"cannot write {path}: there is no folder {path.parent}; create it first")
     as_numbers = path.suffix == ".txt"
     events = _events(dataset, as_numbers)
-    # The same line ends on every platform, so that the same data give the same file.
-    if as_numbers:
-        events.to_csv(path, sep=" ", header=False, index=False, lineterminator="\n")
-    elif path.suffix == ".csv":
-        events.to_csv(path, index=False, lineterminator="\n")
-    else:
-        events.to_parquet(path, index=False)
     item_file = path.with_name(f"{path.stem}.items.csv")
-    _items(dataset, as_numbers).to_csv(item_file, index=False, lineterminator="\n")
+    # The same line ends on every platform, so that the same data give the same file. The items come
+    # first: the log appears when everything is there.
+    with replacing(item_file) as temporary:
+        _items(dataset, as_numbers).to_csv(temporary, index=False, lineterminator="\n")
+    with replacing(path) as temporary:
+        if as_numbers:
+            events.to_csv(temporary, sep=" ", header=False, index=False, lineterminator="\n")
+        elif path.suffix == ".csv":
+            events.to_csv(temporary, index=False, lineterminator="\n")
+        else:
+            events.to_parquet(temporary, index=False)
     return path, item_file
 
 

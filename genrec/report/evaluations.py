@@ -2,7 +2,9 @@
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
+from genrec.config.text import printable
 from genrec.report.wording import number, p_value, signed
 from genrec.results import CalibrationRow, EvaluationResult, SeedSummary
 
@@ -10,16 +12,19 @@ from genrec.results import CalibrationRow, EvaluationResult, SeedSummary
 def evaluation_table(result: EvaluationResult) -> Table:
     """One row per run: recipe or kind, seed, metrics, minutes of training."""
     view = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    view.title = f"{result.dataset} · {result.cases:,} test users · lists of {result.k}"
+    title = f"{result.dataset} · {result.cases:,} test users · lists of {result.k}"
+    view.title = Text(printable(title))
     names = list(result.runs[0].metrics)
     for name in ("run", "name"):
         view.add_column(name)
     for name in ("seed", *names, "minutes"):
-        view.add_column(name, justify="right")
+        view.add_column(Text(printable(name)), justify="right")
     for row in result.runs:
         minutes = "–" if row.minutes is None else f"{row.minutes:.1f}"
         values = [f"{row.metrics[name]:.4f}" for name in names]
-        view.add_row(row.run, row.name, str(row.seed), *values, minutes)
+        view.add_row(
+            Text(printable(row.run)), Text(printable(row.name)), str(row.seed), *values, minutes
+        )
     return view
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from genrec.config.text import printable
 from genrec.report.rows import Rows, best_of, by_method, metrics_of
 from genrec.report.wording import (
     SIGNIFICANT,
@@ -34,7 +35,7 @@ def page(comparison: Comparison) -> str:
         *_section("Single seeds", _seeds(comparison)),
         *_section("All rows", _rows(comparison, comparison.rows)),
     ]
-    return "\n\n".join(parts) + "\n"
+    return printable("\n\n".join(parts)) + "\n"
 
 
 def _section(heading: str, content: str) -> list[str]:
@@ -207,8 +208,13 @@ def _policies(comparison: Comparison) -> str:
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [headings, ["---"] * len(headings), *rows]
+    lines = [map(_cell, headings), ["---"] * len(headings), *(map(_cell, row) for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """A text that stays in its cell."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _weight(weight: float | None) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from genrec.report.rows import Rows, axes_of, by_method, column, hypervolumes, lower_is_better
 from genrec.report.wording import family_of, name_of, title_of
-from genrec.results import Comparison
+from genrec.results import Comparison, replacing
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,8 @@ def _finish(axes: Axes, legend_size: int) -> None:
 
 def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary)
 
 
 def _styles(rows: Rows) -> dict[str, Style]:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
+from genrec.config.text import printable
 from genrec.report.rows import Rows, best_of, best_value, by_method, metrics_of
 from genrec.report.wording import (
     family_of,
@@ -40,12 +42,14 @@ def table(comparison: Comparison, *, rows_per_method: int = 5, width: int | None
     shown = [row for group in by_method(rows).values() for row in _spaced(group, rows_per_method)]
     metrics = _fitting(comparison, shown, width)
     view = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
-    view.title = title_of(comparison, comparison.reward)
+    view.title = Text(printable(title_of(comparison, comparison.reward)))
     view.caption = _caption(comparison, shown, metrics)
     view.add_column("method", no_wrap=True)
     for name in metrics:
         heading = "\n".join(_heading(comparison, name))
-        view.add_column(heading, justify="right", min_width=_width(comparison, shown, name))
+        view.add_column(
+            Text(printable(heading)), justify="right", min_width=_width(comparison, shown, name)
+        )
     best = {name: best_value(shown, name) for name in metrics}
     ends = _ends_of_curves(shown)
     for row, end in zip(shown, ends, strict=True):
@@ -54,7 +58,7 @@ def table(comparison: Comparison, *, rows_per_method: int = 5, width: int | None
             value = row.metrics.get(name)
             bold = value is not None and value == best[name]
             cells.append(f"[bold]{number(value)}[/bold]" if bold else number(value))
-        view.add_row(label_of(row), *cells, end_section=end)
+        view.add_row(Text(printable(label_of(row))), *cells, end_section=end)
     return view
 
 

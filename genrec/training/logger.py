@@ -26,6 +26,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from genrec.config.text import printable
 from genrec.training.trackers import open_trackers
 
 logger = logging.getLogger("genrec")
@@ -42,7 +43,7 @@ class StderrHandler(logging.Handler):
         """Print a message."""
         try:
             level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
-            sys.stderr.write(f"{level}{self.format(record)}\n")
+            sys.stderr.write(f"{level}{printable(self.format(record))}\n")
             sys.stderr.flush()
         except Exception:  # as in logging's own handlers: a message must not end a training
             self.handleError(record)

@@ -1,3 +1,6 @@
+import errno
+
+import pandas as pd
 import pytest
 
 from genrec.config.errors import DataError
@@ -39,3 +42,22 @@ def test_other_endings_and_missing_folders_are_refused(tmp_path):
         write(films, tmp_path / "films.json")
     with pytest.raises(DataError, match="there is no folder"):
         write(films, tmp_path / "none" / "films.csv")
+
+
+@pytest.mark.parametrize("ending", [".txt", ".csv", ".parquet"])
+def test_a_failure_leaves_what_was_there(tmp_path, monkeypatch, ending):
+    path = tmp_path / f"log{ending}"
+    path.write_text("old")
+    path.with_name("log.items.csv").write_text("old items")
+    real = pd.DataFrame.to_csv
+
+    def fail(self, target, *arguments, **options):
+        real(self.head(1), target, *arguments, **options)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", fail)
+    with pytest.raises(OSError, match=r"No space left on device: .*log\.items\.csv"):
+        write(synthetic.demo(num_users=5, num_items=50, seed=0), path)
+    assert path.read_text() == "old"
+    assert path.with_name("log.items.csv").read_text() == "old items"
+    assert len(list(tmp_path.iterdir())) == 2
