@@ -88,10 +88,69 @@ def _best(scorer: Scorer, histories: Sequences, k: int) -> tuple[torch.Tensor, t
     """Scores and items of the k best unseen items, both (B, k)."""
     if isinstance(scorer, Ranker):
         require_unseen(histories, scorer.num_items, k)
-        return scorer.best(histories, k)
-    scores = mask_seen(scorer.score(histories), histories)
+        best, items = scorer.best(histories, k)
+        _require_best(scorer, best, items, shape=(len(histories), k))
+        return best, items
+    scores = unseen_scores(scorer, histories)
     require_choice(scores, k)
     return top_k(scores, k)
+
+
+def _require_best(
+    ranker: Ranker, best: torch.Tensor, items: torch.Tensor, *, shape: tuple[int, int]
+) -> None:
+    """Raise GenrecError where a ranker returned something else than items and their scores."""
+    name, num_items = type(ranker).__name__, ranker.num_items
+    if best.shape != shape or items.shape != shape or items.is_floating_point():
+        raise GenrecError(
+            f"{name}.best returned scores of shape {tuple(best.shape)} and {items.dtype} items of"
+            f" shape {tuple(items.shape)}: return two tensors of shape {shape}, the scores and the"
+            " integer item indices, best first"
+        )
+    if items.numel() and not bool(((items >= 1) & (items <= num_items)).all()):
+        raise GenrecError(f"{name}.best returned an item that is not one of 1 to {num_items}")
+
+
+def unseen_scores(scorer: Scorer, histories: Sequences) -> torch.Tensor:
+    """(B, V+1) the scores of a scorer, verified, with -inf for PAD and all items of the history.
+
+    A table that the scorer may keep for itself is copied before anything is written into it. One
+    whose ``score`` always makes a new table says so by an attribute ``makes_new_scores = True``.
+
+    Args:
+        scorer: the scorer.
+        histories: B whole histories.
+
+    Raises:
+        GenrecError: if the scorer does not return such a table of numbers; it says what to return.
+    """
+    # Of one's own: a scorer that changes them would change what it is measured on.
+    given = Sequences(histories.offsets.copy(), histories.items.copy(), histories.times)
+    scores = scorer.score(given)
+    name, shape = type(scorer).__name__, (len(histories), scorer.num_items + 1)
+    expected = (
+        f"return a float torch.Tensor of shape (B, V+1), here {shape}: column i is the score of"
+        " item i, and column 0 (PAD) is ignored"
+    )
+    if not isinstance(scores, torch.Tensor):
+        raise GenrecError(f"{name}.score returned a {type(scores).__name__}: {expected}")
+    if scores.shape != shape or not scores.is_floating_point():
+        raise GenrecError(
+            f"{name}.score returned {scores.dtype} of shape {tuple(scores.shape)}: {expected}"
+        )
+    if not np.array_equal(given.items, histories.items):
+        raise GenrecError(f"{name}.score changes the histories that it is given: copy them first")
+    scores = scores.detach()
+    if not getattr(scorer, "makes_new_scores", False):
+        scores = scores.clone()
+    scores = mask_seen(scores, histories)
+    # The largest of all is NaN where any is; -inf says that an item is never recommended.
+    if scores.numel() and not bool(scores.amax() < torch.inf):
+        row = int((~(scores < torch.inf)).any(dim=1).nonzero()[0])
+        raise GenrecError(
+            f"{name}.score returned NaN or infinity for history {row}: {expected}; -inf is allowed"
+        )
+    return scores
 
 
 def top_k(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:

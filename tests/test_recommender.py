@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from genrec.config.errors import GenrecError
 from genrec.data import Sequences
 from genrec.recommender import (
     Ranker,
@@ -180,3 +181,83 @@ def test_lists_do_not_depend_on_the_batch_size():
     small = TopK(scorer, batch_size=3).recommend(histories, 3)
     assert scorer.sizes == [3, 3, 1]
     assert small.tolist() == TopK(Fixed(row)).recommend(histories, 3).tolist()
+
+
+class Scripted:
+    """A scorer of four items that returns whatever it is told to."""
+
+    num_items = 4
+
+    def __init__(self, answer: object) -> None:
+        self.answer = answer
+
+    def score(self, histories: Sequences) -> object:
+        return self.answer(histories) if callable(self.answer) else self.answer
+
+
+HISTORIES = Sequences.from_lists([[1], [2, 3]])
+TABLE = torch.tensor([[9.0, 1.0, 2.0, 3.0, 4.0], [9.0, 4.0, 3.0, 2.0, 1.0]])
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (
+            TABLE.numpy(),
+            r"Scripted\.score returned a ndarray: return a float torch\.Tensor of shape",
+        ),
+        (TABLE[:, 1:], r"returned torch\.float32 of shape \(2, 4\): .* \(B, V\+1\), here \(2, 5\)"),
+        (
+            torch.cat([TABLE, TABLE[:, :1]], dim=1),
+            r"of shape \(2, 6\): .* column 0 \(PAD\) is ignored",
+        ),
+        (TABLE[:1], r"of shape \(1, 5\)"),
+        (TABLE.long(), r"returned torch\.int64 of shape"),
+        (TABLE.index_fill(1, torch.tensor([4]), torch.nan), "NaN or infinity for history 0"),
+        (TABLE.index_fill(1, torch.tensor([4]), torch.inf), "NaN or infinity for history 0"),
+        (None, "returned a NoneType"),
+    ],
+)
+def test_a_scorer_that_returns_something_else_is_told_what_to_return(answer, message: str):
+    with pytest.raises(GenrecError, match=message):
+        TopK(Scripted(answer)).recommend(HISTORIES, 2)
+
+
+def test_a_table_that_a_scorer_keeps_is_never_written_into():
+    kept = TABLE.clone()
+    scorer = Scripted(kept)
+    for _ in range(2):
+        assert TopK(scorer).recommend(HISTORIES, 2).tolist() == [[4, 3], [1, 4]]
+    assert torch.equal(kept, TABLE)
+
+
+def test_an_item_may_be_left_out_by_minus_infinity_and_gradients_are_dropped():
+    table = TABLE.index_fill(1, torch.tensor([4]), -torch.inf).requires_grad_()
+    assert TopK(Scripted(table)).recommend(HISTORIES, 1).tolist() == [[3], [1]]
+
+
+def test_a_scorer_that_changes_the_histories_is_named():
+    def change(histories: Sequences) -> torch.Tensor:
+        histories.items[:] = 4
+        return TABLE
+
+    before = HISTORIES.items.copy()
+    with pytest.raises(GenrecError, match=r"Scripted\.score changes the histories"):
+        TopK(Scripted(change)).recommend(HISTORIES, 2)
+    assert HISTORIES.items.tolist() == before.tolist()
+
+
+@pytest.mark.parametrize(
+    ("best", "message"),
+    [
+        ((TABLE[:, :1], torch.ones(2, 1).long()), r"returned scores of shape \(2, 1\)"),
+        ((TABLE[:, :2], torch.ones(2, 2)), r"torch\.float32 items of shape \(2, 2\)"),
+        ((TABLE[:, :2], torch.tensor([[1, 2], [0, 4]])), "an item that is not one of 1 to 4"),
+        ((TABLE[:, :2], torch.tensor([[1, 2], [5, 4]])), "an item that is not one of 1 to 4"),
+    ],
+)
+def test_a_ranker_that_returns_something_else_is_told_what_to_return(best, message: str):
+    ranker = Scripted(TABLE)
+    ranker.best = lambda histories, k: best  # type: ignore[attr-defined]
+    with pytest.raises(GenrecError, match=message):
+        TopK(ranker).recommend(HISTORIES, 2)

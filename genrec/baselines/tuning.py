@@ -8,7 +8,7 @@ import numpy as np
 from genrec.config.errors import GenrecError
 from genrec.data.cases import Cases
 from genrec.metrics.ranking import discount
-from genrec.recommender import Scorer, batches, mask_seen
+from genrec.recommender import Scorer, batches, unseen_scores
 
 S = TypeVar("S", bound=Scorer)
 
@@ -37,7 +37,7 @@ def ndcg(scorer: Scorer, cases: Cases, k: int = 10) -> float:
     for start, histories in zip(
         range(0, len(cases), 512), batches(cases.histories, 512), strict=True
     ):
-        scores = mask_seen(scorer.score(histories), histories).numpy()
+        scores = unseen_scores(scorer, histories).numpy()
         target = cases.targets[start : start + 512, None].astype(np.int64)
         own = np.take_along_axis(scores, target, axis=1)
         ahead = (scores > own) | ((scores == own) & (np.arange(scores.shape[1]) < target))

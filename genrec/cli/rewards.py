@@ -1,12 +1,19 @@
 """``genrec rewards``: what lists can be rewarded for, and whether a reward keeps its contract."""
 
+import contextlib
+import faulthandler
 import json
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genrec.cli.errors import reports_errors
+from genrec.cli.errors import USER_ERROR, reports_errors
 from genrec.cli.options import Changes, Dataset, Json, command_settings, open_workspace
 from genrec.cli.text import echo
 from genrec.config.errors import GenrecError
@@ -74,6 +81,9 @@ def check_reward(
     ],
     dataset: Dataset = None,
     lists: Annotated[int, typer.Option(min=2, help="How many random lists to try it on.")] = 1000,
+    time_limit: Annotated[
+        float, typer.Option(min=1, help="Seconds after which a reward that does not return fails.")
+    ] = 60,
     changes: Changes = None,
     as_json: Json = False,
 ) -> None:
@@ -99,7 +109,8 @@ def check_reward(
     slates, context = sample_lists(
         parts.valid, parts.catalogue, k=k, count=lists, probabilities=probabilities
     )
-    found = audit_reward(reward, slates, context)
+    with time_limited(f"reward {reward.name!r}", time_limit):
+        found = audit_reward(reward, slates, context)
     if as_json:
         typer.echo(json.dumps(_described(target, reward, found, slates, context), indent=2))
     else:
@@ -112,6 +123,39 @@ def check_reward(
     if not found.passed:
         wrong = ", ".join(finding.check for finding in found.findings if finding.passed is False)
         raise GenrecError(f"reward {reward.name!r} does not keep its contract: {wrong}")
+
+
+@contextlib.contextmanager
+def time_limited(what: str, seconds: float) -> Iterator[None]:
+    """End the process with an error if the block takes longer; the error names the line it is in.
+
+    Args:
+        what: is running, for the message.
+        seconds: that it may take.
+    """
+    main, done = threading.get_ident(), threading.Event()
+
+    def end() -> None:
+        if done.wait(seconds):
+            return
+        frames = traceback.extract_stack(sys._current_frames()[main])
+        outside = [frame for frame in frames if "/genrec/" not in frame.filename] or frames
+        place = outside[-1]
+        echo(
+            f"error: {what} did not return within {seconds:g} s: line {place.lineno} of"
+            f" {place.filename}",
+            err=True,
+        )
+        os._exit(USER_ERROR)
+
+    # For native code that never lets another thread run: the interpreter prints the traceback.
+    faulthandler.dump_traceback_later(seconds + 5, exit=True, file=sys.__stderr__ or 2)
+    threading.Thread(target=end, daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
+        faulthandler.cancel_dump_traceback_later()
 
 
 def _chain(parts: "Split") -> "Callable[[Sequences], Floats]":

@@ -11,7 +11,7 @@ from scipy.optimize import minimize_scalar
 from genrec.config.errors import GenrecError
 from genrec.data.cases import Cases
 from genrec.data.sequences import Sequences
-from genrec.recommender import Scorer, batches, mask_seen, require_choice, rows_at_once
+from genrec.recommender import Scorer, batches, require_choice, rows_at_once, unseen_scores
 
 LOG_REACH = np.log(1e4)  # how far the temperature is searched from the scale of the scores
 
@@ -140,7 +140,7 @@ def probabilities(scorer: Scorer, histories: Sequences, temperature: float) -> N
         raise GenrecError(
             f"temperature {temperature} is not positive; use the one that fit_temperature found"
         )
-    scores = mask_seen(scorer.score(histories), histories).float()
+    scores = unseen_scores(scorer, histories).float()
     require_choice(scores, 1)
     found: NDArray[np.float32] = torch.softmax(scores / temperature, dim=1).cpu().numpy()
     return found
@@ -163,7 +163,7 @@ def sigmoids(scorer: Scorer, histories: Sequences, batch_size: int = 512) -> NDA
     found = np.empty((len(histories), scorer.num_items + 1), np.float32)
     size = min(batch_size, rows_at_once(scorer.num_items))
     for rows, batch in zip(_parts(len(histories), size), batches(histories, size), strict=True):
-        found[rows] = mask_seen(scorer.score(batch), batch).float().sigmoid_().cpu().numpy()
+        found[rows] = unseen_scores(scorer, batch).float().sigmoid_().cpu().numpy()
     return found
 
 
@@ -222,7 +222,7 @@ def _differences_from_targets(scorer: Scorer, cases: Cases, size: int) -> torch.
     differences, impossible = torch.empty((len(cases), scorer.num_items + 1)), 0
     parts = _parts(len(cases), size)
     for rows, histories in zip(parts, batches(cases.histories, size), strict=True):
-        scores = mask_seen(scorer.score(histories), histories).float().cpu()
+        scores = unseen_scores(scorer, histories).float().cpu()
         targets = torch.from_numpy(cases.targets[rows].astype(np.int64))
         of_targets = scores.gather(1, targets[:, None])
         impossible += int((~torch.isfinite(of_targets)).sum())

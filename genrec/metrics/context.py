@@ -29,6 +29,9 @@ class Context:
     ``profiles``; one that computes something costly per history reads the ``of_`` attributes, keeps
     its result in ``derived`` and selects ``result[context.rows]``.
 
+    Raises:
+        GenrecError: if the sizes of histories, targets and probabilities do not fit each other.
+
     Attributes:
         of_histories: H histories, complete, oldest item first.
         of_targets: (H,) held-out item of each history, 0 where it is unknown.
@@ -50,13 +53,28 @@ class Context:
     _: KW_ONLY
     of_probabilities: Floats | None = None
     rows: Slates = field(default_factory=lambda: np.empty(0, np.int64))
-    derived: dict[str, Floats] = field(default_factory=dict, repr=False)
+    derived: dict[str, NDArray[Any]] = field(default_factory=dict, repr=False)
     progress: float = 1.0
 
     def __post_init__(self) -> None:
         # The attribute is frozen for users; the default depends on another attribute.
         if len(self.rows) == 0:
             object.__setattr__(self, "rows", np.arange(len(self.of_targets)))
+        # Only sizes: a context is made again for every part of a batch.
+        count, table = len(self.of_histories), self.of_probabilities
+        if len(self.of_targets) != count:
+            raise GenrecError(
+                f"there are {len(self.of_targets)} targets for {count} histories: give one for each"
+                " history, 0 where it is unknown"
+            )
+        if table is not None and table.shape != (count, self.catalogue.num_items + 1):
+            raise GenrecError(
+                f"of_probabilities has the shape {table.shape}, not"
+                f" {(count, self.catalogue.num_items + 1)}: one row per history, and a column for"
+                " every item and for PAD (0)"
+            )
+        if self.k < 1:
+            raise GenrecError(f"k is {self.k}: a list has at least one item")
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -106,6 +124,16 @@ class Context:
         return chosen
 
     @property
+    def seen_keys(self) -> NDArray[np.int64]:
+        """(M,) ascending: row · (V+1) + item of every item in ``of_histories``."""
+        if "seen_keys" not in self.derived:
+            histories = self.of_histories
+            keys = histories.rows() * (self.catalogue.num_items + 1) + histories.items
+            self.derived["seen_keys"] = np.sort(keys)
+        found: NDArray[np.int64] = self.derived["seen_keys"]
+        return found
+
+    @property
     def of_profiles(self) -> Floats:
         """(H, D) mean vector of the items with features in each history; 0 where there are none."""
         if "profiles" not in self.derived:
@@ -123,6 +151,49 @@ class Context:
         """(n, D) mean vector of the items with features in each list's history."""
         chosen: Floats = self.of_profiles[self.rows]
         return chosen
+
+
+def require_lists(slates: Slates, context: Context) -> None:
+    """Check that lists can be what somebody is recommended.
+
+    Args:
+        slates: (n, K) lists.
+        context: of these lists.
+
+    Raises:
+        GenrecError: for another number of lists, PAD or an index beyond the catalogue, an item that
+            is twice in a list, or one of the history; it names the list and the item.
+    """
+    if slates.ndim != 2 or slates.dtype.kind not in "iu" or len(slates) != len(context):
+        raise GenrecError(
+            f"{slates.dtype} lists of shape {slates.shape} were given for {len(context)} histories:"
+            f" give item indices of shape ({len(context)}, K)"
+        )
+    num_items = context.catalogue.num_items
+    _refuse((slates < 1) | (slates > num_items), slates, f"is no item: items are 1 to {num_items}")
+    order = np.sort(slates, axis=1)
+    repeated = (order[:, 1:] == order[:, :-1]).any(axis=1)
+    if repeated.any():
+        row = int(repeated.argmax())
+        values, counts = np.unique(slates[row], return_counts=True)
+        raise GenrecError(
+            f"list {row}, {slates[row].tolist()}, has item {values[counts.argmax()]} twice: the"
+            " items of a list differ"
+        )
+    keys = context.rows[:, None] * (num_items + 1) + slates
+    known = context.seen_keys
+    places = np.minimum(np.searchsorted(known, keys), max(0, len(known) - 1))
+    if len(known):
+        _refuse(known[places] == keys, slates, "is in the history: leave out what was seen")
+
+
+def _refuse(wrong: NDArray[np.bool_], slates: Slates, why: str) -> None:
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        raise GenrecError(
+            f"list {row}, {slates[row].tolist()}: {slates[row, column]} at position {column + 1}"
+            f" {why}"
+        )
 
 
 Gains = Callable[[Slates, Context], Floats]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from genrec.data.cases import Cases
 from genrec.data.dataset import Catalogue
-from genrec.metrics.context import Context, Floats, Gains, Slates
+from genrec.metrics.context import Context, Floats, Gains, Slates, require_lists
 from genrec.recommender import Recommender
 
 
@@ -128,7 +128,11 @@ def measure(
         slates: (N, k) lists.
         context: context of these lists.
         rewards: name -> reward, each a further metric.
+
+    Raises:
+        GenrecError: if one is no list of different items that are new to its user.
     """
+    require_lists(slates, context)
     k = slates.shape[1]
     per_user = accuracy(slates, context.targets)
     per_user[f"popularity@{k}"] = context.catalogue.popularity[slates].mean(axis=1)

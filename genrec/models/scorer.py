@@ -33,6 +33,8 @@ class NeuralScorer(nn.Module):
         GenrecError: for a backbone that reads times with the ``Masked`` objective.
     """
 
+    makes_new_scores = True  # which the caller of ``score`` may write into
+
     def __init__(
         self,
         embedding: Embedding,

@@ -11,7 +11,7 @@ from genrec.config.errors import GenrecError
 from genrec.data.dataset import Catalogue
 from genrec.data.sequences import Sequences
 from genrec.metrics.context import Context, Floats, Slates
-from genrec.recommender import Scorer, batches, mask_seen, require_choice, top_k
+from genrec.recommender import Scorer, batches, require_choice, top_k, unseen_scores
 
 LISTS_AT_ONCE = 1024
 VALUES_AT_ONCE = 2**26  # 256 MB of float32
@@ -87,7 +87,7 @@ def draw_pool(
     Raises:
         GenrecError: if a history leaves fewer than k items, or there are fewer than k candidates.
     """
-    scores = mask_seen(scorer.score(histories), histories)
+    scores = unseen_scores(scorer, histories)
     require_choice(scores, k)
     relevance, items = top_k(scores, min(candidates, catalogue.num_items))
     calibrated = probabilities(histories) if probabilities else None

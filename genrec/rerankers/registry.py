@@ -1,6 +1,10 @@
 """Finding re-rankers: by name, by entry point, by ``module:attr`` and by ``file.py:attr``."""
 
+import sys
+import traceback
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -45,9 +49,25 @@ class CheckedReranker:
         """(B, k) slates.
 
         Raises:
-            GenrecError: if they are not lists of k distinct candidates that may be chosen.
+            GenrecError: if the function raises, exits or writes into the pool, or if they are not
+                lists of k distinct candidates that may be chosen.
         """
-        slates = np.asarray(self.function(pool, k, weight))
+        items, relevance = pool.items.copy(), pool.relevance.copy()
+        try:
+            with redirect_stdout(sys.stderr):  # what it prints is not a command's output
+                slates = np.asarray(self.function(pool, k, weight))
+        except GenrecError:
+            raise
+        except (Exception, SystemExit) as error:
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            raise GenrecError(
+                f"re-ranker {self.name!r} raised {type(error).__name__}: {error}"
+                f" ({Path(place.filename).name}, line {place.lineno}) at weight {weight:g}"
+            ) from error
+        if not (np.array_equal(pool.items, items) and np.array_equal(pool.relevance, relevance)):
+            raise GenrecError(
+                f"re-ranker {self.name!r} writes into the pool that it is given: copy its arrays"
+            )
         require_lists(slates, pool, k=k, name=self.name)
         return slates.astype(np.int64)
 

@@ -28,6 +28,7 @@ MEANING = {
     "independent": "the gains of a list do not depend on the other lists",
     "marginal": "marginal() returns the gain of the next position",
     "needs": "targets and times are read only if they are declared",
+    "varies": "some lists earn more than others",
 }
 TOLERANCE = 1e-6
 HALFWAY = 0.5  # progress of a training at which a reward is tried, besides its end
@@ -112,8 +113,10 @@ def _audit(reward: Reward, slates: Slates, context: Context) -> Audit:
         for finding in _violations(safe, slates, replace(context, progress=HALFWAY))
     }
     violations |= {finding.check: finding for finding in _violations(safe, slates, context)}
-    findings = tuple(violations.get(check, Finding(check, True)) for check in MEANING)
     totals = safe(slates, context).sum(axis=1)
+    if constant := _constant(totals):
+        violations["varies"] = constant
+    findings = tuple(violations.get(check, Finding(check, True)) for check in MEANING)
     return Audit(findings, totals, _milliseconds(reward, slates, context))
 
 
@@ -158,13 +161,8 @@ def _shared_arrays(context: Context) -> list[NDArray[Any]]:
 def _modified_inputs(
     reward: Reward, slates: Slates, context: Context, *, before: list[NDArray[Any]]
 ) -> Finding | None:
-    """Whether the reward modifies what it is given; ``before`` are copies of shared arrays."""
-    given = slates.copy()
-    reward(given, context)
-    changed = np.flatnonzero((given != slates).any(axis=1))
-    if len(changed):
-        message = "it modifies the lists that it is given"
-        return Finding("inputs", False, message, _row(slates, int(changed[0])))
+    """Whether the reward modifies what all lists share; ``before`` are copies of it."""
+    reward(slates.copy(), context)
     if not all(map(np.array_equal, _shared_arrays(context), before)):
         message = "it modifies the catalogue, the histories, the targets or the probabilities"
         return Finding("inputs", False, message)
@@ -209,6 +207,17 @@ def _violations(reward: Reward, slates: Slates, context: Context) -> Iterator[Fi
         _wrong_marginal(reward, slates, context),
     )
     yield from (finding for finding in found if finding is not None)
+
+
+def _constant(totals: Floats) -> Finding | None:
+    """Whether all lists earn the same, so that there is nothing to learn."""
+    if len(totals) < 2 or np.ptp(totals) > TOLERANCE * max(1.0, float(np.abs(totals).max())):
+        return None
+    message = (
+        f"all {len(totals)} lists earn {totals[0]:g}: nothing can be learnt from it. Does it know"
+        " these items? Compare its ids with those of the catalogue"
+    )
+    return Finding("varies", False, message)
 
 
 def _causality(

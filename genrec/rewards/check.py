@@ -18,7 +18,7 @@ from genrec.config.errors import GenrecError
 from genrec.metrics.context import Context, Floats, Slates
 from genrec.rewards.contract import Reward, WeightedSum
 
-Fault = Literal["runs", "shape", "dtype", "finite"]
+Fault = Literal["runs", "shape", "dtype", "finite", "inputs"]
 """The check that a reward failed; a key of ``genrec.rewards.audit.MEANING``."""
 Rows = NDArray[np.int64]
 
@@ -70,7 +70,7 @@ class Checked(Reward):
         Raises:
             RewardError: naming the reward, the position and the list.
         """
-        context = self._visible(context)
+        context, slates = self._visible(context), _read_only(slates)
         gains = self._verified(
             slates,
             slates,
@@ -93,7 +93,7 @@ class Checked(Reward):
         Raises:
             RewardError: naming the reward, the position, the candidate and the list.
         """
-        context = self._visible(context)
+        context, slates = self._visible(context), _read_only(slates)
         reward = self.reward
         if type(reward).marginal is Reward.marginal:  # takes the last column: verify all of them
             reward = _ShapeChecked(reward)
@@ -142,14 +142,21 @@ class Checked(Reward):
             call_on: calls it on some of the lists, to find one that it raises on.
 
         Raises:
-            RewardError: if it raises, or returns another shape or no numbers.
+            RewardError: if it raises or writes into the lists, or returns another shape or no
+                numbers.
         """
         try:
             with redirect_stdout(sys.stderr):  # what a reward prints is not a command's output
                 array = np.asarray(call())
         except RewardError:
             raise  # a term of a sum has already said what is wrong
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a reward may not end the command either
+            if isinstance(error, ValueError) and "read-only" in str(error):
+                raise RewardError(
+                    f"reward {self.name!r} writes into the lists that it is given"
+                    f" ({_place(error)}): copy them first",
+                    "inputs",
+                ) from error
             row = _first_that_raises(call_on, np.arange(len(slates)))
             where = "" if items is slates else _candidate(items, row, slates.shape[1] + 1)
             lists = f"{len(slates)} lists together, " if row is None else ""
@@ -213,6 +220,13 @@ def locate_errors(place: str) -> Iterator[None]:
         raise
 
 
+def _read_only(slates: Slates) -> Slates:
+    """The same lists, which raise where a reward writes into them."""
+    view = slates.view()
+    view.flags.writeable = False
+    return view
+
+
 def _describe(slates: Slates, row: int | np.signedinteger[Any]) -> str:
     return f"list {row}: {slates[row].tolist()}" if len(slates) else "no lists"
 
@@ -254,12 +268,12 @@ def _raises(call_on: Callable[[Rows], Floats], rows: Rows) -> bool:
     try:
         with redirect_stdout(sys.stderr):
             call_on(rows)
-    except Exception:
+    except (Exception, SystemExit):
         return True
     return False
 
 
-def _place(error: Exception) -> str:
+def _place(error: BaseException) -> str:
     """File and line of an exception: the deepest line of the first file outside this package."""
     frames = list(traceback.extract_tb(error.__traceback__))
     here = Path(__file__).parent

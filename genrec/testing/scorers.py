@@ -19,9 +19,9 @@ def check_scorer(scorer: Scorer, histories: Sequences | None = None) -> None:
     """Check that a scorer keeps its contract.
 
     It returns float32 scores (B, V+1) without gradients: -inf for PAD and finite for every item,
-    seen or not. The scores are deterministic, the caller may modify them, and those of a history do
-    not depend on the others in its batch. No histories at all give an empty table. A ``Ranker``
-    must also pass ``check_ranker``.
+    seen or not. The scores are deterministic, and those of a history do not depend on the others in
+    its batch. A scorer may return a table that it keeps: nothing writes into it. No histories at
+    all give an empty table. A ``Ranker`` must also pass ``check_ranker``.
 
     Args:
         scorer: the scorer.
@@ -50,11 +50,9 @@ def one_score_per_item(scorer: Scorer, histories: Sequences) -> None:
 
 
 def repeatable_scores(scorer: Scorer, histories: Sequences) -> None:
-    """Scoring again gives the same, also after the caller has modified the first scores."""
-    first = scorer.score(histories)
-    copy = first.clone()
-    first.fill_(0)  # as mask_seen does in place with the scores of seen items
-    require(torch.equal(scorer.score(histories), copy), "scoring again gives other scores")
+    """Scoring again gives the same."""
+    first = scorer.score(histories).clone()
+    require(torch.equal(scorer.score(histories), first), "scoring again gives other scores")
 
 
 def batch_independence(scorer: Scorer, histories: Sequences) -> None:

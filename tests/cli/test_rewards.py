@@ -1,6 +1,7 @@
 """``genrec rewards list`` and ``check``."""
 
 import json
+import re
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -27,6 +28,22 @@ def best(slates, context):
 def lucky(slates, context):
     return context.probability(slates)
 '''
+
+
+CHEAP = """
+import csv
+from pathlib import Path
+
+import numpy as np
+
+with Path(__file__).with_name("prices.csv").open() as file:
+    PRICES = {row["item"]: float(row["price"]) for row in csv.DictReader(file)}
+
+
+def cheap(slates, context):
+    price = np.array([PRICES.get(str(raw), 50.0) for raw in context.catalogue.item_ids])
+    return (1 - price[slates] / 100) / context.k
+"""
 
 
 @pytest.fixture
@@ -139,3 +156,23 @@ def test_a_target_that_is_not_there(folder):
     result = run("check", "diversty")
     assert result.exit_code == 1
     assert "Did you mean 'diversity'?" in result.stderr
+
+
+def test_a_reward_that_does_not_return_is_named_with_its_line(process, tmp_path):
+    lines = ["def hang(slates, context):", "    while True:", "        pass"]
+    (tmp_path / "mine.py").write_text("\n".join(lines) + "\n")
+    found = process(tmp_path, "rewards", "check", "./mine.py:hang", "--time-limit", "1")
+    assert found.returncode == 1
+    expected = r"error: reward 'hang' did not return within 1 s: line [23] of .*mine\.py\n"
+    assert re.fullmatch(expected, found.stderr)
+    assert found.stdout == ""
+
+
+def test_a_reward_that_cannot_know_the_items_is_wrong(process, tmp_path):
+    """Its prices are those of another catalogue, so that every item is middling."""
+    (tmp_path / "cheap.py").write_text(CHEAP)
+    (tmp_path / "prices.csv").write_text("item,price\n1,10\n2,99\n")
+    found = process(tmp_path, "rewards", "check", "./cheap.py:cheap")
+    assert found.returncode == 1
+    assert re.search(r"WRONG varies +all 1000 lists earn 0\.5: nothing can be learnt", found.stdout)
+    assert found.stderr.splitlines()[-1].endswith("does not keep its contract: varies")

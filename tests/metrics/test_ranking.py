@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from genrec.config.errors import GenrecError
 from genrec.data import Cases, Sequences, make_catalogue
 from genrec.metrics.context import Context
 from genrec.metrics.ranking import accuracy, coverage, discount, evaluate, hit_ranks, measure
@@ -83,11 +84,11 @@ def test_profiles_average_the_known_items() -> None:
 
 
 def test_measure() -> None:
-    slates = np.array([[3, 2], [2, 1], [1, 2], [4, 1]])
+    slates = np.array([[3, 2], [4, 3], [1, 2], [4, 1]])
     found = measure(slates, context(), {"twice": lambda slates, _: slates * 2.0})
-    np.testing.assert_allclose(found.per_user["ndcg@2"], [0.63092975, 0, 0, 1])
-    np.testing.assert_allclose(found.per_user["popularity@2"], [0.25, 0.4, 0.4, 0.25])
-    assert found.per_user["twice@2"].tolist() == [10, 6, 6, 10]
+    np.testing.assert_allclose(found.per_user["ndcg@2"], [0.63092975, 0.63092975, 0, 1])
+    np.testing.assert_allclose(found.per_user["popularity@2"], [0.25, 0.1, 0.4, 0.25])
+    assert found.per_user["twice@2"].tolist() == [10, 14, 6, 10]
     assert found.overall == {"coverage@2": 1.0}
     assert found.means["recall@1"] == 0.25
     assert found.means["coverage@2"] == 1.0
@@ -129,3 +130,41 @@ def test_accuracy_agrees_with_ir_measures() -> None:
         np.testing.assert_allclose(
             found[name], [theirs[user] for user in range(200)], atol=1e-9, err_msg=name
         )
+
+
+@pytest.mark.parametrize(
+    ("slates", "message"),
+    [
+        ([[3, 2], [4, 3], [1, 2], [0, 1]], r"list 3, \[0, 1\]: 0 at position 1 is no item: items"),
+        ([[3, 2], [4, 5], [1, 2], [4, 1]], r"list 1, \[4, 5\]: 5 at position 2 is no item"),
+        ([[3, -1], [4, 3], [1, 2], [4, 1]], r"list 0, \[3, -1\]: -1 at position 2 is no item"),
+        ([[3, 2], [4, 3], [2, 2], [4, 1]], r"list 2, \[2, 2\], has item 2 twice"),
+        ([[3, 2], [3, 1], [1, 2], [4, 1]], r"list 1, \[3, 1\]: 1 at position 2 is in the history"),
+        ([[3, 2], [4, 3]], r"lists of shape \(2, 2\) were given for 4 histories"),
+        ([[3.0, 2.0]] * 4, "float64 lists of shape"),
+        ([3, 2, 1, 4], r"lists of shape \(4,\) were given for 4 histories: give item indices of"),
+    ],
+)
+def test_lists_that_nobody_could_be_given_are_refused(slates: list[object], message: str) -> None:
+    with pytest.raises(GenrecError, match=message):
+        measure(np.array(slates), context())
+
+
+def test_lists_of_some_histories_are_checked_against_their_own() -> None:
+    group = context().take(np.array([3, 1]))
+    measure(np.array([[2, 1], [4, 3]]), group)
+    with pytest.raises(GenrecError, match=r"list 1, .* is in the history"):
+        measure(np.array([[4, 3], [2, 1]]), group)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"of_targets": np.array([1, 2])}, "there are 2 targets for 4 histories"),
+        ({"of_probabilities": np.zeros((4, 4))}, r"has the shape \(4, 4\), not \(4, 5\)"),
+        ({"k": 0}, "k is 0: a list has at least one item"),
+    ],
+)
+def test_a_context_whose_parts_do_not_fit_is_refused(changes, message: str) -> None:
+    with pytest.raises(GenrecError, match=message):
+        context(**changes)

@@ -50,6 +50,20 @@ def shares(pool, k, weight):
     return pool.relevance[:, :k]
 
 
+def writes(pool, k, weight):
+    pool.relevance[:] = 0
+    return pool.items[:, :k]
+
+
+def leaves(pool, k, weight):
+    print("loud")
+    raise SystemExit(3)
+
+
+def fails(pool, k, weight):
+    return pool.items[:, :k] / 0 + pool.nothing
+
+
 number = 3
 """
 
@@ -105,8 +119,12 @@ def test_a_plugin(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("twice", r"'twice' returned list 0: \[1, 1\], which is not 2 different candidates"),
         ("masked", r"returned list 1: \[3, 4\], which is not 2 .* that may be chosen"),
         ("foreign", r"returned list 0: \[11, 12\]"),
+        ("writes", "re-ranker 'writes' writes into the pool that it is given: copy its arrays"),
+        ("leaves", r"'leaves' raised SystemExit: 3 \(mine\.py, line \d+\) at weight 0\.5"),
+        ("fails", r"'fails' raised AttributeError: .*nothing.* \(mine\.py, line \d+\)"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:divide by zero")
 def test_lists_that_are_none_are_refused(file: Path, attribute: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         resolve_reranker(f"./mine.py:{attribute}")(make_pool(), 2, 0.5)

@@ -72,7 +72,9 @@ def test_each_list_is_evaluated_with_the_times_of_its_own_history(catalogue):
         "current@2"
     ].tolist() == [1, 1, 0]
     assert audit_reward(
-        current, slates[:2], Context(HISTORIES.take([0, 1]), np.zeros(2, int), catalogue, 2)
+        current,
+        np.array([[3, 5], [3, 4]]),
+        Context(HISTORIES.take([0, 1]), np.zeros(2, int), catalogue, 2),
     ).passed
 
 
