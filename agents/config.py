@@ -1,31 +1,36 @@
 """Settings of GPTRec, of its distillation, and of the three agents that align it."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from genrec.config.model import (
     Config,
     Count,
+    Depth,
     Dropout,
-    NonNegative,
+    LearningRate,
+    Length,
+    Lists,
     Positive,
     Share,
     Temperature,
+    Weight,
+    Width,
 )
 
 
 class GPTRecConfig(Config):
     """Size of a GPTRec."""
 
-    hidden_size: Count = 64
+    hidden_size: Width = 64
     """Width. A student as wide as its teacher, with as many heads, starts from the teacher's
     transformer."""
-    blocks: Count = 2
+    blocks: Depth = 2
     """Number of GPT-2 blocks."""
     heads: Count = 1
     """Attention heads; hidden_size must be a multiple."""
-    max_length: Count = 200
+    max_length: Length = 200
     """How many of the newest items of a history are read."""
     dropout: Dropout = 0.0
     """Dropout of embeddings and residual branches during distillation."""
@@ -43,7 +48,7 @@ class GPTRecConfig(Config):
 class DistillationConfig(Config):
     """How a GPTRec learns the lists of its teacher."""
 
-    demonstrations: Count = 60_000
+    demonstrations: Lists = 60_000
     """Histories (random prefixes of training sequences) for which the teacher writes a list."""
     pool: Count = 100
     """The teacher's best items kept per history, with scores; the first K are its list."""
@@ -53,7 +58,7 @@ class DistillationConfig(Config):
     """Temperature of the teacher's distribution over the pool."""
     epochs: Count = 2
     """Passes over the demonstrations."""
-    learning_rate: Positive = 2e-3
+    learning_rate: LearningRate = 2e-3
     """Peak learning rate, after 100 steps of warm-up; decays linearly to 0."""
     lists_per_step: Count = 32
     """Lists per batch for histories of full length; more for shorter ones."""
@@ -67,19 +72,19 @@ class PolicyOptimizationConfig(Config):
 
     updates: Count = 400
     """Rollouts, each followed by one update."""
-    histories: Count = 32
+    histories: Annotated[int, Field(ge=1, le=10_000)] = 32
     """Histories per rollout."""
-    group_size: Count = 8
+    group_size: Annotated[int, Field(ge=1, le=1_000)] = 8
     """Lists written per history."""
-    learning_rate: Positive = 5e-4
+    learning_rate: LearningRate = 5e-4
     """Initial learning rate of AdamW; decays linearly to 5 % of it."""
     epochs: Count = 2
     """Passes over a rollout."""
     minibatches: Count = 2
     """Gradient steps per pass."""
-    clip: Positive = 0.2
+    clip: Annotated[float, Field(gt=0, le=10)] = 0.2
     """Probability ratios are clipped to 1 ± this."""
-    entropy: NonNegative = 0.0
+    entropy: Weight = 0.0
     """Weight of an entropy bonus, per position."""
     evaluate_every: Count = 25
     """Updates between validations of the greedy policy."""
@@ -95,7 +100,7 @@ class PPOConfig(PolicyOptimizationConfig):
     baseline: Literal["group", "critic"] = "group"
     """What a return is compared with: the mean return of the history's other lists, or a learnt
     value (GAE)."""
-    kl: NonNegative = 0.0
+    kl: Weight = 0.0
     """Weight of the KL divergence from the policy that alignment starts from, per position."""
     kl_target: Positive | None = None
     """KL divergence per position that the penalty is adapted to; kl is then its initial weight."""
@@ -130,7 +135,7 @@ class MaskablePPOConfig(PolicyOptimizationConfig):
 class GRPOConfig(PolicyOptimizationConfig):
     """GRPO of TRL; it compares the lists of a history with each other."""
 
-    kl: NonNegative = 0.0
+    kl: Weight = 0.0
     """Weight of the KL divergence from the policy that alignment starts from, per position."""
     bf16: Literal["auto", True, False] = "auto"
     """Whether matrix products run in bfloat16. auto: where a product of the training's own shape is

@@ -168,9 +168,10 @@ def _load_gpt2(path: Path, shape: PolicyShape) -> GPT2LMHeadModel:
     if shape.weight_ranges:
         config.weight_ranges = {name: list(ends) for name, ends in shape.weight_ranges.items()}
     with torch.random.fork_rng():  # random weights, which are replaced
-        lm = GPT2LMHeadModel(config)
+        lm: GPT2LMHeadModel = GPT2LMHeadModel(config)
     load_weights(lm, {TIED: tensors["transformer.wte.weight"], **tensors}, path)
-    return lm.eval()
+    lm.eval()
+    return lm
 
 
 def _load_conditioning(directory: Path, shape: PolicyShape) -> Conditioning | None:

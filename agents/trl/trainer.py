@@ -49,6 +49,8 @@ except ModuleNotFoundError as error:
 
 # Prefix of the columns that carry the gains of the lists to the reward functions.
 EARNED = "earned "
+# What TRL counts since its process started, which says nothing about a training that was resumed
+OF_THE_PROCESS = ("num_tokens", "epoch")
 # TRL's names -> ours, for what the other agents log too.
 METRICS = {
     "entropy": "entropy",
@@ -328,7 +330,11 @@ class CheckpointCallback(TrainerCallback):
         if "reward" not in logs:  # the summary of the whole training
             return control
         update = self.update(state)
-        known = {_metric(name): float(value) for name, value in logs.items() if value is not None}
+        known = {
+            _metric(name): float(value)
+            for name, value in logs.items()
+            if value is not None and name not in OF_THE_PROCESS
+        }
         self.validation.log.log_metrics(update, known)
         self.validation.show_update(update, known["reward"])
         try:

@@ -4,9 +4,20 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from genrec.config.model import Config, Count, NonNegative, Positive
+from genrec.config.model import (
+    Config,
+    Count,
+    LearningRate,
+    Length,
+    NonNegative,
+    PositiveShare,
+    Sample,
+    Weight,
+    Width,
+)
 
-Decay = Annotated[float, Field(gt=0, le=1)]
+Regularisation = Annotated[float, Field(ge=0.001, le=1_000_000)]
+"""What is added to sums over events, so that equations have one solution."""
 
 
 class PopularityConfig(Config):
@@ -19,12 +30,12 @@ class MarkovConfig(Config):
     """Markov chain of order k, in log space."""
 
     recipe: Literal["markov"] = "markov"
-    order: Count | None = None
+    order: Length | None = None
     """How many of the newest items are read; by default 30, and fewer on logs of more than a
     million events, so that the counts fit into memory."""
-    decay: Decay | None = None
+    decay: PositiveShare | None = None
     """Weight of each item relative to the next newer one; by default tuned on validation users."""
-    smoothing: Positive | None = None
+    smoothing: Annotated[float, Field(ge=1e-6, le=1_000_000)] | None = None
     """Added to every transition count; by default tuned on validation users."""
 
 
@@ -36,7 +47,7 @@ class ItemKNNConfig(Config):
     """Most similar items kept per item."""
     shrinkage: NonNegative = 0.0
     """Shrinks similarities with few common users towards 0, in users."""
-    decay: Decay | None = None
+    decay: PositiveShare | None = None
     """Weight of each history item relative to the next newer one; by default tuned on validation
     users."""
 
@@ -65,11 +76,11 @@ class ALSConfig(Config):
     """Matrix factorisation by alternating least squares."""
 
     recipe: Literal["als"] = "als"
-    factors: Count = 64
+    factors: Width = 64
     """Length of user and item vectors."""
-    alpha: Positive = 1.0
+    alpha: Annotated[float, Field(gt=0, le=1_000)] = 1.0
     """How much more an interaction counts than its absence."""
-    regularisation: Positive = 10.0
+    regularisation: Regularisation = 10.0
     """Weight of the squared vectors."""
     iterations: Count = 10
     """How often users and items are solved for in turn."""
@@ -79,13 +90,13 @@ class BPRConfig(Config):
     """Matrix factorisation by Bayesian personalised ranking."""
 
     recipe: Literal["bpr"] = "bpr"
-    factors: Count = 64
+    factors: Width = 64
     """Length of user and item vectors."""
     epochs: Count = 10
     """Passes over the training events, one negative each."""
-    learning_rate: Positive = 0.01
+    learning_rate: LearningRate = 0.01
     """Initial learning rate of Adam; decays linearly to 0."""
-    regularisation: NonNegative = 0.001
+    regularisation: Weight = 0.001
     """Weight of the squared vectors in a batch."""
 
 
@@ -93,13 +104,13 @@ class FPMCConfig(Config):
     """Factorised personalised Markov chain."""
 
     recipe: Literal["fpmc"] = "fpmc"
-    factors: Count = 64
+    factors: Width = 64
     """Length of the vectors."""
     epochs: Count = 6
     """Passes over the training sequences."""
-    learning_rate: Positive = 0.005
+    learning_rate: LearningRate = 0.005
     """Initial learning rate of Adam; decays linearly to 0."""
-    negatives: Count = 256
+    negatives: Sample = 256
     """Negatives per batch."""
 
 

@@ -212,9 +212,9 @@ def _print_table(header: list[str], rows: list[list[str]]) -> None:
 
     table = Table()
     for name in header:
-        table.add_column(Text(printable(name)))
+        table.add_column(Text(printable(name, kept="")))
     for row in rows:
-        table.add_row(*[Text(printable(cell)) for cell in row])
+        table.add_row(*[Text(printable(cell, kept="")) for cell in row])
     Console().print(table)
 
 

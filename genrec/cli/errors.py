@@ -39,7 +39,8 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
 
     ``GenrecError`` and ``OSError`` print ``error: ...`` and exit with 1. A command that a signal
     ended, such as a training that was saved, says so and exits with 128 + its number: 130 after
-    Ctrl-C, 143 after SIGTERM, 129 after SIGHUP. Any other exception is a bug: it prints its
+    Ctrl-C, 143 after SIGTERM, 129 after SIGHUP. Missing memory is an error with exit status 1. Any
+    other exception is a bug: it prints its
     traceback and where to report it, and exits with 70. The signature is kept, so that Typer reads
     the options of the wrapped command.
     """
@@ -67,6 +68,13 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             _echo_if_possible("stopped; what a training had saved is resumed by the same command")
             raise typer.Exit(SIGNAL + signal.SIGINT) from error
         except Exception as error:
+            if _is_out_of_memory(error):
+                echo(
+                    f"error: out of memory ({error}): lower the sizes of the model or of its"
+                    " batches, or take a machine with more memory",
+                    err=True,
+                )
+                raise typer.Exit(USER_ERROR) from error
             traceback.print_exc()
             echo(
                 "This is a bug: of a file or plugin of your own if the traceback ends there,"
@@ -83,6 +91,14 @@ def _echo_if_possible(message: str) -> None:
     """Print on standard error; after SIGHUP there may be none any more."""
     with contextlib.suppress(OSError):
         echo(message, err=True)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether memory is missing; torch says so in errors of its own."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and ("out of memory" in text or "not enough memory" in text)
+    )
 
 
 def _with_remedy(error: Exception) -> str:

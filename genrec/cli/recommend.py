@@ -16,7 +16,8 @@ from genrec.config.trust import trust_everything
 
 if TYPE_CHECKING:
     from genrec.data import Dataset
-    from genrec.pipeline.recommend import TitledList, UserHistories
+    from genrec.pipeline.item_index import TitledList
+    from genrec.pipeline.recommend import UserHistories
 
 logger = logging.getLogger(__name__)
 

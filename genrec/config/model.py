@@ -23,8 +23,24 @@ Power = Annotated[float, Field(ge=0, le=10)]
 """An exponent of counts, which stay finite numbers."""
 Temperature = Annotated[float, Field(ge=0.01, le=100)]
 """What scores are divided by; beyond these ends a softmax is one item, or uniform."""
+LearningRate = Annotated[float, Field(gt=0, le=1)]
+"""Step size of Adam, which moves every weight by up to this in a step."""
+WeightDecay = Annotated[float, Field(ge=0, le=10)]
+"""Decoupled weight decay, which is multiplied by the learning rate."""
+Weight = Annotated[float, Field(ge=0, le=1_000)]
+"""Weight of a term of a loss, beside others of weight 1."""
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 """An integer of at least 1."""
+Width = Annotated[int, Field(ge=1, le=16_384)]
+"""Length of a vector."""
+Depth = Annotated[int, Field(ge=1, le=256)]
+"""Number of layers."""
+Length = Annotated[int, Field(ge=1, le=10_000)]
+"""Number of items or events of one user, or of one list."""
+Sample = Annotated[int, Field(ge=1, le=100_000)]
+"""Number of items that are drawn for one step."""
+Lists = Annotated[int, Field(ge=1, le=10_000_000)]
+"""Number of lists that are kept in memory."""
 Number = Annotated[int, Field(ge=0, le=1_000_000_000)]
 """An integer of at least 0."""
 Seed = Annotated[int, Field(ge=0, lt=2**32)]

@@ -12,9 +12,12 @@ import yaml
 
 MOST_NODES = 10_000  # of a document, with every alias written out
 DEEPEST = 50  # levels of nesting
+LONGEST = 40  # characters of a value in a message
 OCTAL = re.compile(r"[-+]?0[0-9_]+")
 SIXTIES = re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?")
-UNDERSCORES = re.compile(r"[-+]?[0-9.]*[0-9]_[0-9_.e+-]*")
+UNDERSCORES = re.compile(r".*_.*")
+TAG = "tag:yaml.org,2002:"
+NO_SETTINGS = ("binary", "omap", "pairs", "set")  # kinds of values that no setting has
 
 
 class StrictLoader(yaml.SafeLoader):
@@ -28,6 +31,22 @@ class StrictLoader(yaml.SafeLoader):
         """
         _count(node, {}, 0)
         return super().construct_document(node)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """The value of a node.
+
+        Raises:
+            ConstructorError: for a text that its tag does not fit, such as ``!!int many``, and for
+                a number with more digits than Python reads.
+        """
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError):
+            if not isinstance(node, yaml.ScalarNode):
+                raise
+            shown = node.value if len(node.value) < LONGEST else f"{node.value[:LONGEST]}..."
+            kind = node.tag.removeprefix(TAG)
+            raise _refused(node, f"{shown!r} cannot be read as {kind}") from None
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """A mapping whose keys differ.
@@ -65,6 +84,8 @@ def parse_yaml(text: str, name: str = "the text") -> Any:
     loader.name = name
     try:
         return loader.get_single_data()
+    except RecursionError:  # while nodes are read, before they are counted
+        raise yaml.YAMLError(f"it is nested more than {DEEPEST} levels deep") from None
     finally:
         loader.dispose()
 
@@ -84,8 +105,13 @@ def _number(loader: StrictLoader, node: yaml.ScalarNode) -> int | float:
     return loader.construct_yaml_float(node)
 
 
-for kind in ("int", "float"):
-    StrictLoader.add_constructor(f"tag:yaml.org,2002:{kind}", _number)
+for numbers in ("int", "float"):
+    StrictLoader.add_constructor(f"{TAG}{numbers}", _number)
+for unwanted in NO_SETTINGS:
+    StrictLoader.add_constructor(f"{TAG}{unwanted}", yaml.SafeLoader.construct_undefined)
+# A date is a text, for instance the name of a folder; and 08 is refused like 010.
+StrictLoader.add_constructor(f"{TAG}timestamp", yaml.SafeLoader.construct_yaml_str)
+StrictLoader.add_implicit_resolver(f"{TAG}int", OCTAL, list("-+0"))
 
 
 def _count(node: yaml.Node, known: dict[int, int], depth: int) -> int:

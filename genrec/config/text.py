@@ -13,8 +13,10 @@ DIRECTIONS = frozenset(
     "\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
 )
 CONTROLS = ("Cc", "Cs", "Zl", "Zp")  # categories: controls, halves of characters, line ends
-FORMULA = re.compile(r"[=+\-@](?![\d.]*$)")
-"""The start of what a spreadsheet would compute: an operator, but not that of a plain number."""
+NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+# Spreadsheets pass over blanks in front, and some take the wide forms of the operators.
+FORMULA = re.compile(rf"\s*(?:[=@\uff1d\uff20]|[+\-\uff0b\uff0d](?!(?:{NUMBER})?\Z))")
+"""The start of what a spreadsheet would compute: an operator, but not the sign of a number."""
 
 
 def printable(text: str, kept: str = KEPT) -> str:

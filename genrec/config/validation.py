@@ -16,6 +16,8 @@ from genrec.config.trust import reading_data
 T = TypeVar("T")
 HUGE = 1_000_000_000  # from here on, the end of a range is a matter of memory
 OWN_MESSAGE = "value_error"  # of a validator of genrec's, which says everything itself
+MOST_PROBLEMS = 20  # of one message
+LONGEST = 200  # characters of a key or a value in a message
 
 
 def validated(
@@ -44,14 +46,17 @@ def validated(
             return adapter.validate_python(content)
     except ValidationError as error:
         root = adapter._type
-        lines = [_line(problem, root, where, moved or {}) for problem in error.errors()]
+        problems = error.errors()
+        lines = [_line(each, root, where, moved or {}) for each in problems[:MOST_PROBLEMS]]
+        if left := len(problems) - len(lines):
+            lines.append(f"and {left} more")
         raise ConfigError("\n".join(lines)) from None
 
 
 def _line(problem: ErrorDetails, root: Any, where: str, moved: Mapping[str, str]) -> str:
     location = problem["loc"]
     keys = [str(key) for key in location if not is_tag(key)]
-    dotted = ".".join([*([where] if where else []), *keys])
+    dotted = _short(".".join([*([where] if where else []), *keys]))
     if problem["type"] == "extra_forbidden":
         return _unknown(dotted, location, root, moved)
     if problem["type"] == OWN_MESSAGE:
@@ -61,7 +66,12 @@ def _line(problem: ErrorDetails, root: Any, where: str, moved: Mapping[str, str]
     if problem["type"] == CHOICE:
         return _choice(problem, dotted)
     allowed = _range_of(location, root)
-    return f"setting {dotted} is {problem['input']!r}: {_lower(problem['msg'])}{allowed}"
+    found = _short(repr(problem["input"]))
+    return f"setting {dotted} is {found}: {_lower(problem['msg'])}{allowed}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def _range_of(location: tuple[int | str, ...], root: Any) -> str:
@@ -99,9 +109,9 @@ def _choice(problem: ErrorDetails, dotted: str) -> str:
     """A component that cannot be chosen: the key that names it, the name, and the choices."""
     facts = problem["ctx"]
     if "found" not in facts:
-        return f"setting {dotted} is {problem['input']!r}: {problem['msg']}"
+        return f"setting {dotted} is {_short(repr(problem['input']))}: {problem['msg']}"
     named = dotted if facts["key"] == "name" else f"{dotted}.{facts['key']}"
-    return f"setting {named} is {facts['found']}: {problem['msg']}"
+    return f"setting {named} is {_short(facts['found'])}: {problem['msg']}"
 
 
 def _unknown(

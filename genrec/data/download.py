@@ -1,14 +1,18 @@
 """Public datasets: downloaded into a cache with resumption, verified, and unpacked safely."""
 
+import contextlib
 import hashlib
 import http.client
 import os
 import shutil
 import stat
+import struct
 import sys
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -23,6 +27,8 @@ TIMEOUT = 30  # seconds without a byte
 MAX_UNPACKED = 4 << 30  # bytes; a small archive can unpack to any size
 RANGE_NOT_SATISFIABLE = 416  # HTTP status codes
 PARTIAL_CONTENT = 206
+# What zipfile raises for archives that are damaged, encrypted or of a kind that it does not know
+UNREADABLE = (zipfile.BadZipFile, zlib.error, struct.error, RuntimeError, ValueError, EOFError)
 
 
 @dataclass(frozen=True)
@@ -184,7 +190,7 @@ def verify(archive: Path, sha256: str | None) -> None:
         try:
             with zipfile.ZipFile(archive) as opened:
                 broken = opened.testzip()
-        except zipfile.BadZipFile as error:
+        except UNREADABLE as error:
             broken = str(error)
         if broken:
             archive.unlink()
@@ -215,7 +221,7 @@ def unpack(archive: Path, folder: Path) -> None:
     unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
-        with zipfile.ZipFile(archive) as opened:
+        with _readable(archive), zipfile.ZipFile(archive) as opened:
             files = [entry for entry in opened.infolist() if not entry.is_dir()]
             _require_safe(archive, files)
             paths = [PurePosixPath(entry.filename) for entry in files]
@@ -229,6 +235,17 @@ def unpack(archive: Path, folder: Path) -> None:
         unfinished.replace(folder)  # atomic: a folder in the cache is always complete
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _readable(archive: Path) -> Iterator[None]:
+    """What is wrong with a zip file as a DataError."""
+    try:
+        yield
+    except DataError:
+        raise
+    except UNREADABLE as error:
+        raise DataError(f"{archive} cannot be unpacked: {error}; fetch it again") from None
 
 
 def _require_safe(archive: Path, files: list[zipfile.ZipInfo]) -> None:

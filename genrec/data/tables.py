@@ -14,6 +14,8 @@ SEPARATORS = (",", "\t", ";", "|", " ")
 SPELLED_SEPARATORS = {"tab": "\t", "\\t": "\t", "space": " "}  # as written on a command line
 EXTRA = "fields beyond the last column"  # a column for them shows lines that are too long
 MISSING = ["", "nan", "NaN", "null", "NULL", "None", "<NA>"]
+# What pyarrow and pandas raise for a damaged file: its metadata hold JSON and schemas
+UNREADABLE = (pyarrow.ArrowException, OSError, ValueError, TypeError, LookupError, MemoryError)
 LONGEST_LINE = 1 << 20  # characters of the first line, and bytes for the encoding, that are read
 
 
@@ -67,9 +69,10 @@ def column_names(path: Path, separator: str | None) -> tuple[list[str], str]:
     if path.suffix == ".parquet":
         try:
             return list(pq.read_schema(path).names), ""
-        except (pyarrow.ArrowInvalid, OSError) as error:
+        except UNREADABLE as error:
             raise DataError(
-                f"{path} is not a Parquet file ({error}); text tables must not end in .parquet"
+                f"{path} is not a sound Parquet file ({error}); text tables must not end in"
+                " .parquet"
             ) from error
     header = first_line(path)
     best_guess = max(SEPARATORS, key=header.count)
@@ -117,7 +120,10 @@ def read_table(path: Path, separator: str | None, columns: list[str] | None = No
     """
     names, separator = column_names(path, separator)
     if not separator:
-        table = pd.read_parquet(path, columns=columns)
+        try:
+            table = pd.read_parquet(path, columns=columns)
+        except UNREADABLE as error:
+            raise DataError(f"{path} is not a sound Parquet file: {error}") from error
         table.index = pd.RangeIndex(1, len(table) + 1)
     else:
         table = read_text(path, separator, names, columns=columns)

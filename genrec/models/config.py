@@ -9,13 +9,17 @@ from genrec.config.choices import Choice, ExternalComponent
 from genrec.config.model import (
     Config,
     Count,
+    Depth,
     Dropout,
-    NonNegative,
-    Positive,
+    LearningRate,
+    Length,
     PositiveShare,
     Power,
+    Sample,
     Share,
     Temperature,
+    WeightDecay,
+    Width,
 )
 
 BACKBONES = "genrec.backbones"
@@ -29,7 +33,7 @@ class TransformerConfig(Config):
     name: Literal["transformer"] = "transformer"
     causal: bool = True
     """Whether a position sees only itself and earlier ones."""
-    blocks: Count = 2
+    blocks: Depth = 2
     """Number of transformer blocks."""
     heads: Count = 1
     """Attention heads; hidden_size must be a multiple."""
@@ -41,7 +45,7 @@ class GRUConfig(Config):
     """Gated recurrent layers (GRU4Rec)."""
 
     name: Literal["gru"] = "gru"
-    layers: Count = 2
+    layers: Depth = 2
     """Number of recurrent layers."""
 
 
@@ -55,7 +59,7 @@ class NextItNetConfig(Config):
     """Residual blocks of dilated causal convolutions (NextItNet)."""
 
     name: Literal["nextitnet"] = "nextitnet"
-    blocks: Count = 2
+    blocks: Depth = 2
     """How often the dilations 1 and 4 are repeated, one residual block each."""
 
 
@@ -63,11 +67,11 @@ class TiSASRecConfig(Config):
     """A causal transformer whose attention reads the time between events (TiSASRec)."""
 
     name: Literal["tisasrec"] = "tisasrec"
-    blocks: Count = 2
+    blocks: Depth = 2
     """Number of transformer blocks."""
     heads: Count = 1
     """Attention heads; hidden_size must be a multiple."""
-    max_interval: Count = 256
+    max_interval: Length = 256
     """Longer intervals are clipped to this many of the user's shortest interval."""
 
 
@@ -124,7 +128,7 @@ class CatalogueNegatives(Config):
 class SampledNegatives(Config):
     """What all sampled negatives have in common."""
 
-    count: Count
+    count: Sample
     """Negatives drawn per target."""
     shared: Literal[False, "sequence", "batch"] = False
     """Which targets share a draw: none (false), those of a sequence, or those of the batch, which
@@ -226,7 +230,7 @@ class NoContrast(Config):
 class ContrastConfig(Config):
     """What both contrastive losses have in common."""
 
-    weight: Positive = 0.1
+    weight: Annotated[float, Field(gt=0, le=1_000)] = 0.1
     """Weight of the contrastive loss."""
     temperature: Temperature = 0.1
     """Temperature of InfoNCE; smaller values emphasise the most similar negatives."""
@@ -273,7 +277,7 @@ class TrainingConfig(Config):
 
     epochs: Count = 40
     """Passes over the training sequences."""
-    learning_rate: Positive = 1e-3
+    learning_rate: LearningRate = 1e-3
     """Initial learning rate of AdamW; decays linearly to 5 % of it."""
     tokens_per_step: Count = 8192
     """Padded positions per batch."""
@@ -285,7 +289,7 @@ class TrainingConfig(Config):
     patience: Count = 10
     """Validations without a better NDCG@K before training stops; counted from the first validation
     that is significantly above popularity."""
-    weight_decay: NonNegative = 0.0
+    weight_decay: WeightDecay = 0.0
     """Decoupled weight decay."""
     bf16: Literal["auto", True, False] = "auto"
     """Whether matrix products run in bfloat16. auto: where a product of the training's own shape is
@@ -295,9 +299,9 @@ class TrainingConfig(Config):
 class NeuralConfig(TrainingConfig):
     """A neural scorer: one choice per axis of the training step, and its training."""
 
-    hidden_size: Count = 64
+    hidden_size: Width = 64
     """Width of item vectors and states."""
-    max_length: Annotated[int, Field(ge=2)] = 200
+    max_length: Annotated[int, Field(ge=2, le=10_000)] = 200
     """How many of the newest items of a history are read."""
     dropout: Dropout = 0.1
     """Share of activations dropped in training."""

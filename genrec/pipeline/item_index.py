@@ -35,8 +35,8 @@ class ItemIndex:
             RunError: if the file is missing or has something else in it.
         """
         content = read_json(run / ITEMS)
-        ids, titles = content.get("ids"), content.get("titles")
-        if not _are_texts(ids) or not _are_texts(titles) or len(ids) != len(titles):
+        ids, titles = _texts(content.get("ids")), _texts(content.get("titles"))
+        if ids is None or titles is None or len(ids) != len(titles):
             raise RunError(f"{run / ITEMS} must hold the texts ids and titles: {RESTORE}")
         return cls(ids, titles)
 
@@ -54,5 +54,7 @@ class ItemIndex:
         return [(self.ids[i - 1], self.titles[i - 1]) for i in slate]
 
 
-def _are_texts(found: object) -> bool:
-    return isinstance(found, list) and all(isinstance(text, str) for text in found)
+def _texts(found: object) -> list[str] | None:
+    """The list, if it is one of texts."""
+    is_list = isinstance(found, list) and all(isinstance(text, str) for text in found)
+    return found if is_list else None  # type: ignore[return-value]

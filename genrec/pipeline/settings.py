@@ -20,7 +20,14 @@ from genrec.agents.config import (
 from genrec.config.choices import Choice, Target, choice_of
 from genrec.config.errors import ConfigError
 from genrec.config.files import override, read_yaml
-from genrec.config.model import Config, Count, Number, Positive, Seed, Temperature, listed
+from genrec.config.model import (
+    Config,
+    Count,
+    Length,
+    Seed,
+    Temperature,
+    listed,
+)
 from genrec.config.trust import name_code_in
 from genrec.config.validation import bounds, validated
 from genrec.data.config import ReadConfig
@@ -38,9 +45,9 @@ class AlignmentConfig(Config):
     """Accuracy reward that is added with weight 1 unless one is named: expected NDCG under the
     calibrated teacher (relevance), NDCG of the event that came next (ndcg), half of each (mixed),
     or none."""
-    weight: float = 0.3
+    weight: Annotated[float, Field(ge=-1_000_000, le=1_000_000)] = 0.3
     """Weight of a reward that is named without one."""
-    warmup_lists: Number = 20_000
+    warmup_lists: Annotated[int, Field(ge=0, le=10_000_000)] = 20_000
     """Lists of the greedy re-ranker on the same rewards, for whole training sequences, that the
     student learns before reinforcement learning (supervised warm-up). For rewards of whole lists
     they are improved by local search. 0 switches the warm-up off."""
@@ -81,16 +88,16 @@ Alignment = Annotated[
 class CompareConfig(Config):
     """What an aligned policy is compared with."""
 
-    weights: Count = 21
+    weights: Length = 21
     """Points of each re-ranker's grid of weights."""
-    policy_weights: Annotated[int, Field(ge=2)] = 11
+    policy_weights: Annotated[int, Field(ge=2, le=10_000)] = 11
     """Points of the grid of a policy that was aligned for a range of weights."""
     candidates: Count = 200
     """Candidates per user of the re-rankers: the teacher's best items."""
-    highest: Positive = 16.0
+    highest: Annotated[float, Field(gt=0, le=1_000_000)] = 16.0
     """Largest weight of the reward for the greedy re-ranker, in units of the aligned policy's
     weight, before the last point of the grid, which is the reward alone."""
-    resamples: Count = 2000
+    resamples: Annotated[int, Field(ge=1, le=1_000_000)] = 2000
     """Bootstrap resamples of the users for intervals and tests."""
     rerankers: Annotated[tuple[Target, ...], BeforeValidator(listed)] = ()
     """Re-rankers of your own that take part, separated by commas: the name of a plugin, module:attr
@@ -100,16 +107,16 @@ class CompareConfig(Config):
 class Settings(Config):
     """Settings of a run."""
 
-    dataset: str = "demo"
+    dataset: Annotated[str, Field(min_length=1)] = "demo"
     """Built-in or known name, or a path."""
     read: ReadConfig = ReadConfig()
     """How the log is read and cleaned."""
     split: Literal["leave-one-out", "global-time"] = "leave-one-out"
     """How events are held out."""
-    hold_back: Number = 0
+    hold_back: Annotated[int, Field(ge=0, le=10_000)] = 0
     """Newest events of each training sequence that teacher and student never see and that alignment
     is rewarded on; at least two events of a sequence stay for training."""
-    k: Count = 10
+    k: Length = 10
     """Length of a list."""
     seed: Seed = 0
     """Random seed."""

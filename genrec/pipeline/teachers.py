@@ -187,7 +187,7 @@ def load_scorer(directory: Path, device: torch.device) -> Scorer:
     """
     description = directory / DESCRIPTION
     content = read_json(description)
-    kind = content.get("kind")
+    kind = str(content.get("kind"))
     if kind == EXTERNAL:
         return _external(content["recipe"]).load(directory)
     try:

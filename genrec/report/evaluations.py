@@ -13,17 +13,21 @@ def evaluation_table(result: EvaluationResult) -> Table:
     """One row per run: recipe or kind, seed, metrics, minutes of training."""
     view = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     title = f"{result.dataset} · {result.cases:,} test users · lists of {result.k}"
-    view.title = Text(printable(title))
+    view.title = Text(printable(title, kept=""))
     names = list(result.runs[0].metrics)
     for name in ("run", "name"):
         view.add_column(name)
     for name in ("seed", *names, "minutes"):
-        view.add_column(Text(printable(name)), justify="right")
+        view.add_column(Text(printable(name, kept="")), justify="right")
     for row in result.runs:
         minutes = "–" if row.minutes is None else f"{row.minutes:.1f}"
         values = [f"{row.metrics[name]:.4f}" for name in names]
         view.add_row(
-            Text(printable(row.run)), Text(printable(row.name)), str(row.seed), *values, minutes
+            Text(printable(row.run, kept="")),
+            Text(printable(row.name, kept="")),
+            str(row.seed),
+            *values,
+            minutes,
         )
     return view
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
+from genrec.config.text import printable
 from genrec.report.rows import Rows, axes_of, by_method, column, hypervolumes, lower_is_better
 from genrec.report.wording import family_of, name_of, title_of
 from genrec.results import Comparison, replacing
@@ -88,9 +89,11 @@ def plot(comparison: Comparison, path: Path, x: str | None = None) -> None:
     reverse = lower_is_better(comparison.rows, x)
     if reverse:
         axes.invert_xaxis()
-    axes.set_xlabel(f"{x}   ({'less' if reverse else 'more'} is better →)", fontsize=14)
+    better = "less" if reverse else "more"
+    axes.set_xlabel(f"{_plain(x)}   ({better} is better →)", fontsize=14)
     axes.set_ylabel(f"{y.replace('ndcg', 'NDCG')}   (more is better →)", fontsize=14)
-    axes.set_title(title_of(comparison, x.split("@")[0]), fontsize=15, loc="left", pad=14)
+    title = _plain(title_of(comparison, x.split("@")[0]))
+    axes.set_title(title, fontsize=15, loc="left", pad=14)
     axes.set_axisbelow(True)
     axes.margins(0.06)
     _finish(axes, legend_size=10)
@@ -115,7 +118,7 @@ def plot_calibration(curves: Mapping[str, Curve], path: Path) -> None:
             color=style.colour,
             marker=style.marker,
             markersize=4,
-            label=name,
+            label=_plain(name),
         )
     ends = [min(*axes.get_xlim(), *axes.get_ylim()), 1.0]
     axes.plot(ends, ends, color="#7F7F7F", linestyle="--", label="perfect calibration")
@@ -153,6 +156,11 @@ def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         figure.savefig(temporary)
+
+
+def _plain(text: str) -> str:
+    """A text without control characters, in which dollars are no formulas of matplotlib."""
+    return printable(text, kept="").replace("$", r"\$")
 
 
 def _styles(rows: Rows) -> dict[str, Style]:
@@ -204,7 +212,7 @@ def _draw(axes: Axes, rows: Rows, *, names: tuple[str, str], style: Style, label
 def _label(rows: Rows, area: float | None) -> str:
     """Legend of a method: its name, weights, and hypervolume."""
     weights = [f"{row.weight:g}" for row in rows if row.weight is not None]
-    lines = [name_of(rows[0].method)]
+    lines = [_plain(name_of(rows[0].method))]
     if len(rows) > 1:
         points = f"weights, {weights[0]} to {weights[-1]}" if weights else "points"
         share = "" if area is None else f", hypervolume {area:.2f}"

@@ -42,14 +42,12 @@ def table(comparison: Comparison, *, rows_per_method: int = 5, width: int | None
     shown = [row for group in by_method(rows).values() for row in _spaced(group, rows_per_method)]
     metrics = _fitting(comparison, shown, width)
     view = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
-    view.title = Text(printable(title_of(comparison, comparison.reward)))
+    view.title = Text(printable(title_of(comparison, comparison.reward), kept=""))
     view.caption = _caption(comparison, shown, metrics)
     view.add_column("method", no_wrap=True)
     for name in metrics:
         heading = "\n".join(_heading(comparison, name))
-        view.add_column(
-            Text(printable(heading)), justify="right", min_width=_width(comparison, shown, name)
-        )
+        view.add_column(Text(heading), justify="right", min_width=_width(comparison, shown, name))
     best = {name: best_value(shown, name) for name in metrics}
     ends = _ends_of_curves(shown)
     for row, end in zip(shown, ends, strict=True):
@@ -58,7 +56,7 @@ def table(comparison: Comparison, *, rows_per_method: int = 5, width: int | None
             value = row.metrics.get(name)
             bold = value is not None and value == best[name]
             cells.append(f"[bold]{number(value)}[/bold]" if bold else number(value))
-        view.add_row(Text(printable(label_of(row))), *cells, end_section=end)
+        view.add_row(Text(_label(row)), *cells, end_section=end)
     return view
 
 
@@ -72,7 +70,7 @@ def _fitting(comparison: Comparison, shown: Rows, width: int | None) -> list[str
     rewarded = [f"{name}@{k}" for name in (comparison.reward, *comparison.weights)]
     important = [f"ndcg@{k}", *rewarded, "objective", f"coverage@{k}"]
     by_importance = dict.fromkeys([*(each for each in important if each in metrics), *metrics])
-    left = width - max(len(label_of(row)) for row in shown) - 2  # both edges of the box
+    left = width - max(len(_label(row)) for row in shown) - 2  # both edges of the box
     fitting: list[str] = []
     for name in by_importance:
         needed = _width(comparison, shown, name) + 1  # one blank between two columns
@@ -90,7 +88,13 @@ def _width(comparison: Comparison, shown: Rows, name: str) -> int:
 
 def _heading(comparison: Comparison, name: str) -> list[str]:
     """Lines of the heading of a metric: a cut-off that is not K has a line of its own."""
-    return heading_of(name, comparison.rows, comparison.k).replace("@", "\n@").split("\n")
+    heading = printable(heading_of(name, comparison.rows, comparison.k), kept="")
+    return heading.replace("@", "\n@").split("\n")
+
+
+def _label(row: ComparisonRow) -> str:
+    """Method and weight of a row, in one line."""
+    return printable(label_of(row), kept="")
 
 
 def _ends_of_curves(shown: Rows) -> list[bool]:
@@ -126,7 +130,7 @@ def _caption(comparison: Comparison, shown: Rows, metrics: Sequence[str]) -> str
     left_out = [name for name in metrics_of(comparison.rows) if name not in metrics]
     if left_out:
         parts.append(f"not shown, but in {ALL_TABLES}: {', '.join(left_out)}")
-    return " · ".join(parts)
+    return printable(" · ".join(parts), kept="")
 
 
 def sentences(comparison: Comparison) -> list[str]:

@@ -226,7 +226,7 @@ BAD = {
     "longer line": ("log.csv", "user,item\n1,2\n1,3,4,5,6\n", {}, r"in line 3, saw 5"),
     "three fields": ("log.txt", "1 2\n1 3 4\n", {}, r"line 2: more than the 2 fields user, item"),
     "open quote": ("log.csv", 'user,item\n1,"2\n1,3\n', {}, r"close quotes"),
-    "not parquet": ("log.parquet", "user,item\n1,2\n", {}, r"is not a Parquet file"),
+    "not parquet": ("log.parquet", "user,item\n1,2\n", {}, r"is not a sound Parquet file"),
     "binary": ("log.csv", "PK\0\0\n", {}, r"line 1: this is not text"),
     "short dat": (
         "ratings.dat",
