@@ -12,7 +12,6 @@ from genrec.config.model import (
     LearningRate,
     Length,
     Lists,
-    Positive,
     Share,
     Temperature,
     Weight,
@@ -102,7 +101,7 @@ class PPOConfig(PolicyOptimizationConfig):
     value (GAE)."""
     kl: Weight = 0.0
     """Weight of the KL divergence from the policy that alignment starts from, per position."""
-    kl_target: Positive | None = None
+    kl_target: Annotated[float, Field(gt=0, le=1_000)] | None = None
     """KL divergence per position that the penalty is adapted to; kl is then its initial weight."""
     bf16: Literal["auto", True, False] = "auto"
     """Whether matrix products run in bfloat16. auto: where a product of the training's own shape is

@@ -19,7 +19,7 @@ from genrec.data.splits import Split
 from genrec.metrics.ranking import evaluate
 from genrec.recommender import Scorer, TopK
 from genrec.training.checkpoint import Checkpointer, load_tensors, save_tensors
-from genrec.training.device import autocast, with_precision
+from genrec.training.device import autocast, reproducible, with_precision
 from genrec.training.early_stopping import EarlyStopping
 from genrec.training.interruption import interruptible
 from genrec.training.logger import RunLogger
@@ -204,7 +204,7 @@ def pretrain(
     batches = _batches(demonstrations, config=config, max_length=policy.max_length, k=k, seed=seed)
     steps, interval = len(batches), max(1, len(batches) // VALIDATIONS)
     log = RunLogger(directory, "student", quiet=quiet, trackers=trackers)
-    with log, interruptible() as interruption:
+    with log, interruptible() as interruption, reproducible(policy.device):
         progress = checkpointer.restore()
         done = progress.get("step", 0)
         losses = progress.get("losses", [])  # since the last validation

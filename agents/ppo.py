@@ -19,7 +19,7 @@ from genrec.agents.rollout import Rollout, collect
 from genrec.agents.trainer import PolicyValidation, Validate, policy_checkpointer, update_seed
 from genrec.config.errors import DivergenceError
 from genrec.rewards.check import locate_errors
-from genrec.training.device import autocast, with_precision
+from genrec.training.device import autocast, reproducible, with_precision
 from genrec.training.interruption import interruptible
 from genrec.training.logger import RunLogger
 from genrec.training.schedule import linear_decay, set_learning_rate
@@ -271,7 +271,7 @@ def train(
         actor = ActorCritic(policy)
     optimizer = torch.optim.AdamW(actor.parameters(), lr=config.learning_rate, weight_decay=0.0)
     log = RunLogger(directory, "align", quiet=quiet, trackers=trackers)
-    with log, interruptible() as interruption:
+    with log, interruptible() as interruption, reproducible(policy.device):
         validation = PolicyValidation(
             policy,
             policy_checkpointer(directory, actor, optimizer),

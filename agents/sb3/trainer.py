@@ -17,6 +17,7 @@ from genrec.agents.sb3.policy import GPTRecPolicy, ListRolloutBuffer
 from genrec.agents.sb3.vec_env import ListVecEnv
 from genrec.agents.trainer import PolicyValidation, Validate, policy_checkpointer, update_seed
 from genrec.config.errors import DivergenceError
+from genrec.training.device import reproducible
 from genrec.training.interruption import interruptible
 from genrec.training.logger import RunLogger
 from genrec.training.schedule import linear_decay
@@ -99,7 +100,7 @@ def train(
     actor = model.policy.actor
     assert isinstance(actor, ActorCritic)
     log = RunLogger(directory, "align", quiet=quiet, trackers=trackers)
-    with torch.random.fork_rng(), log, interruptible() as interruption:
+    with torch.random.fork_rng(), log, interruptible() as interruption, reproducible(policy.device):
         validation = PolicyValidation(
             policy,
             policy_checkpointer(directory, actor, model.policy.optimizer),

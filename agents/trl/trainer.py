@@ -32,7 +32,7 @@ from genrec.agents.trl.model import ListModel, item_tokenizer
 from genrec.config.errors import DivergenceError
 from genrec.data.sequences import Sequences
 from genrec.rewards.check import locate_errors
-from genrec.training.device import autocast, with_precision
+from genrec.training.device import autocast, reproducible, with_precision
 from genrec.training.interruption import Interrupted, interruptible
 from genrec.training.logger import RunLogger
 from genrec.training.schedule import linear_decay
@@ -87,6 +87,7 @@ def train(
         stack.enter_context(torch.random.fork_rng())
         log = stack.enter_context(RunLogger(directory, "align", quiet=quiet, trackers=trackers))
         interruption = stack.enter_context(interruptible())
+        stack.enter_context(reproducible(policy.device))
         optimizer = torch.optim.AdamW(
             policy.parameters(), lr=config.learning_rate, weight_decay=0.0
         )

@@ -9,7 +9,6 @@ from genrec.config.model import (
     Count,
     LearningRate,
     Length,
-    NonNegative,
     PositiveShare,
     Sample,
     Weight,
@@ -45,7 +44,7 @@ class ItemKNNConfig(Config):
     recipe: Literal["item_knn"] = "item_knn"
     neighbours: Count = 100
     """Most similar items kept per item."""
-    shrinkage: NonNegative = 0.0
+    shrinkage: Annotated[float, Field(ge=0, le=1_000_000)] = 0.0
     """Shrinks similarities with few common users towards 0, in users."""
     decay: PositiveShare | None = None
     """Weight of each history item relative to the next newer one; by default tuned on validation

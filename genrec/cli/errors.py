@@ -95,10 +95,9 @@ def _echo_if_possible(message: str) -> None:
 
 def _is_out_of_memory(error: Exception) -> bool:
     """Whether memory is missing; torch says so in errors of its own."""
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and ("out of memory" in text or "not enough memory" in text)
-    )
+    phrases = ("out of memory", "not enough memory", "allocate memory")
+    said = any(phrase in str(error).lower() for phrase in phrases)
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and said)
 
 
 def _with_remedy(error: Exception) -> str:

@@ -9,6 +9,7 @@ import typer
 
 from genrec.cli.errors import reports_errors
 from genrec.cli.options import Changes, Config, Json
+from genrec.config.text import printable
 
 if TYPE_CHECKING:
     from genrec.pipeline.settings import Setting
@@ -116,7 +117,8 @@ def _print_differences(differs: Mapping[str, tuple[Any, Any]], section: str, as_
         typer.echo(json.dumps(content, indent=2))
         return
     for key, (value, old) in shown.items():
-        typer.echo(f"{key}={_yaml(value)}\t(default {_yaml(old)})")
+        shown_value = printable(_yaml(value), kept="")
+        typer.echo(f"{key}={shown_value}\t(default {_yaml(old)})")
 
 
 def _yaml(value: Any) -> str:

@@ -15,10 +15,6 @@ PositiveShare = Annotated[float, Field(gt=0, le=1)]
 """A number above 0, of at most 1."""
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 """A rate of dropout: below 1, which would leave nothing."""
-Positive = Annotated[float, Field(gt=0)]
-"""A number above 0."""
-NonNegative = Annotated[float, Field(ge=0)]
-"""A number of at least 0."""
 Power = Annotated[float, Field(ge=0, le=10)]
 """An exponent of counts, which stay finite numbers."""
 Temperature = Annotated[float, Field(ge=0.01, le=100)]

@@ -105,13 +105,23 @@ def _number(loader: StrictLoader, node: yaml.ScalarNode) -> int | float:
     return loader.construct_yaml_float(node)
 
 
+def _text(loader: StrictLoader, node: yaml.ScalarNode) -> str:
+    """A date as a text, for instance the name of a folder."""
+    return str(loader.construct_scalar(node))
+
+
+def _unwanted(loader: StrictLoader, node: yaml.Node) -> None:
+    """No setting has such a value."""
+    kind = node.tag.removeprefix(TAG)
+    raise _refused(node, f"!!{kind} is no value of a setting: write a text, a number or a list")
+
+
 for numbers in ("int", "float"):
     StrictLoader.add_constructor(f"{TAG}{numbers}", _number)
 for unwanted in NO_SETTINGS:
-    StrictLoader.add_constructor(f"{TAG}{unwanted}", yaml.SafeLoader.construct_undefined)
-# A date is a text, for instance the name of a folder; and 08 is refused like 010.
-StrictLoader.add_constructor(f"{TAG}timestamp", yaml.SafeLoader.construct_yaml_str)
-StrictLoader.add_implicit_resolver(f"{TAG}int", OCTAL, list("-+0"))
+    StrictLoader.add_constructor(f"{TAG}{unwanted}", _unwanted)
+StrictLoader.add_constructor(f"{TAG}timestamp", _text)
+StrictLoader.add_implicit_resolver(f"{TAG}int", OCTAL, list("-+0"))  # 08 too, which is no octal
 
 
 def _count(node: yaml.Node, known: dict[int, int], depth: int) -> int:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from genrec.config.errors import DataError
 from genrec.data.dataset import Dataset
-from genrec.results import replacing
+from genrec.results import naming, replacing
 
 
 def write(dataset: Dataset, path: Path) -> tuple[Path, Path]:
@@ -34,18 +34,24 @@ def write(dataset: Dataset, path: Path) -> tuple[Path, Path]:
     as_numbers = path.suffix == ".txt"
     events = _events(dataset, as_numbers)
     item_file = path.with_name(f"{path.stem}.items.csv")
-    # The same line ends on every platform, so that the same data give the same file. The items come
-    # first: the log appears when everything is there.
-    with replacing(item_file) as temporary:
-        _items(dataset, as_numbers).to_csv(temporary, index=False, lineterminator="\n")
-    with replacing(path) as temporary:
-        if as_numbers:
-            events.to_csv(temporary, sep=" ", header=False, index=False, lineterminator="\n")
-        elif path.suffix == ".csv":
-            events.to_csv(temporary, index=False, lineterminator="\n")
-        else:
-            events.to_parquet(temporary, index=False)
+    # Neither file is replaced before both are written: an old log with new items, whose numbers may
+    # mean something else, would be read without a word.
+    with replacing(path) as new_log, replacing(item_file) as new_items:
+        with naming(item_file):
+            _write_csv(_items(dataset, as_numbers), new_items)
+        with naming(path):
+            if as_numbers:
+                _write_csv(events, new_log, sep=" ", header=False)
+            elif path.suffix == ".csv":
+                _write_csv(events, new_log)
+            else:
+                events.to_parquet(new_log, index=False)
     return path, item_file
+
+
+def _write_csv(table: pd.DataFrame, file: Path, sep: str = ",", *, header: bool = True) -> None:
+    """Write a table with the same line ends on every platform: the same data, the same file."""
+    table.to_csv(file, sep=sep, header=header, index=False, lineterminator="\n")
 
 
 def _events(dataset: Dataset, as_numbers: bool) -> pd.DataFrame:

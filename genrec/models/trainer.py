@@ -20,7 +20,7 @@ from genrec.models.negatives import Sampled
 from genrec.models.scorer import Recipe
 from genrec.models.validation import ScorerValidation
 from genrec.training.checkpoint import Checkpointer, RandomState
-from genrec.training.device import autocast, with_precision
+from genrec.training.device import autocast, reproducible, with_precision
 from genrec.training.interruption import interruptible
 from genrec.training.logger import RunLogger
 from genrec.training.schedule import linear_decay, set_learning_rate
@@ -88,7 +88,7 @@ def fit(
         random=RandomState(numbers, generator, device),
     )
     log = RunLogger(directory, "teacher", quiet=quiet, trackers=trackers)
-    with log, interruptible() as interruption:
+    with log, interruptible() as interruption, reproducible(device):
         position = EpochPosition()
         if progress := checkpointer.restore():
             position = EpochPosition.of(progress)

@@ -21,6 +21,7 @@ from genrec.config.components import load_object
 from genrec.config.errors import ConfigError, GenrecError, RunError
 from genrec.config.model import Config
 from genrec.config.validation import validated
+from genrec.data.sequences import Sequences
 from genrec.data.splits import Split
 from genrec.models.build import build, build_scorer
 from genrec.models.codes import factor_codes, feature_codes, svd_codes
@@ -30,13 +31,14 @@ from genrec.models.quantized import JointQuantized
 from genrec.models.scorer import NeuralScorer
 from genrec.models.trainer import fit, training_sequences
 from genrec.recipes import TEACHERS, ExternalTeacher, NeuralTeacher, Teacher, TeacherConfig
-from genrec.recommender import Scorer
+from genrec.recommender import Scorer, unseen_scores
 from genrec.training.checkpoint import RESTORE, load_tensors, load_weights, save_tensors
 from genrec.training.run_directory import read_json, write_json
 
 NEURAL, EXTERNAL = "neural", "external"
 DESCRIPTION, WEIGHTS = "scorer.json", "scorer.safetensors"
 TEACHER: TypeAdapter[Teacher] = TypeAdapter(TeacherConfig)
+PROBE = Sequences.from_lists([[], [1]])
 BPR_EPOCHS = 20  # for RecJPQ's codes, as in [Petrov & Macdonald 2024b]
 RANDOM = ("als", "bpr", "fpmc")  # baselines that draw random numbers
 
@@ -193,7 +195,9 @@ def load_scorer(directory: Path, device: torch.device) -> Scorer:
     try:
         if kind == NEURAL:
             return _load_neural(directory, content).to(device).eval()
-        return BASELINES[kind].load(directory)
+        baseline = BASELINES[kind].load(directory)
+        unseen_scores(baseline, PROBE)  # arrays that do not fit each other fail here
+        return baseline
     except GenrecError:
         raise
     except (LookupError, TypeError, ValueError, AttributeError) as error:

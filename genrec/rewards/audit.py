@@ -85,7 +85,7 @@ def audit_reward(reward: Reward, slates: Slates, context: Context) -> Audit:
     >>> context = Context(Sequences.from_lists([[], []]), np.array([0, 0]), catalogue, k=2)
     >>> @reward
     ... def best(slates, context):
-    ...     return slates == slates.max(axis=1, keepdims=True)  # looks at later positions
+    ...     return slates * (slates == slates.max(axis=1, keepdims=True))  # looks ahead
     >>> found = audit_reward(best, np.array([[1, 2], [3, 1]]), context)
     >>> [(finding.check, finding.message) for finding in found.findings if not finding.passed]
     [('causal', 'position 1 earns 0 in the whole list and 1 if the list ends after position 1')]

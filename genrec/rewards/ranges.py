@@ -11,6 +11,7 @@ from genrec.config.errors import GenrecError
 Ranges = Mapping[str, tuple[float, float]]
 """Name of a reward -> low and high end of its weight."""
 
+LARGEST_WEIGHT = 1_000_000
 AT_AN_END = 0.1  # share of the drawn weights that are exactly the low end; as many are the high end
 
 
@@ -46,6 +47,11 @@ def read_weight(text: str, target: str) -> tuple[float, float]:
         raise GenrecError(
             f"weight {text!r} of reward {target!r} is not a number; write for instance"
             f" {target}=0.5, or a range {target}=0:2"
+        )
+    if np.abs(ends).max() > LARGEST_WEIGHT:
+        raise GenrecError(
+            f"weight {text!r} of reward {target!r} is beyond ±{LARGEST_WEIGHT:,}: nothing else"
+            " would count; scale the reward"
         )
     if colon and ends[0] >= ends[1]:
         raise GenrecError(

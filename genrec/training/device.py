@@ -1,9 +1,12 @@
 """Devices and precision."""
 
+import contextlib
 import math
+import os
 import platform
 import time
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Protocol, Self, TypeVar
 
 import torch
@@ -25,6 +28,8 @@ def choose_device(name: str = "auto") -> torch.device:
         available.insert(0, "mps")
     if torch.cuda.is_available():
         available.insert(0, "cuda")
+    # Read by CUDA when it starts: without it, its matrix products may differ from run to run.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     if name == "auto":
         return torch.device(available[0])
     if name.split(":")[0] not in available:
@@ -114,6 +119,26 @@ def bfloat16_speedup(
             durations.append(time.perf_counter() - start)
         seconds[enabled] = min(durations[1:])  # the first product also pays for the set-up
     return seconds[False] / seconds[True]
+
+
+@contextlib.contextmanager
+def reproducible(device: torch.device) -> Iterator[None]:
+    """Context in which a GPU adds up in the same order every time.
+
+    On a CPU it does so anyway. What has no such implementation on a GPU still runs.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled()
+    only_warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not have a deterministic")
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=only_warns)
 
 
 def autocast(device: torch.device, bf16: bool | Literal["auto"]) -> torch.autocast:

@@ -88,7 +88,8 @@ from genrec.config.errors import ConfigError
             "device 'tpu' is not available here; choose auto or one of",
         ),
         (
-            "train-teacher -c tiny.yaml -o new -s teacher.learning_rate=1e30",
+            "train-teacher -c tiny.yaml -o new -s teacher.learning_rate=1"
+            " -s teacher.weight_decay=10 -s teacher.tokens_per_step=100",
             "the loss is .* lower the learning rate",
         ),
         ("pretrain --teacher nowhere -o new", "nowhere/run.json does not exist"),

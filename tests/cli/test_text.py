@@ -55,6 +55,13 @@ def test_rows_are_read_back_by_csv_modules(cells: list[str]):
         ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"),
         ("-2+3", "'-2+3"),
         ("@SUM(A1)", "'@SUM(A1)"),
+        ("=5", "'=5"),
+        ("@5", "'@5"),
+        ("\uff1d1+1", "'\uff1d1+1"),  # the wide equals sign of Japanese spreadsheets
+        (" =1+1", "' =1+1"),
+        ("-1e5x", "'-1e5x"),
+        ("-1.5e-05", "-1.5e-05"),
+        ("-", "-"),
         ("-5", "-5"),
         ("+1.5", "+1.5"),
         ("a=1", "a=1"),
@@ -62,6 +69,15 @@ def test_rows_are_read_back_by_csv_modules(cells: list[str]):
 )
 def test_a_spreadsheet_computes_nothing(cell: str, shown: str):
     assert tsv_row([cell]) == shown
+
+
+@pytest.mark.parametrize("start", ["\t", "\r", "\n"])
+def test_a_formula_behind_a_tab_or_line_end_computes_nothing(start: str):
+    row = tsv_row([f"{start}=1+1", "c"])
+    assert next(csv.reader(io.StringIO(row, newline=""), delimiter="\t")) == [
+        f"'{start}=1+1",
+        "c",
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -56,8 +56,8 @@ def test_what_everybody_reads_alike_is_read(text: str, value: object):
         ("seed: !!bool maybe", r"'maybe' cannot be read as bool\n.*line 1, column 7"),
         ("seed: !!float many", r"'many' cannot be read as float\n.*line 1, column 7"),
         ("seed: " + "9" * 5000, r"'9{40}\.\.\.' cannot be read as int"),  # Python reads 4,300
-        ("seed: !!binary MTI=", "could not determine a constructor"),
-        ("seed: !!set {a}", "could not determine a constructor"),
+        ("seed: !!binary MTI=", "!!binary is no value of a setting: write a text, a number"),
+        ("seed: !!set {a}", "!!set is no value of a setting"),
         ("x: " + "[" * 200 + "]" * 200, "it is nested more than 50 levels deep"),
         ("x: " + "[" * 5000, "it is nested more than 50 levels deep"),
         ("- " * 3000, "it is nested more than 50 levels deep"),

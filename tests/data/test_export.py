@@ -1,4 +1,7 @@
 import errno
+import os
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -44,20 +47,43 @@ def test_other_endings_and_missing_folders_are_refused(tmp_path):
         write(films, tmp_path / "none" / "films.csv")
 
 
-@pytest.mark.parametrize("ending", [".txt", ".csv", ".parquet"])
-def test_a_failure_leaves_what_was_there(tmp_path, monkeypatch, ending):
+@pytest.mark.parametrize(
+    ("ending", "method", "failing"),
+    [
+        (".txt", "to_csv", "log.items.csv"),
+        (".txt", "to_csv", "log.txt"),
+        (".csv", "to_csv", "log.csv"),
+        (".parquet", "to_csv", "log.items.csv"),
+        (".parquet", "to_parquet", "log.parquet"),
+    ],
+)
+def test_a_failure_leaves_what_was_there(tmp_path, monkeypatch, ending, method, failing):
+    """Of both files, whichever of them could not be written."""
     path = tmp_path / f"log{ending}"
     path.write_text("old")
     path.with_name("log.items.csv").write_text("old items")
-    real = pd.DataFrame.to_csv
+    real = getattr(pd.DataFrame, method)
 
     def fail(self, target, *arguments, **options):
         real(self.head(1), target, *arguments, **options)
-        raise OSError(errno.ENOSPC, "No space left on device")
+        if f".{failing}." in str(target):  # the temporary file beside it
+            raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(pd.DataFrame, "to_csv", fail)
-    with pytest.raises(OSError, match=r"No space left on device: .*log\.items\.csv"):
+    monkeypatch.setattr(pd.DataFrame, method, fail)
+    with pytest.raises(OSError, match=rf"No space left on device: .*/{failing}'"):
         write(synthetic.demo(num_users=5, num_items=50, seed=0), path)
     assert path.read_text() == "old"
     assert path.with_name("log.items.csv").read_text() == "old items"
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permission bits")
+def test_both_files_have_the_permissions_of_the_umask(tmp_path):
+    code = (
+        "import os; from pathlib import Path; from genrec.data import synthetic\n"
+        "from genrec.data.export import write; os.umask(0o027)\n"
+        "write(synthetic.demo(num_users=5, num_items=50, seed=0), Path('log.csv'))"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=120)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == {"log.csv": 0o640, "log.items.csv": 0o640}

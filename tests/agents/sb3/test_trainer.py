@@ -154,7 +154,7 @@ def test_a_loss_that_is_no_number_says_what_to_do(config, tiny, environment):
             tiny(),
             environment(),
             validate=objective,
-            config=config(learning_rate=1e30),
+            config=config().model_copy(update={"learning_rate": 1e30}),
             k=K,
             quiet=True,
         )
