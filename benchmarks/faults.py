@@ -71,14 +71,15 @@ def main() -> None:
     commands.warm_up()
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
     os.environ["GENREC_CONFIG"] = str(folder / "configuration")
-    prepared = Prepared(
-        world.build(folder / "world"),
-        kills.references(folder / "world", folder / "try"),
-        runs.references(folder / "world", folder / "try"),
-    )
     tries = [(part, index) for part in PARTS for index in range(getattr(options, part))]
     if options.only:
         tries = [(options.only, options.index)]
+    names = {_command_of(part, index) for part, index in tries} - {""}
+    prepared = Prepared(
+        world.build(folder / "world"),
+        kills.references(folder / "world", folder / "try", names),
+        runs.references(folder / "world", folder / "try"),
+    )
     started = time.monotonic()
     found = _all_tries(tries, prepared, options, folder)
     shutil.rmtree(folder)
@@ -90,8 +91,7 @@ def signalled(number: int) -> Callable[[int, Prepared, Path, Random], tuple[str,
     """A try of the commands with a signal, the commands in turn."""
 
     def try_once(index: int, prepared: Prepared, folder: Path, random: Random) -> tuple[str, str]:
-        names = [name for name in kills.COMMANDS if name not in kills.SLOW or index % 3 == 0]
-        name = names[index % len(names)]
+        name = _command_of("kills", index)
         fresh = random.random() < FRESH
         wrong = kills.try_once(
             name,
@@ -108,8 +108,7 @@ def signalled(number: int) -> Callable[[int, Prepared, Path, Random], tuple[str,
 
 
 def _two(index: int, prepared: Prepared, folder: Path, random: Random) -> tuple[str, str]:
-    names = ("align ppo", "pretrain", "align all", "sweep")
-    name = names[index % len(names)]
+    name = _command_of("pairs", index)
     wrong = kills.two_at_once(
         name,
         world=prepared.world,
@@ -118,6 +117,16 @@ def _two(index: int, prepared: Prepared, folder: Path, random: Random) -> tuple[
         random=random,
     )
     return name, wrong
+
+
+def _command_of(part: str, index: int) -> str:
+    """Name of the command that a try disturbs, or starts twice; empty for other parts."""
+    if part == "pairs":
+        return ("align ppo", "pretrain", "align all", "sweep")[index % 4]
+    if part not in ("kills", "terms", "hups"):
+        return ""
+    names = [name for name in kills.COMMANDS if name not in kills.SLOW or index % 3 == 2]
+    return names[index % len(names)]
 
 
 def _log(index: int, prepared: Prepared, folder: Path, random: Random) -> tuple[str, str]:

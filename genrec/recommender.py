@@ -1,7 +1,14 @@
-"""The interfaces of everything that recommends, scorers and recommenders, and sorting by score."""
+"""The interfaces of everything that recommends, scorers and recommenders, and sorting by score.
 
-from collections.abc import Iterator
+What a scorer of somebody else's returns is verified before it is sorted.
+"""
+
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -11,6 +18,7 @@ from numpy.typing import NDArray
 from genrec.config.errors import GenrecError
 from genrec.data.sequences import Sequences
 
+PACKAGE = Path(__file__).parent
 MAX_SCORES = 2**26  # numbers in a table of scores, 256 MiB in float32
 
 
@@ -88,27 +96,95 @@ def _best(scorer: Scorer, histories: Sequences, k: int) -> tuple[torch.Tensor, t
     """Scores and items of the k best unseen items, both (B, k)."""
     if isinstance(scorer, Ranker):
         require_unseen(histories, scorer.num_items, k)
-        best, items = scorer.best(histories, k)
-        _require_best(scorer, best, items, shape=(len(histories), k))
-        return best, items
+        return _best_of_ranker(scorer, histories, k)
     scores = unseen_scores(scorer, histories)
     require_choice(scores, k)
     return top_k(scores, k)
 
 
-def _require_best(
-    ranker: Ranker, best: torch.Tensor, items: torch.Tensor, *, shape: tuple[int, int]
-) -> None:
-    """Raise GenrecError where a ranker returned something else than items and their scores."""
-    name, num_items = type(ranker).__name__, ranker.num_items
-    if best.shape != shape or items.shape != shape or items.is_floating_point():
+def _best_of_ranker(
+    ranker: Ranker, histories: Sequences, k: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What a ranker's ``best`` returns, verified.
+
+    Raises:
+        GenrecError: if it is something else than k unseen items of each history and their scores.
+    """
+    name, shape = f"{type(ranker).__name__}.best", (len(histories), k)
+    with _given(ranker, name, histories) as given:
+        found = ranker.best(given, k)
+    is_pair = isinstance(found, tuple | list) and len(found) == 2
+    if not is_pair or not all(isinstance(each, torch.Tensor) for each in found):
+        raise GenrecError(f"{name} returned a {type(found).__name__}, not {_pair(shape)}")
+    best, items = (each.detach() for each in found)
+    kinds = best.is_floating_point(), items.dtype in (torch.int64, torch.int32)
+    if best.shape != shape or items.shape != shape or not all(kinds):
         raise GenrecError(
-            f"{name}.best returned scores of shape {tuple(best.shape)} and {items.dtype} items of"
-            f" shape {tuple(items.shape)}: return two tensors of shape {shape}, the scores and the"
-            " integer item indices, best first"
+            f"{name} returned {best.dtype} scores of shape {tuple(best.shape)} and {items.dtype}"
+            f" items of shape {tuple(items.shape)}, not {_pair(shape)}"
         )
-    if items.numel() and not bool(((items >= 1) & (items <= num_items)).all()):
-        raise GenrecError(f"{name}.best returned an item that is not one of 1 to {num_items}")
+    if best.numel() and not bool(best.amax() < torch.inf):
+        raise GenrecError(f"{name} returned a score that is NaN or infinity: -inf is allowed")
+    _require_unseen_items(items.cpu().numpy(), histories, num_items=ranker.num_items, name=name)
+    return best, items
+
+
+def _pair(shape: tuple[int, int]) -> str:
+    return (
+        f"two tensors of shape (B, k), here {shape}: the scores as floats, and the item indices as"
+        " int64, best first"
+    )
+
+
+def _require_unseen_items(
+    items: NDArray[np.integer], histories: Sequences, *, num_items: int, name: str
+) -> None:
+    """Raise GenrecError where rows (B, k) are not different items, new to their histories."""
+    order, rows = np.sort(items, axis=1), np.arange(len(items))[:, None]
+    repeats = np.zeros(items.shape, np.bool_)
+    repeats[:, 1:] = order[:, 1:] == order[:, :-1]
+    known = histories.rows() * (num_items + 1) + histories.items
+    for wrong, values, why in (
+        ((items < 1) | (items > num_items), items, f"which is not one of 1 to {num_items}"),
+        (repeats, order, "twice"),
+        (np.isin(rows * (num_items + 1) + items, known), items, "which is in the history"),
+    ):
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
+            raise GenrecError(
+                f"{name} returned for history {row} item {values[row, column]}, {why}: return"
+                " different items that are new to the user"
+            )
+
+
+def scores_of(scorer: Scorer, histories: Sequences) -> torch.Tensor:
+    """(B, V+1) what a scorer returns, of which type and shape are verified.
+
+    Args:
+        scorer: the scorer.
+        histories: B whole histories, which stay as they are.
+
+    Raises:
+        GenrecError: if the scorer does not return such a table, or changes the histories; if one of
+            the user's own raises an exception or exits.
+    """
+    name, shape = f"{type(scorer).__name__}.score", (len(histories), scorer.num_items + 1)
+    with _given(scorer, name, histories) as given:
+        scores = scorer.score(given)
+    if not isinstance(scores, torch.Tensor):
+        raise GenrecError(f"{name} returned a {type(scores).__name__}: {_table(shape)}")
+    if scores.shape != shape or not scores.is_floating_point():
+        raise GenrecError(
+            f"{name} returned {scores.dtype} of shape {tuple(scores.shape)}: {_table(shape)}"
+        )
+    return scores.detach()
+
+
+def _table(shape: tuple[int, int]) -> str:
+    return (
+        f"return a float torch.Tensor of shape (B, V+1), here {shape}: column i is the score of"
+        " item i, and column 0 (PAD) is ignored"
+    )
 
 
 def unseen_scores(scorer: Scorer, histories: Sequences) -> torch.Tensor:
@@ -124,33 +200,87 @@ def unseen_scores(scorer: Scorer, histories: Sequences) -> torch.Tensor:
     Raises:
         GenrecError: if the scorer does not return such a table of numbers; it says what to return.
     """
-    # Of one's own: a scorer that changes them would change what it is measured on.
-    given = Sequences(histories.offsets.copy(), histories.items.copy(), histories.times)
-    scores = scorer.score(given)
-    name, shape = type(scorer).__name__, (len(histories), scorer.num_items + 1)
-    expected = (
-        f"return a float torch.Tensor of shape (B, V+1), here {shape}: column i is the score of"
-        " item i, and column 0 (PAD) is ignored"
-    )
-    if not isinstance(scores, torch.Tensor):
-        raise GenrecError(f"{name}.score returned a {type(scores).__name__}: {expected}")
-    if scores.shape != shape or not scores.is_floating_point():
-        raise GenrecError(
-            f"{name}.score returned {scores.dtype} of shape {tuple(scores.shape)}: {expected}"
-        )
-    if not np.array_equal(given.items, histories.items):
-        raise GenrecError(f"{name}.score changes the histories that it is given: copy them first")
-    scores = scores.detach()
+    scores = scores_of(scorer, histories)
     if not getattr(scorer, "makes_new_scores", False):
         scores = scores.clone()
     scores = mask_seen(scores, histories)
     # The largest of all is NaN where any is; -inf says that an item is never recommended.
     if scores.numel() and not bool(scores.amax() < torch.inf):
-        row = int((~(scores < torch.inf)).any(dim=1).nonzero()[0])
+        row, item = (~(scores < torch.inf)).nonzero()[0].tolist()
         raise GenrecError(
-            f"{name}.score returned NaN or infinity for history {row}: {expected}; -inf is allowed"
+            f"{type(scorer).__name__}.score returned {scores[row, item]:g} for item {item} of"
+            f" history {row}: {_table((len(scores), scores.shape[1]))}; a score is a number, or"
+            " -inf for an item that is never recommended"
         )
     return scores
+
+
+@contextmanager
+def _given(scorer: Scorer, name: str, histories: Sequences) -> Iterator[Sequences]:
+    """Copies of the histories for one call of a scorer, so that it cannot change what others read.
+
+    Raises:
+        GenrecError: if an item is not in the catalogue, or the scorer changes the histories; if one
+            of the user's own raises or exits.
+    """
+    low, high = histories.items.min(initial=1), histories.items.max(initial=1)
+    if low < 1 or high > scorer.num_items:
+        raise GenrecError(
+            f"a history has item {low if low < 1 else high}: items are 1 to {scorer.num_items}"
+        )
+    times = histories.times
+    given = Sequences(
+        histories.offsets.copy(),
+        histories.items.copy(),
+        None if times is None else times.copy(),
+    )
+    # A defect of this package keeps its traceback.
+    with errors_of(name) if is_of_the_user(scorer) else nullcontext():
+        yield given
+    pairs = [(given.items, histories.items), (given.offsets, histories.offsets)]
+    if given.times is not None and times is not None:
+        pairs.append((given.times, times))
+    if not all(np.array_equal(now, before) for now, before in pairs):
+        raise GenrecError(f"{name} changes the histories that it is given: copy them first")
+
+
+@contextmanager
+def errors_of(what: str) -> Iterator[None]:
+    """Code of the user's own: its errors name it, and what it prints goes to standard error.
+
+    Args:
+        what: runs inside the context, such as "teacher './mine.py:Mine'".
+
+    Raises:
+        GenrecError: for an exception of any kind, or an exit, that is not one of this package.
+    """
+    try:
+        with redirect_stdout(sys.stderr):  # what it prints is not a command's output
+            yield
+    except (Exception, SystemExit) as error:
+        # Those of this package say what is wrong; one of them stops a training that was saved.
+        if not is_of_the_user(error):
+            raise
+        place = outside_line(traceback.extract_tb(error.__traceback__))
+        raise GenrecError(
+            f"{what} raised {type(error).__name__}: {error} ({Path(place.filename).name}, line"
+            f" {place.lineno})"
+        ) from error
+
+
+def is_of_the_user(found: object) -> bool:
+    """Whether the class of an object is defined outside this package."""
+    return type(found).__module__.partition(".")[0] != __name__.partition(".")[0]
+
+
+def outside_line(frames: Sequence[traceback.FrameSummary]) -> traceback.FrameSummary:
+    """The deepest line of the first file outside this package, or of all where there is none.
+
+    Args:
+        frames: a traceback, at least one frame, the outermost first.
+    """
+    outside = [frame for frame in frames if PACKAGE not in Path(frame.filename).parents] or frames
+    return [frame for frame in outside if frame.filename == outside[0].filename][-1]
 
 
 def top_k(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -4,10 +4,12 @@ import torch
 
 from genrec.config.errors import GenrecError
 from genrec.data import Sequences
+from genrec.metrics.calibration import Calibrated
 from genrec.recommender import (
     Ranker,
     TopK,
     batches,
+    errors_of,
     mask_seen,
     require_choice,
     require_unseen,
@@ -213,8 +215,8 @@ TABLE = torch.tensor([[9.0, 1.0, 2.0, 3.0, 4.0], [9.0, 4.0, 3.0, 2.0, 1.0]])
         ),
         (TABLE[:1], r"of shape \(1, 5\)"),
         (TABLE.long(), r"returned torch\.int64 of shape"),
-        (TABLE.index_fill(1, torch.tensor([4]), torch.nan), "NaN or infinity for history 0"),
-        (TABLE.index_fill(1, torch.tensor([4]), torch.inf), "NaN or infinity for history 0"),
+        (TABLE.index_fill(1, torch.tensor([4]), torch.nan), "nan for item 4 of history 0"),
+        (TABLE.index_fill(1, torch.tensor([4]), torch.inf), "inf for item 4 of history 0"),
         (None, "returned a NoneType"),
     ],
 )
@@ -250,10 +252,16 @@ def test_a_scorer_that_changes_the_histories_is_named():
 @pytest.mark.parametrize(
     ("best", "message"),
     [
-        ((TABLE[:, :1], torch.ones(2, 1).long()), r"returned scores of shape \(2, 1\)"),
+        ((TABLE[:, :1], torch.ones(2, 1).long()), r"torch\.float32 scores of shape \(2, 1\)"),
         ((TABLE[:, :2], torch.ones(2, 2)), r"torch\.float32 items of shape \(2, 2\)"),
-        ((TABLE[:, :2], torch.tensor([[1, 2], [0, 4]])), "an item that is not one of 1 to 4"),
-        ((TABLE[:, :2], torch.tensor([[1, 2], [5, 4]])), "an item that is not one of 1 to 4"),
+        ((TABLE[:, :2].long(), torch.ones(2, 2).long()), r"torch\.int64 scores of shape \(2, 2\)"),
+        ((TABLE[:, :2], torch.tensor([[2, 3], [0, 4]])), "history 1 item 0, which is not one of 1"),
+        ((TABLE[:, :2], torch.tensor([[2, 3], [5, 4]])), "history 1 item 5, which is not one of 1"),
+        ((TABLE[:, :2], torch.tensor([[2, 3], [4, 4]])), "history 1 item 4, twice: return diff"),
+        ((TABLE[:, :2], torch.tensor([[2, 1], [1, 4]])), "history 0 item 1, which is in the hist"),
+        ((TABLE[:, :2] * torch.nan, torch.tensor([[2, 3], [1, 4]])), "a score that is NaN"),
+        (TABLE[:, :2], r"returned a Tensor, not two tensors of shape \(B, k\), here \(2, 2\)"),
+        ((TABLE[:, :2].numpy(), torch.ones(2, 2)), "returned a tuple, not two tensors"),
     ],
 )
 def test_a_ranker_that_returns_something_else_is_told_what_to_return(best, message: str):
@@ -261,3 +269,62 @@ def test_a_ranker_that_returns_something_else_is_told_what_to_return(best, messa
     ranker.best = lambda histories, k: best  # type: ignore[attr-defined]
     with pytest.raises(GenrecError, match=message):
         TopK(ranker).recommend(HISTORIES, 2)
+
+
+def test_a_ranker_that_changes_the_histories_is_named():
+    def best(histories: Sequences, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+        histories.times[:] = 0  # type: ignore[index]
+        return TABLE[:, 3:], torch.tensor([[2, 3], [1, 4]])
+
+    ranker = Scripted(TABLE)
+    ranker.best = best  # type: ignore[attr-defined]
+    timed = Sequences.from_lists([[1], [2, 3]], times=[[5], [6, 7]])
+    with pytest.raises(GenrecError, match=r"Scripted\.best changes the histories"):
+        TopK(ranker).recommend(timed, 2)
+    assert timed.times is not None
+    assert timed.times.tolist() == [5, 6, 7]
+
+
+def _leave(histories: Sequences) -> torch.Tensor:
+    raise SystemExit(0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (_leave, r"Scripted\.score raised SystemExit: 0 \(test_recommender\.py, line \d+\)"),
+        (lambda histories: TABLE[[7]], r"raised IndexError: .* \(test_recommender\.py, line \d+\)"),
+    ],
+)
+def test_a_scorer_that_raises_or_exits_is_named(answer, message: str):
+    with pytest.raises(GenrecError, match=message):
+        TopK(Scripted(answer)).recommend(HISTORIES, 2)
+    with pytest.raises(GenrecError, match=message):
+        Calibrated(Scripted(answer), 1.0).score(HISTORIES)  # type: ignore[arg-type]
+
+
+def test_a_defect_of_this_package_keeps_its_exception(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Scripted, "__module__", "genrec.models.scripted")
+    with pytest.raises(IndexError):
+        TopK(Scripted(lambda histories: TABLE[[7]])).recommend(HISTORIES, 2)
+
+
+def test_an_error_of_this_package_passes_through_code_of_ones_own():
+    with pytest.raises(GenrecError, match=r"^give another file$"), errors_of("teacher 'mine'"):
+        raise GenrecError("give another file")
+    with pytest.raises(KeyboardInterrupt), errors_of("teacher 'mine'"):
+        raise KeyboardInterrupt
+
+
+def test_what_a_scorer_prints_is_no_output(capsys: pytest.CaptureFixture[str]):
+    def loud(histories: Sequences) -> torch.Tensor:
+        print("loud")
+        return TABLE
+
+    TopK(Scripted(loud)).recommend(HISTORIES, 2)
+    assert capsys.readouterr() == ("", "loud\n")
+
+
+def test_a_history_with_an_item_that_is_not_there_is_refused():
+    with pytest.raises(GenrecError, match="a history has item 9: items are 1 to 4"):
+        TopK(Scripted(TABLE)).recommend(Sequences.from_lists([[1], [9]]), 2)

@@ -5,7 +5,7 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,10 +54,11 @@ class Reference:
     state: dict[str, Any]
 
 
-def references(world: Path, folder: Path) -> dict[str, Reference]:
-    """Every command, undisturbed."""
+def references(world: Path, folder: Path, names: Collection[str]) -> dict[str, Reference]:
+    """Commands of these names, undisturbed."""
     found = {}
-    for name, (arguments, place) in COMMANDS.items():
+    for name in sorted(names):
+        arguments, place = COMMANDS[name]
         copy = _start(world, folder)
         ended = Command(arguments, copy).wait(limit=300)
         if ended.status:

@@ -11,7 +11,14 @@ from scipy.optimize import minimize_scalar
 from genrec.config.errors import GenrecError
 from genrec.data.cases import Cases
 from genrec.data.sequences import Sequences
-from genrec.recommender import Scorer, batches, require_choice, rows_at_once, unseen_scores
+from genrec.recommender import (
+    Scorer,
+    batches,
+    require_choice,
+    rows_at_once,
+    scores_of,
+    unseen_scores,
+)
 
 LOG_REACH = np.log(1e4)  # how far the temperature is searched from the scale of the scores
 
@@ -55,7 +62,7 @@ class Calibrated:
 
     def score(self, histories: Sequences) -> torch.Tensor:
         """(B, V+1) the scorer's own scores."""
-        return self.scorer.score(histories)
+        return scores_of(self.scorer, histories)
 
     def probabilities(self, histories: Sequences) -> NDArray[np.float32]:
         """(B, V+1) calibrated P(item | history); see ``probabilities``."""

@@ -1,6 +1,7 @@
 """The context that lists are evaluated in: histories, targets, catalogue, probabilities."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any
 
@@ -16,6 +17,8 @@ Floats = NDArray[np.floating[Any]]
 """An array of floating-point numbers."""
 Slates = NDArray[np.integer[Any]]
 """Item indices (n, j): the first j positions of n lists, best first."""
+
+_ONE_EACH: NDArray[np.int64] = np.empty(0, np.int64)  # rows that were not given
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,21 +55,23 @@ class Context:
     k: int
     _: KW_ONLY
     of_probabilities: Floats | None = None
-    rows: Slates = field(default_factory=lambda: np.empty(0, np.int64))
+    rows: Slates = field(default_factory=lambda: _ONE_EACH)
     derived: dict[str, NDArray[Any]] = field(default_factory=dict, repr=False)
     progress: float = 1.0
 
     def __post_init__(self) -> None:
         # The attribute is frozen for users; the default depends on another attribute.
-        if len(self.rows) == 0:
+        if self.rows is _ONE_EACH:
             object.__setattr__(self, "rows", np.arange(len(self.of_targets)))
         # Only sizes: a context is made again for every part of a batch.
         count, table = len(self.of_histories), self.of_probabilities
-        if len(self.of_targets) != count:
+        if np.shape(self.of_targets) != (count,):
             raise GenrecError(
-                f"there are {len(self.of_targets)} targets for {count} histories: give one for each"
-                " history, 0 where it is unknown"
+                f"there are targets of shape {np.shape(self.of_targets)} for {count} histories:"
+                " give one for each history, 0 where it is unknown"
             )
+        if np.ndim(self.rows) != 1:
+            raise GenrecError(f"rows have the shape {np.shape(self.rows)}: give one per list")
         if table is not None and table.shape != (count, self.catalogue.num_items + 1):
             raise GenrecError(
                 f"of_probabilities has the shape {table.shape}, not"
@@ -129,9 +134,28 @@ class Context:
         if "seen_keys" not in self.derived:
             histories = self.of_histories
             keys = histories.rows() * (self.catalogue.num_items + 1) + histories.items
-            self.derived["seen_keys"] = np.sort(keys)
+            self.derived["seen_keys"] = _frozen(np.sort(keys))
         found: NDArray[np.int64] = self.derived["seen_keys"]
         return found
+
+    @property
+    def shared(self) -> list[NDArray[Any]]:
+        """The arrays that all lists share, into which nobody may write."""
+        catalogue, histories = self.catalogue, self.of_histories
+        arrays = [
+            catalogue.features,
+            catalogue.counts,
+            catalogue.user_counts,
+            catalogue.popularity,
+            catalogue.vectors,
+            catalogue.known,
+            histories.offsets,
+            histories.items,
+            self.of_targets,
+            self.rows,
+        ]
+        optional = (histories.times, self.of_probabilities)
+        return arrays + [array for array in optional if array is not None]
 
     @property
     def of_profiles(self) -> Floats:
@@ -143,7 +167,7 @@ class Context:
             each = sparse.csr_matrix((known, histories.items, histories.offsets), shape=shape)
             # Items without features do not count, and a history without any has the zero vector.
             count = np.maximum(np.asarray(each.sum(axis=1)), 1)
-            self.derived["profiles"] = (each @ catalogue.vectors) / count
+            self.derived["profiles"] = _frozen((each @ catalogue.vectors) / count)
         return self.derived["profiles"]
 
     @property
@@ -151,6 +175,24 @@ class Context:
         """(n, D) mean vector of the items with features in each list's history."""
         chosen: Floats = self.of_profiles[self.rows]
         return chosen
+
+
+@contextmanager
+def read_only(arrays: Iterable[NDArray[Any]]) -> Iterator[None]:
+    """Arrays that raise ValueError where they are written into, for the time of a call."""
+    writeable = [array for array in arrays if array.flags.writeable]
+    for array in writeable:
+        array.flags.writeable = False
+    try:
+        yield
+    finally:
+        for array in writeable:
+            array.flags.writeable = True
+
+
+def _frozen(array: Floats | NDArray[np.int64]) -> NDArray[Any]:
+    array.flags.writeable = False
+    return array
 
 
 def require_lists(slates: Slates, context: Context) -> None:
@@ -161,16 +203,45 @@ def require_lists(slates: Slates, context: Context) -> None:
         context: of these lists.
 
     Raises:
-        GenrecError: for another number of lists, PAD or an index beyond the catalogue, an item that
-            is twice in a list, or one of the history; it names the list and the item.
+        GenrecError: for another number of lists or a wider one, PAD or an index beyond the
+            catalogue, an item that is twice in a list, or one of the history; it names the list and
+            the item. Also for histories or targets with an item that is not in the catalogue.
     """
-    if slates.ndim != 2 or slates.dtype.kind not in "iu" or len(slates) != len(context):
+    _require_facts(context)
+    num_items, count = context.catalogue.num_items, len(context)
+    require_items(slates, num_items)
+    if len(slates) != count or slates.shape[1] > context.k:
         raise GenrecError(
-            f"{slates.dtype} lists of shape {slates.shape} were given for {len(context)} histories:"
-            f" give item indices of shape ({len(context)}, K)"
+            f"lists of shape {slates.shape} were given for {count} histories and K = {context.k}:"
+            f" give one list of K items for each, in the order of the histories"
         )
-    num_items = context.catalogue.num_items
-    _refuse((slates < 1) | (slates > num_items), slates, f"is no item: items are 1 to {num_items}")
+    keys = context.rows[:, None] * (num_items + 1) + slates
+    known = context.seen_keys
+    places = np.minimum(np.searchsorted(known, keys), max(0, len(known) - 1))
+    if len(known):
+        _refuse(known[places] == keys, slates, "is in the history: leave out what was seen")
+
+
+def require_items(slates: Slates, num_items: int | None = None) -> None:
+    """Check that lists are made of different items.
+
+    Args:
+        slates: (n, K) lists.
+        num_items: V, where it is known.
+
+    Raises:
+        GenrecError: for another number of axes or no integers, PAD or an index beyond the
+            catalogue, or an item that is twice in a list; it names the list and the item.
+    """
+    shape, kind = np.shape(slates), getattr(slates, "dtype", type(slates).__name__)
+    if len(shape) != 2 or np.dtype(getattr(slates, "dtype", object)).kind not in "iu":
+        raise GenrecError(
+            f"{kind} lists of shape {shape} were given: give an array of item indices of shape"
+            " (n, K)"
+        )
+    last = np.iinfo(slates.dtype).max if num_items is None else num_items
+    items = "1, 2, ..." if num_items is None else f"1 to {num_items}"
+    _refuse((slates < 1) | (slates > last), slates, f"is no item: items are {items}, 0 is padding")
     order = np.sort(slates, axis=1)
     repeated = (order[:, 1:] == order[:, :-1]).any(axis=1)
     if repeated.any():
@@ -180,11 +251,33 @@ def require_lists(slates: Slates, context: Context) -> None:
             f"list {row}, {slates[row].tolist()}, has item {values[counts.argmax()]} twice: the"
             " items of a list differ"
         )
-    keys = context.rows[:, None] * (num_items + 1) + slates
-    known = context.seen_keys
-    places = np.minimum(np.searchsorted(known, keys), max(0, len(known) - 1))
-    if len(known):
-        _refuse(known[places] == keys, slates, "is in the history: leave out what was seen")
+
+
+def _require_facts(context: Context) -> None:
+    """Raise GenrecError for rows, histories or targets that nothing can be measured against."""
+    rows, histories, num_items = context.rows, context.of_histories, context.catalogue.num_items
+    wrong = (rows < 0) | (rows >= len(histories))
+    if wrong.any():
+        raise GenrecError(
+            f"list {wrong.argmax()} belongs to history {rows[wrong.argmax()]}, but there are"
+            f" {len(histories)}: rows count from 0"
+        )
+    targets = context.of_targets
+    wrong = (targets < 0) | (targets > num_items)
+    if wrong.any():
+        raise GenrecError(
+            f"the target of history {wrong.argmax()} is {targets[wrong.argmax()]}: items are 1 to"
+            f" {num_items}, and 0 says that it is unknown"
+        )
+    if "seen_keys" in context.derived:  # their items were checked before
+        return
+    wrong = (histories.items < 1) | (histories.items > num_items)
+    if wrong.any():
+        event = int(wrong.argmax())
+        raise GenrecError(
+            f"history {histories.rows()[event]} has item {histories.items[event]}: items are 1 to"
+            f" {num_items}"
+        )
 
 
 def _refuse(wrong: NDArray[np.bool_], slates: Slates, why: str) -> None:

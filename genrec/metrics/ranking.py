@@ -1,15 +1,17 @@
 """Accuracy and coverage of lists, and the evaluation of a recommender on cases."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from genrec.config.errors import GenrecError
 from genrec.data.cases import Cases
 from genrec.data.dataset import Catalogue
-from genrec.metrics.context import Context, Floats, Gains, Slates, require_lists
-from genrec.recommender import Recommender
+from genrec.metrics.context import Context, Floats, Gains, Slates, require_items, require_lists
+from genrec.recommender import Recommender, errors_of, is_of_the_user
 
 
 def discount(k: int) -> Floats:
@@ -45,10 +47,23 @@ def accuracy(slates: Slates, targets: Slates) -> dict[str, Floats]:
     Returns:
         Metric name -> (n,) values.
 
+    Raises:
+        GenrecError: if one is no list of different items, or there is not one target for each.
+
     >>> found = accuracy(np.array([[7, 8, 9]]), np.array([9]))
     >>> {name: value.round(3).tolist() for name, value in found.items()}
     {'ndcg@3': [0.5], 'recall@1': [0.0], 'recall@3': [1.0], 'mrr@3': [0.333]}
     """
+    require_items(slates)
+    if np.shape(targets) != (len(slates),):
+        raise GenrecError(
+            f"targets of shape {np.shape(targets)} were given for {len(slates)} lists: give one"
+            " item index for each"
+        )
+    return _accuracy(slates, targets)
+
+
+def _accuracy(slates: Slates, targets: Slates) -> dict[str, Floats]:
     k = slates.shape[1]
     rank = hit_ranks(slates, targets)
     hit = rank > 0
@@ -64,9 +79,21 @@ def accuracy(slates: Slates, targets: Slates) -> dict[str, Floats]:
 def coverage(slates: Slates, num_items: int) -> float:
     """Share of the catalogue that appears in at least one list.
 
+    Args:
+        slates: (n, K) lists.
+        num_items: V.
+
+    Raises:
+        GenrecError: if one is no list of different items of the catalogue.
+
     >>> coverage(np.array([[1, 2], [2, 3]]), num_items=6)
     0.5
     """
+    require_items(slates, num_items)
+    return _coverage(slates, num_items)
+
+
+def _coverage(slates: Slates, num_items: int) -> float:
     return len(np.unique(slates)) / num_items
 
 
@@ -110,8 +137,19 @@ def evaluate(
         catalogue: catalogue with training counts.
         k: length of the lists.
         rewards: name -> reward, each a further metric.
+
+    Raises:
+        GenrecError: if the recommender returns anything but lists of k different items that are new
+            to their users.
     """
-    slates = recommender.recommend(cases.histories, k)
+    name = f"{type(recommender).__name__}.recommend"
+    with errors_of(name) if is_of_the_user(recommender) else nullcontext():
+        slates = recommender.recommend(cases.histories, k)
+    if np.shape(slates) != (len(cases), k):
+        raise GenrecError(
+            f"{name} returned a {type(slates).__name__} of shape {np.shape(slates)}: return an"
+            f" array of item indices of shape (B, k), here {(len(cases), k)}"
+        )
     return measure(slates, Context(cases.histories, cases.targets, catalogue, k), rewards)
 
 
@@ -134,10 +172,10 @@ def measure(
     """
     require_lists(slates, context)
     k = slates.shape[1]
-    per_user = accuracy(slates, context.targets)
+    per_user = _accuracy(slates, context.targets)  # the lists are checked once
     per_user[f"popularity@{k}"] = context.catalogue.popularity[slates].mean(axis=1)
     for name, gains in (rewards or {}).items():
         if f"{name}@{k}" not in per_user:
             per_user[f"{name}@{k}"] = gains(slates, context).sum(axis=1)
-    overall = {f"coverage@{k}": coverage(slates, context.catalogue.num_items)}
+    overall = {f"coverage@{k}": _coverage(slates, context.catalogue.num_items)}
     return Evaluation(slates, per_user, overall)

@@ -31,6 +31,7 @@ MEANING = {
     "varies": "some lists earn more than others",
 }
 TOLERANCE = 1e-6
+MOST_ITEMS = 100_000  # that are tried alone where all lists earn the same
 HALFWAY = 0.5  # progress of a training at which a reward is tried, besides its end
 
 
@@ -95,7 +96,7 @@ def audit_reward(reward: Reward, slates: Slates, context: Context) -> Audit:
 
 
 def _audit(reward: Reward, slates: Slates, context: Context) -> Audit:
-    before = [array.copy() for array in _shared_arrays(context)]
+    before = [array.copy() for array in context.shared]
     # The later checks mean nothing for a reward that fails one of these.
     fatal = (
         _failure(reward, slates.copy(), context)
@@ -113,11 +114,11 @@ def _audit(reward: Reward, slates: Slates, context: Context) -> Audit:
         for finding in _violations(safe, slates, replace(context, progress=HALFWAY))
     }
     violations |= {finding.check: finding for finding in _violations(safe, slates, context)}
-    totals = safe(slates, context).sum(axis=1)
-    if constant := _constant(totals):
+    if constant := _constant(safe, slates, context):
         violations["varies"] = constant
     findings = tuple(violations.get(check, Finding(check, True)) for check in MEANING)
-    return Audit(findings, totals, _milliseconds(reward, slates, context))
+    totals = safe(slates, context).sum(axis=1)
+    return Audit(findings, totals, _milliseconds(safe, slates, context))
 
 
 def _failure(reward: Reward, slates: Slates, context: Context) -> Finding | None:
@@ -141,29 +142,15 @@ def _failure(reward: Reward, slates: Slates, context: Context) -> Finding | None
     return None
 
 
-def _shared_arrays(context: Context) -> list[NDArray[Any]]:
-    """Arrays that all lists share and that no reward may modify."""
-    catalogue, histories = context.catalogue, context.of_histories
-    arrays = [
-        catalogue.features,
-        catalogue.counts,
-        catalogue.user_counts,
-        catalogue.popularity,
-        catalogue.vectors,
-        catalogue.known,
-        histories.items,
-        context.of_targets,
-    ]
-    optional = (histories.times, context.of_probabilities)
-    return arrays + [array for array in optional if array is not None]
-
-
 def _modified_inputs(
     reward: Reward, slates: Slates, context: Context, *, before: list[NDArray[Any]]
 ) -> Finding | None:
-    """Whether the reward modifies what all lists share; ``before`` are copies of it."""
-    reward(slates.copy(), context)
-    if not all(map(np.array_equal, _shared_arrays(context), before)):
+    """Whether what all lists share differs from ``before``, copies of it.
+
+    Arrays that are read-only for the reward can still be written through torch or ctypes.
+    """
+    Checked(reward, reveal=True)(slates.copy(), context)
+    if not all(map(np.array_equal, context.shared, before)):
         message = "it modifies the catalogue, the histories, the targets or the probabilities"
         return Finding("inputs", False, message)
     return None
@@ -209,15 +196,40 @@ def _violations(reward: Reward, slates: Slates, context: Context) -> Iterator[Fi
     yield from (finding for finding in found if finding is not None)
 
 
-def _constant(totals: Floats) -> Finding | None:
-    """Whether all lists earn the same, so that there is nothing to learn."""
-    if len(totals) < 2 or np.ptp(totals) > TOLERANCE * max(1.0, float(np.abs(totals).max())):
-        return None
+def _constant(reward: Reward, slates: Slates, context: Context) -> Finding | None:
+    """Whether all lists earn the same, so that there is nothing to learn.
+
+    A reward that is paid at the beginning of a training only, or for a few items that none of the
+    lists has, is none of these.
+    """
+    for progress in (1.0, HALFWAY, 0.0):
+        at = replace(context, progress=progress)
+        items, lists = _items_alone(at)
+        if _differ(reward(slates, at)) or _differ(reward(items, lists)):
+            return None
+    total = float(reward(slates, context)[0].sum())
     message = (
-        f"all {len(totals)} lists earn {totals[0]:g}: nothing can be learnt from it. Does it know"
-        " these items? Compare its ids with those of the catalogue"
+        f"all {len(slates)} lists earn {total:g}: nothing can be learnt from it. Does it know these"
+        " items? Compare its ids with those of the catalogue; if it pays for few lists only, try"
+        " more of them"
     )
     return Finding("varies", False, message)
+
+
+def _items_alone(context: Context) -> tuple[Slates, Context]:
+    """Every item, of a large catalogue some, as a list of one item; and the context of these."""
+    num_items = context.catalogue.num_items
+    items = np.linspace(1, num_items, min(num_items, MOST_ITEMS)).astype(np.int64)
+    owners = np.arange(len(items)) % len(context)
+    keys = context.rows[owners] * (num_items + 1) + items
+    unseen = ~np.isin(keys, context.seen_keys)
+    return items[unseen, None], context.take(owners[unseen])
+
+
+def _differ(gains: Floats) -> bool:
+    """Whether lists with these gains (n, j) earn different sums, rounding aside."""
+    totals, scale = gains.sum(axis=1), float(np.abs(gains).sum(axis=1).max(initial=0))
+    return len(totals) < 2 or float(np.ptp(totals)) > TOLERANCE * scale
 
 
 def _causality(

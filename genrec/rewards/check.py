@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genrec.config.errors import GenrecError
-from genrec.metrics.context import Context, Floats, Slates
+from genrec.metrics.context import Context, Floats, Slates, read_only
+from genrec.recommender import outside_line
 from genrec.rewards.contract import Reward, WeightedSum
 
 Fault = Literal["runs", "shape", "dtype", "finite", "inputs"]
@@ -74,6 +75,7 @@ class Checked(Reward):
         gains = self._verified(
             slates,
             slates,
+            context=context,
             call=lambda: self.reward(slates, context),
             call_on=lambda rows: self.reward(slates[rows], context.take(rows)),
         )
@@ -94,12 +96,14 @@ class Checked(Reward):
             RewardError: naming the reward, the position, the candidate and the list.
         """
         context, slates = self._visible(context), _read_only(slates)
+        candidates = _read_only(candidates)
         reward = self.reward
         if type(reward).marginal is Reward.marginal:  # takes the last column: verify all of them
             reward = _ShapeChecked(reward)
         gains = self._verified(
             slates,
             candidates,
+            context=context,
             call=lambda: reward.marginal(slates, candidates, context),
             call_on=lambda rows: reward.marginal(
                 slates[rows], candidates[rows], context.take(rows)
@@ -130,6 +134,7 @@ class Checked(Reward):
         slates: Slates,
         items: Slates,
         *,
+        context: Context,
         call: Callable[[], Floats],
         call_on: Callable[[Rows], Floats],
     ) -> Floats:
@@ -138,22 +143,24 @@ class Checked(Reward):
         Args:
             slates: (n, j) the lists.
             items: (n, m) what there must be gains for: the lists themselves, or candidates.
+            context: of the lists, which is read-only while the reward runs.
             call: calls the reward.
             call_on: calls it on some of the lists, to find one that it raises on.
 
         Raises:
-            RewardError: if it raises or writes into the lists, or returns another shape or no
+            RewardError: if it raises, writes into what it is given, or returns another shape or no
                 numbers.
         """
         try:
-            with redirect_stdout(sys.stderr):  # what a reward prints is not a command's output
+            # What a reward prints is not a command's output.
+            with redirect_stdout(sys.stderr), read_only(context.shared):
                 array = np.asarray(call())
         except RewardError:
             raise  # a term of a sum has already said what is wrong
         except (Exception, SystemExit) as error:  # a reward may not end the command either
             if isinstance(error, ValueError) and "read-only" in str(error):
                 raise RewardError(
-                    f"reward {self.name!r} writes into the lists that it is given"
+                    f"reward {self.name!r} writes into the lists or the context that it is given"
                     f" ({_place(error)}): copy them first",
                     "inputs",
                 ) from error
@@ -275,8 +282,5 @@ def _raises(call_on: Callable[[Rows], Floats], rows: Rows) -> bool:
 
 def _place(error: BaseException) -> str:
     """File and line of an exception: the deepest line of the first file outside this package."""
-    frames = list(traceback.extract_tb(error.__traceback__))
-    here = Path(__file__).parent
-    outside = [frame for frame in frames if Path(frame.filename).parent != here] or frames
-    deepest = [frame for frame in outside if frame.filename == outside[0].filename][-1]
-    return f"{Path(deepest.filename).name}, line {deepest.lineno}"
+    place = outside_line(traceback.extract_tb(error.__traceback__))
+    return f"{Path(place.filename).name}, line {place.lineno}"

@@ -13,7 +13,8 @@ import torch
 
 from genrec.config.errors import GenrecError
 
-SMALL = 2**24  # multiplications of a product that is not worth timing
+# Multiplications of a product that is not worth timing, on other devices and on a GPU
+SMALL = (2**24, 2**31)
 WORTH_IT = 1.2  # times as fast as float32 bfloat16 must be: below, the timing may mislead
 
 
@@ -85,7 +86,8 @@ def with_precision(config: ConfigT, device: torch.device, shape: tuple[int, int,
     """
     if config.bf16 != "auto":
         return config
-    pays = math.prod(shape) >= SMALL and bfloat16_speedup(device, shape) >= WORTH_IT
+    small = math.prod(shape) < SMALL[device.type == "cuda"]
+    pays = not small and bfloat16_speedup(device, shape) >= WORTH_IT
     return config.model_copy(update={"bf16": pays})
 
 
@@ -99,12 +101,13 @@ def bfloat16_speedup(
 
     Args:
         device: to measure.
-        shape: rows, inner width and columns of the product; rows and columns are measured up to a
-            limit, as the ratio does not change any more.
+        shape: rows, inner width and columns of the product; on a processor they are measured up
+            to a limit, as the ratio does not change any more.
         repeats: of which the fastest counts.
     """
     rows, width, columns = shape
-    rows, columns = min(rows, 2048), min(columns, 4096)
+    if device.type != "cuda":
+        rows, columns = min(rows, 2048), min(columns, 4096)
     left = torch.ones(rows, width, device=device, requires_grad=True)
     right = torch.ones(width, columns, device=device, requires_grad=True)
     seconds = {}

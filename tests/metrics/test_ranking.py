@@ -142,7 +142,8 @@ def test_accuracy_agrees_with_ir_measures() -> None:
         ([[3, 2], [3, 1], [1, 2], [4, 1]], r"list 1, \[3, 1\]: 1 at position 2 is in the history"),
         ([[3, 2], [4, 3]], r"lists of shape \(2, 2\) were given for 4 histories"),
         ([[3.0, 2.0]] * 4, "float64 lists of shape"),
-        ([3, 2, 1, 4], r"lists of shape \(4,\) were given for 4 histories: give item indices of"),
+        ([[3, 2, 1]] * 4, r"of shape \(4, 3\) were given for 4 histories and K = 2"),
+        ([3, 2, 1, 4], r"int64 lists of shape \(4,\) were given: give an array of item indices"),
     ],
 )
 def test_lists_that_nobody_could_be_given_are_refused(slates: list[object], message: str) -> None:
@@ -160,11 +161,74 @@ def test_lists_of_some_histories_are_checked_against_their_own() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"of_targets": np.array([1, 2])}, "there are 2 targets for 4 histories"),
+        ({"of_targets": np.array([1, 2])}, r"targets of shape \(2,\) for 4 histories: give one"),
         ({"of_probabilities": np.zeros((4, 4))}, r"has the shape \(4, 4\), not \(4, 5\)"),
         ({"k": 0}, "k is 0: a list has at least one item"),
+        ({"of_targets": np.zeros((4, 1), int)}, r"targets of shape \(4, 1\) for 4 histories"),
+        ({"rows": np.zeros((4, 1), int)}, r"rows have the shape \(4, 1\): give one per list"),
     ],
 )
 def test_a_context_whose_parts_do_not_fit_is_refused(changes, message: str) -> None:
     with pytest.raises(GenrecError, match=message):
         context(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"of_targets": np.array([2, 3, 4, 5])}, "target of history 3 is 5: items are 1 to 4, and"),
+        ({"of_targets": np.array([2, -1, 4, 0])}, "target of history 1 is -1"),
+        ({"rows": np.array([0, 1, 4, 3])}, "list 2 belongs to history 4, but there are 4: rows"),
+        ({"rows": np.array([0, -1, 2, 3])}, "list 1 belongs to history -1"),
+        ({"of_histories": Sequences.from_lists([[], [1], [], [7]])}, "history 3 has item 7: items"),
+        ({"of_histories": Sequences.from_lists([[], [1, 0], [], []])}, "history 1 has item 0"),
+    ],
+)
+def test_facts_that_nothing_can_be_measured_against_are_refused(changes, message: str) -> None:
+    with pytest.raises(GenrecError, match=message):
+        measure(np.array([[3, 2], [4, 3], [2, 3], [4, 1]]), context(**changes))
+
+
+def test_no_lists_stay_no_lists() -> None:
+    none = context().take(np.empty(0, int))
+    assert len(none) == 0
+    assert measure(np.empty((0, 2), int), context().take(np.arange(0))).slates.shape == (0, 2)
+
+
+class Returns:
+    """A recommender that returns what it is told to."""
+
+    def __init__(self, answer: object) -> None:
+        self.answer = answer
+
+    def recommend(self, histories: Sequences, k: int) -> object:
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ([[3, 2]] * 4, "list lists of shape"),
+        (np.full((4, 1), 4), r"Returns\.recommend returned a ndarray of shape \(4, 1\): return an"),
+        (None, r"Returns\.recommend returned a NoneType of shape \(\)"),
+        (SystemExit(0), r"Returns\.recommend raised SystemExit: 0 \(test_ranking\.py, line \d+\)"),
+    ],
+)
+def test_a_recommender_that_returns_something_else_is_named(answer, message: str) -> None:
+    given = context()
+    cases = Cases(given.of_histories, given.of_targets, np.arange(4))
+    with pytest.raises(GenrecError, match=message):
+        evaluate(Returns(answer), cases, given.catalogue, k=2)  # type: ignore[arg-type]
+
+
+def test_lists_without_a_context_are_checked_too() -> None:
+    with pytest.raises(GenrecError, match=r"list 1, \[2, 2\], has item 2 twice"):
+        accuracy(np.array([[1, 2], [2, 2]]), np.array([1, 2]))
+    with pytest.raises(GenrecError, match="0 at position 2 is no item: items are 1, 2, "):
+        accuracy(np.array([[1, 0]]), np.array([0]))
+    with pytest.raises(GenrecError, match=r"targets of shape \(1, 1\) were given for 1 lists"):
+        accuracy(np.array([[1, 2]]), np.array([[1]]))
+    with pytest.raises(GenrecError, match="3 at position 1 is no item: items are 1 to 2"):
+        coverage(np.array([[3, 1]]), num_items=2)
