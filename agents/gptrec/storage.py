@@ -15,7 +15,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from genrec.agents.gptrec.conditioning import Conditioning, seeded_conditioning
 from genrec.config.errors import GenrecError, RunError
-from genrec.results import write_text
+from genrec.config.writing import write_text
 from genrec.training.checkpoint import RESTORE, load_tensors, load_weights, save_tensors
 from genrec.training.early_stopping import Tensors
 from genrec.training.run_directory import read_json, write_json

@@ -225,7 +225,7 @@ def _set(content: Any, place: list[Any], value: Any) -> Any:
 
 def _forge(run_directory: Path) -> None:
     """Write the hashes of the files as they are now into run.json."""
-    from genrec.results import digest
+    from genrec.config.writing import digest
 
     path = run_directory / "run.json"
     content = json.loads(path.read_text())

@@ -69,7 +69,8 @@ def compare(
 def show_comparison(run: Path, as_json: bool) -> None:
     """Draw and print the comparison in a run directory."""
     from genrec import report
-    from genrec.results import Comparison, write_text
+    from genrec.config.writing import write_text
+    from genrec.results import Comparison
 
     content = Comparison.read(run)
     picture, page = run / "comparison.png", run / "comparison.md"

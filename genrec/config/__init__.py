@@ -1,4 +1,6 @@
-"""Settings: frozen models, choices by name, YAML files and overrides; and the errors for users."""
+"""Settings: frozen models, choices by name, YAML files and overrides; the errors for users; and what
+keeps users safe: which code may run, files that are written whole, text that steers no terminal.
+"""
 
 import lazy_loader
 

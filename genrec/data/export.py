@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from genrec.config.errors import DataError
+from genrec.config.writing import naming, replacing
 from genrec.data.dataset import Dataset
-from genrec.results import naming, replacing
 
 
 def write(dataset: Dataset, path: Path) -> tuple[Path, Path]:

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 
 from genrec.config.errors import RunError
+from genrec.config.writing import digest, remove_parts
 from genrec.pipeline.settings import Settings, settings_of
 from genrec.pipeline.workspace import Workspace
-from genrec.results import Kind, RunMetadata, RunPlan, digest, remove_parts
+from genrec.results import Kind, RunMetadata, RunPlan
 from genrec.training.checkpoint import CHECKPOINT, drop_checkpoint
 from genrec.training.device import ConfigT, describe_machine, with_precision
 from genrec.training.run_directory import exclusive, relative, versions, write_json

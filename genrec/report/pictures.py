@@ -14,9 +14,10 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from genrec.config.text import printable
+from genrec.config.writing import replacing
 from genrec.report.rows import Rows, axes_of, by_method, column, hypervolumes, lower_is_better
 from genrec.report.wording import family_of, name_of, title_of
-from genrec.results import Comparison, replacing
+from genrec.results import Comparison
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,6 @@ from .evaluation import EvaluationResult as EvaluationResult
 from .evaluation import PairedDifference as PairedDifference
 from .evaluation import RunRow as RunRow
 from .evaluation import SeedSummary as SeedSummary
-from .files import digest as digest
-from .files import is_alive as is_alive
-from .files import naming as naming
-from .files import remove_parts as remove_parts
-from .files import replacing as replacing
-from .files import write_text as write_text
 from .records import SCHEMA_VERSION as SCHEMA_VERSION
 from .records import Metrics as Metrics
 from .records import Record as Record

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError
 
 from genrec.config.errors import RunError
-from genrec.results.files import write_text
+from genrec.config.writing import write_text
 
 CHECKSUM = "checksum"  # key of the hash of everything else in a file of a run directory
 # Raise it whenever a field of any result is renamed or removed, or changes its meaning.

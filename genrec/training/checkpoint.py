@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from genrec.config.errors import RunError
-from genrec.results import replacing
+from genrec.config.writing import replacing
 from genrec.training.early_stopping import EarlyStopping, Tensors
 
 CHECKPOINT = "checkpoint.safetensors"

@@ -17,7 +17,8 @@ except ModuleNotFoundError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 from genrec.config.errors import RunError
-from genrec.results import is_alive, read_object, read_run_text, write_text
+from genrec.config.writing import is_alive, write_text
+from genrec.results import read_object, read_run_text
 
 LOCK = ".lock"
 # A directory with one of these is one that genrec writes into.

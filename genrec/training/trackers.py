@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from genrec.config.errors import GenrecError
-from genrec.results import MetricsLine, naming, write_text
+from genrec.config.writing import naming, write_text
+from genrec.results import MetricsLine
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

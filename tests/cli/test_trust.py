@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from genrec.results import RunMetadata, RunPlan, digest
+from genrec.config.writing import digest
+from genrec.results import RunMetadata, RunPlan
 
 EVIL = """
 from pathlib import Path

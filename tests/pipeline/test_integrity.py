@@ -10,11 +10,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from genrec.config.errors import GenrecError, RunError
+from genrec.config.writing import digest
 from genrec.evaluation.comparison import compare
 from genrec.pipeline import loading, stages
 from genrec.pipeline.provenance import parent_run, verified
 from genrec.pipeline.recommend import recommend_titles
-from genrec.results import RunMetadata, digest
+from genrec.results import RunMetadata
 from genrec.training.checkpoint import CHECKPOINT
 
 CPU = torch.device("cpu")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from genrec.config.errors import RunError
-from genrec.results import digest
+from genrec.config.writing import digest
 from genrec.training.run_directory import (
     LOCK,
     exclusive,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from genrec.results import digest, naming, remove_parts, replacing, write_text
+from genrec.config.writing import digest, naming, remove_parts, replacing, write_text
 
 
 def test_a_file_is_replaced_when_it_is_complete(tmp_path: Path):
@@ -68,7 +68,7 @@ def test_a_full_disk_is_an_error_that_names_the_file(tmp_path: Path):
 
     code = (
         "import signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "from pathlib import Path; from genrec.results import replacing\n"
+        "from pathlib import Path; from genrec.config.writing import replacing\n"
         "with replacing(Path('weights.bin')) as temporary: temporary.write_bytes(b'x' * 5000)"
     )
     found = subprocess.run(
