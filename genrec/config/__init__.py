@@ -1,5 +1,5 @@
-"""Settings: frozen models, choices by name, YAML files and overrides; the errors for users; and what
-keeps users safe: which code may run, files that are written whole, text that steers no terminal.
+"""Settings: frozen models, choices by name, YAML files and overrides; the errors for users; and
+what keeps users safe: which code may run, files that are written whole, harmless text.
 """
 
 import lazy_loader

@@ -96,13 +96,15 @@ def test_what_killed_processes_left_is_removed(tmp_path: Path):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     for name, pid in (("run.json", dead.pid), ("run.json", os.getpid()), ("a[b].txt", dead.pid)):
-        (tmp_path / f".{name}.{pid}-0123abcd.part{Path(name).suffix}").write_text("half")
+        folder = tmp_path / f".{name}.{pid}-0123abcd.part"
+        folder.mkdir()
+        (folder / ".tmpAbC123").write_text("half")
     (tmp_path / ".other.part").write_text("not ours")
     write_text(tmp_path / "a[b].txt", "whole")
     assert len(list(tmp_path.glob(".a*"))) == 0
     remove_parts(tmp_path)
     left = sorted(path.name for path in tmp_path.iterdir())
-    assert left == [".other.part", f".run.json.{os.getpid()}-0123abcd.part.json", "a[b].txt"]
+    assert left == [".other.part", f".run.json.{os.getpid()}-0123abcd.part", "a[b].txt"]
 
 
 def test_the_digest_is_sha256(tmp_path: Path):
