@@ -15,6 +15,7 @@ from genrec.baselines.config import (
     ALSConfig,
     AssociationRulesConfig,
     BPRConfig,
+    EnsembleConfig,
     FPMCConfig,
     ItemKNNConfig,
     MarkovConfig,
@@ -187,6 +188,7 @@ TeacherConfig = Annotated[
     | ALSConfig
     | BPRConfig
     | FPMCConfig
+    | EnsembleConfig
     | ExternalTeacher,
     Choice(TEACHERS, key="recipe", default="sasrec_softmax", prepare=with_preset),
 ]
@@ -200,6 +202,7 @@ Teacher = (
     | ALSConfig
     | BPRConfig
     | FPMCConfig
+    | EnsembleConfig
     | ExternalTeacher
 )
 """Settings of a teacher, whichever its kind."""

@@ -157,9 +157,12 @@ def _wrong_end(ended: Ended, number: int, place: Path) -> str:
 def _half_written(folder: Path) -> str:
     """What a finished run or comparison in a folder is damaged by; empty where nothing is."""
     faults: list[Callable[[], str]] = []
-    for path in folder.rglob("run.json"):
+    runs = [path for path in folder.rglob("run.json") if not path.parent.name.endswith(".part")]
+    for path in runs:
         faults.append(lambda run=path.parent: _fault_of(run))
     for path in folder.rglob("comparison.json"):
+        if path.parent.name.endswith(".part"):
+            continue
         try:
             json.loads(path.read_text())
         except ValueError as error:

@@ -4,11 +4,14 @@ from .bpr import BPR as BPR
 from .config import ALSConfig as ALSConfig
 from .config import AssociationRulesConfig as AssociationRulesConfig
 from .config import BPRConfig as BPRConfig
+from .config import EnsembleConfig as EnsembleConfig
 from .config import FPMCConfig as FPMCConfig
 from .config import ItemKNNConfig as ItemKNNConfig
 from .config import MarkovConfig as MarkovConfig
 from .config import PopularityConfig as PopularityConfig
 from .config import UserKNNConfig as UserKNNConfig
+from .ensemble import Ensemble as Ensemble
+from .ensemble import fit_factors as fit_factors
 from .fpmc import FPMC as FPMC
 from .item_knn import ItemKNN as ItemKNN
 from .markov import Markov as Markov

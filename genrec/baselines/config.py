@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from genrec.config.model import (
     Config,
@@ -13,6 +13,7 @@ from genrec.config.model import (
     Sample,
     Weight,
     Width,
+    listed,
 )
 
 Regularisation = Annotated[float, Field(ge=0.001, le=1_000_000)]
@@ -113,6 +114,18 @@ class FPMCConfig(Config):
     """Negatives per batch."""
 
 
+class EnsembleConfig(Config):
+    """Several teachers together, by the weighted mean of their calibrated log-probabilities."""
+
+    recipe: Literal["ensemble"] = "ensemble"
+    members: Annotated[tuple[str, ...], BeforeValidator(listed), Field(min_length=2)]
+    """Run directories of finished teachers, which are copied, and names of baselines, which are
+    fitted with their defaults; separated by commas."""
+    weights: Annotated[tuple[Weight, ...], BeforeValidator(listed)] | None = None
+    """Weight of each member, separated by commas; by default those under which the targets of the
+    validation users are most likely."""
+
+
 BaselineConfig = (
     PopularityConfig
     | MarkovConfig
@@ -122,4 +135,5 @@ BaselineConfig = (
     | ALSConfig
     | BPRConfig
     | FPMCConfig
+    | EnsembleConfig
 )

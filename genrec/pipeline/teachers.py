@@ -1,5 +1,7 @@
 """Teachers of every kind: trained from settings into a run directory, and loaded from one."""
 
+import logging
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -12,6 +14,8 @@ from pydantic import TypeAdapter
 from genrec.baselines.als import ALS
 from genrec.baselines.association_rules import AssociationRules
 from genrec.baselines.bpr import BPR
+from genrec.baselines.config import EnsembleConfig
+from genrec.baselines.ensemble import Ensemble, fit_factors
 from genrec.baselines.fpmc import FPMC
 from genrec.baselines.item_knn import ItemKNN
 from genrec.baselines.markov import Markov
@@ -23,6 +27,7 @@ from genrec.config.model import Config
 from genrec.config.validation import validated
 from genrec.data.sequences import Sequences
 from genrec.data.splits import Split
+from genrec.metrics.calibration import fit_temperature
 from genrec.models.build import build, build_scorer
 from genrec.models.codes import factor_codes, feature_codes, svd_codes
 from genrec.models.config import NeuralConfig, RecJPQConfig
@@ -30,13 +35,25 @@ from genrec.models.contrastive import ContrastiveLoss, make_contrastive_loss
 from genrec.models.quantized import JointQuantized
 from genrec.models.scorer import NeuralScorer
 from genrec.models.trainer import fit, training_sequences
-from genrec.recipes import TEACHERS, ExternalTeacher, NeuralTeacher, Teacher, TeacherConfig
+from genrec.pipeline.provenance import DESCRIPTIONS, verified
+from genrec.recipes import (
+    TEACHERS,
+    ExternalTeacher,
+    NeuralTeacher,
+    Teacher,
+    TeacherConfig,
+    recipe,
+)
 from genrec.recommender import Scorer, unseen_scores
+from genrec.results import RunMetadata
 from genrec.training.checkpoint import RESTORE, load_tensors, load_weights, save_tensors
 from genrec.training.run_directory import read_json, write_json
 
-NEURAL, EXTERNAL = "neural", "external"
+NEURAL, EXTERNAL, ENSEMBLE = "neural", "external", "ensemble"
+MEMBERS = "members"  # folder of the members of an ensemble
 DESCRIPTION, WEIGHTS = "scorer.json", "scorer.safetensors"
+logger = logging.getLogger(__name__)
+
 TEACHER: TypeAdapter[Teacher] = TypeAdapter(TeacherConfig)
 PROBE = Sequences.from_lists([[], [1]])
 BPR_EPOCHS = 20  # for RecJPQ's codes, as in [Petrov & Macdonald 2024b]
@@ -96,12 +113,14 @@ def train_scorer(
         k: length of the lists that are validated.
         trackers: further trackers of the metrics.
     """
+    if isinstance(config, EnsembleConfig):
+        return _fit_ensemble(split, config, seed=seed, device=device, directory=directory)
     if not isinstance(config, NeuralTeacher):
         return _fit_baseline(split, config, seed, directory)
     num_items = split.catalogue.num_items
     counts = torch.from_numpy(split.catalogue.counts)
-    recipe = build(config, num_items=num_items, seed=seed, counts=counts)
-    scorer = recipe.scorer
+    parts = build(config, num_items=num_items, seed=seed, counts=counts)
+    scorer = parts.scorer
     if isinstance(scorer.embedding, JointQuantized):
         assert isinstance(config.embedding, RecJPQConfig)
         if config.embedding.codes != "random":
@@ -109,7 +128,7 @@ def train_scorer(
             scorer.embedding.assign(torch.from_numpy(codes))
     scorer.to(device)
     fit(
-        recipe,
+        parts,
         split,
         config,
         contrast=_contrast(split, config, scorer.embedding.mask_id),
@@ -146,6 +165,70 @@ def _fit_baseline(split: Split, config: Config, seed: int, directory: Path) -> S
     scorer = BASELINES[name].fit(split, **options)
     scorer.save(directory)
     return scorer
+
+
+def _fit_ensemble(
+    split: Split, config: EnsembleConfig, *, seed: int, device: torch.device, directory: Path
+) -> Ensemble:
+    """Copy or fit the members, and fit their weights on the validation cases."""
+    members = []
+    for number, name in enumerate(config.members):
+        place = directory / MEMBERS / str(number)
+        place.mkdir(parents=True, exist_ok=True)
+        if (Path(name) / RunMetadata.file_name).exists():
+            _copy_model(Path(name), place, split)
+        elif name in BASELINES:
+            _fit_baseline(split, recipe(name), seed, place)
+        else:
+            raise ConfigError(
+                f"setting teacher.members has {name!r}, which is neither the run directory of a"
+                f" finished teacher nor one of {', '.join(BASELINES)}"
+            )
+        members.append(load_scorer(place, device))
+    if config.weights is None:
+        factors = fit_factors(members, split.valid)
+    else:
+        if len(config.weights) != len(members):
+            raise ConfigError(
+                f"setting teacher.weights has {len(config.weights)} numbers for {len(members)}"
+                " members: give one for each"
+            )
+        calibrated = [fit_temperature(member, split.valid).value for member in members]
+        factors = np.array(config.weights) / np.array(calibrated)
+    logger.info(
+        "ensemble: scores of %s are multiplied by %s",
+        *(", ".join(config.members), ", ".join(f"{factor:.4g}" for factor in factors)),
+    )
+    ensemble = Ensemble(tuple(members), tuple(factors.tolist()))
+    content = {"kind": ENSEMBLE, "members": list(config.members), "factors": ensemble.factors}
+    write_json(directory / DESCRIPTION, content)
+    return ensemble
+
+
+def _copy_model(run: Path, place: Path, split: Split) -> None:
+    """Copy the files that the model of a teacher is loaded from.
+
+    Raises:
+        RunError: if the run is no teacher, or was trained on other events.
+    """
+    found = verified(run)
+    if found.kind != "teacher":
+        raise RunError(f"{run} is a {found.kind} run; a member of an ensemble is a teacher")
+    if found.train_fingerprint != split.train_fingerprint:
+        raise RunError(
+            f"{run} was trained on other events (train_fingerprint {found.train_fingerprint}) than"
+            f" this ensemble ({split.train_fingerprint}): it may have seen what is validated on"
+        )
+    for name in found.files:
+        if name not in DESCRIPTIONS:
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(run / name, place / name)
+
+
+def _load_ensemble(directory: Path, content: Mapping[str, Any], device: torch.device) -> Ensemble:
+    places = [directory / MEMBERS / str(number) for number in range(len(content["members"]))]
+    members = tuple(load_scorer(place, device) for place in places)
+    return Ensemble(members, tuple(float(factor) for factor in content["factors"]))
 
 
 def _external(place: str) -> type[Baseline]:
@@ -195,6 +278,8 @@ def load_scorer(directory: Path, device: torch.device) -> Scorer:
     try:
         if kind == NEURAL:
             return _load_neural(directory, content).to(device).eval()
+        if kind == ENSEMBLE:
+            return _load_ensemble(directory, content, device)
         baseline = BASELINES[kind].load(directory)
         unseen_scores(baseline, PROBE)  # arrays that do not fit each other fail here
         return baseline
