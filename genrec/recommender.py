@@ -33,7 +33,8 @@ class Scorer(Protocol):
     def score(self, histories: Sequences) -> torch.Tensor:
         """(B, V+1) float32 scores; column i is item i, column 0 (PAD) is -inf.
 
-        Seen items are *not* filtered.
+        Seen items are *not* filtered. The table may be one that the scorer keeps: its callers write
+        into a copy, unless the scorer has an attribute ``makes_new_scores = True``.
         """
         ...
 
@@ -190,8 +191,7 @@ def _table(shape: tuple[int, int]) -> str:
 def unseen_scores(scorer: Scorer, histories: Sequences) -> torch.Tensor:
     """(B, V+1) the scores of a scorer, verified, with -inf for PAD and all items of the history.
 
-    A table that the scorer may keep for itself is copied before anything is written into it. One
-    whose ``score`` always makes a new table says so by an attribute ``makes_new_scores = True``.
+    A table that the scorer may keep for itself is copied before anything is written into it.
 
     Args:
         scorer: the scorer.
@@ -237,10 +237,12 @@ def _given(scorer: Scorer, name: str, histories: Sequences) -> Iterator[Sequence
     # A defect of this package keeps its traceback.
     with errors_of(name) if is_of_the_user(scorer) else nullcontext():
         yield given
-    pairs = [(given.items, histories.items), (given.offsets, histories.offsets)]
+    same = np.array_equal(given.items, histories.items) and np.array_equal(
+        given.offsets, histories.offsets
+    )
     if given.times is not None and times is not None:
-        pairs.append((given.times, times))
-    if not all(np.array_equal(now, before) for now, before in pairs):
+        same = same and np.array_equal(given.times, times)
+    if not same:
         raise GenrecError(f"{name} changes the histories that it is given: copy them first")
 
 
@@ -262,10 +264,9 @@ def errors_of(what: str) -> Iterator[None]:
         if not is_of_the_user(error):
             raise
         place = outside_line(traceback.extract_tb(error.__traceback__))
-        raise GenrecError(
-            f"{what} raised {type(error).__name__}: {error} ({Path(place.filename).name}, line"
-            f" {place.lineno})"
-        ) from error
+        path = Path(place.filename)
+        where = "" if PACKAGE in path.parents else f" ({path.name}, line {place.lineno})"
+        raise GenrecError(f"{what} raised {type(error).__name__}: {error}{where}") from error
 
 
 def is_of_the_user(found: object) -> bool:

@@ -11,7 +11,14 @@ from scipy.optimize import minimize
 from genrec.config.errors import GenrecError
 from genrec.data.cases import Cases
 from genrec.data.sequences import Sequences
-from genrec.recommender import MAX_SCORES, Scorer, batches, rows_at_once, unseen_scores
+from genrec.recommender import (
+    MAX_SCORES,
+    Scorer,
+    batches,
+    rows_at_once,
+    scores_of,
+    unseen_scores,
+)
 
 BATCH_SIZE = 512
 
@@ -61,7 +68,7 @@ class Ensemble:
         total = torch.zeros(len(histories), self.num_items + 1)
         for member, factor in zip(self.members, self.factors, strict=True):
             if factor:
-                total += factor * member.score(histories).float().cpu()
+                total += factor * scores_of(member, histories).float().cpu()
         total[:, 0] = -torch.inf
         return total
 

@@ -58,6 +58,17 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
                 traceback.print_exc()
             echo(f"error: {_with_remedy(error)}", err=True)
             raise typer.Exit(USER_ERROR) from error
+        except SystemExit as error:
+            # A file of the user's own may not end the command, least of all with status 0.
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            if _debug:
+                traceback.print_exc()
+            echo(
+                f"error: line {place.lineno} of {place.filename} ends the process ({error}): a"
+                " component of your own must raise an error instead",
+                err=True,
+            )
+            raise typer.Exit(USER_ERROR) from error
         except Interrupted as error:
             _echo_if_possible(str(error))
             raise typer.Exit(SIGNAL + error.number) from error

@@ -101,7 +101,8 @@ def check_reward(
 
     from genrec.rewards import audit_reward, parse_rewards, require_times, sample_lists
 
-    reward = parse_rewards(target).terms[0].reward
+    with time_limited(f"reward {target!r}", time_limit):  # its file runs here
+        reward = parse_rewards(target).terms[0].reward
     workspace = open_workspace(settings, quiet=True)
     parts, k = workspace.split, settings.k
     require_times(reward, parts.valid.histories)
@@ -138,9 +139,7 @@ def time_limited(what: str, seconds: float) -> Iterator[None]:
     def end() -> None:
         if done.wait(seconds):
             return
-        frames = traceback.extract_stack(sys._current_frames()[main])
-        outside = [frame for frame in frames if "/genrec/" not in frame.filename] or frames
-        place = outside[-1]
+        place = _line_of_plugin(traceback.extract_stack(sys._current_frames()[main]))
         echo(
             f"error: {what} did not return within {seconds:g} s: line {place.lineno} of"
             f" {place.filename}",
@@ -156,6 +155,14 @@ def time_limited(what: str, seconds: float) -> Iterator[None]:
     finally:
         done.set()
         faulthandler.cancel_dump_traceback_later()
+
+
+def _line_of_plugin(stack: list[traceback.FrameSummary]) -> traceback.FrameSummary:
+    """The line in the user's file, below the command that calls it and above its libraries."""
+    from genrec.recommender import outside_line
+
+    command = max(at for at, frame in enumerate(stack) if frame.filename == __file__)
+    return outside_line(stack[command:])
 
 
 def _chain(parts: "Split") -> "Callable[[Sequences], Floats]":

@@ -1,9 +1,9 @@
 """The context that lists are evaluated in: histories, targets, catalogue, probabilities."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary, WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ Floats = NDArray[np.floating[Any]]
 Slates = NDArray[np.integer[Any]]
 """Item indices (n, j): the first j positions of n lists, best first."""
 
+A = TypeVar("A", bound=np.generic)
 _ONE_EACH: NDArray[np.int64] = np.empty(0, np.int64)  # rows that were not given
 
 
@@ -134,7 +135,7 @@ class Context:
         if "seen_keys" not in self.derived:
             histories = self.of_histories
             keys = histories.rows() * (self.catalogue.num_items + 1) + histories.items
-            self.derived["seen_keys"] = _frozen(np.sort(keys))
+            self.derived["seen_keys"] = read_only_view(np.sort(keys))
         found: NDArray[np.int64] = self.derived["seen_keys"]
         return found
 
@@ -167,7 +168,7 @@ class Context:
             each = sparse.csr_matrix((known, histories.items, histories.offsets), shape=shape)
             # Items without features do not count, and a history without any has the zero vector.
             count = np.maximum(np.asarray(each.sum(axis=1)), 1)
-            self.derived["profiles"] = _frozen((each @ catalogue.vectors) / count)
+            self.derived["profiles"] = read_only_view((each @ catalogue.vectors) / count)
         return self.derived["profiles"]
 
     @property
@@ -177,22 +178,55 @@ class Context:
         return chosen
 
 
-@contextmanager
-def read_only(arrays: Iterable[NDArray[Any]]) -> Iterator[None]:
-    """Arrays that raise ValueError where they are written into, for the time of a call."""
-    writeable = [array for array in arrays if array.flags.writeable]
-    for array in writeable:
-        array.flags.writeable = False
-    try:
-        yield
-    finally:
-        for array in writeable:
-            array.flags.writeable = True
+def read_only(context: Context) -> Context:
+    """The same context with arrays that raise ValueError where they are written into.
+
+    Views are made, and no array is switched to read-only: other threads may use it.
+    """
+    histories, table = context.of_histories, context.of_probabilities
+    return replace(
+        context,
+        of_histories=Sequences(
+            read_only_view(histories.offsets),
+            read_only_view(histories.items),
+            None if histories.times is None else read_only_view(histories.times),
+        ),
+        of_targets=read_only_view(context.of_targets),
+        catalogue=_read_only_catalogue(context.catalogue),
+        of_probabilities=None if table is None else read_only_view(table),
+        rows=read_only_view(context.rows),
+    )
 
 
-def _frozen(array: Floats | NDArray[np.int64]) -> NDArray[Any]:
-    array.flags.writeable = False
-    return array
+def read_only_view(array: NDArray[A]) -> NDArray[A]:
+    """The same numbers in an array that raises ValueError where it is written into."""
+    view = array.view()
+    view.setflags(write=False)
+    return view
+
+
+_READ_ONLY: WeakKeyDictionary[Catalogue, Catalogue] = WeakKeyDictionary()
+_MADE_READ_ONLY: WeakSet[Catalogue] = WeakSet()  # the values
+
+
+def _read_only_catalogue(catalogue: Catalogue) -> Catalogue:
+    """One read-only catalogue for each, since what a reward derives from it may be kept with it."""
+    if catalogue in _MADE_READ_ONLY:
+        return catalogue
+    found = _READ_ONLY.get(catalogue)
+    if found is None:
+        found = replace(
+            catalogue,
+            features=read_only_view(catalogue.features),
+            counts=read_only_view(catalogue.counts),
+            user_counts=read_only_view(catalogue.user_counts),
+            vectors=read_only_view(catalogue.vectors),
+        )
+        for computed in (found.popularity, found.known):
+            computed.setflags(write=False)
+        _READ_ONLY[catalogue] = found
+        _MADE_READ_ONLY.add(found)
+    return found
 
 
 def require_lists(slates: Slates, context: Context) -> None:

@@ -44,7 +44,7 @@ from genrec.recipes import (
     TeacherConfig,
     recipe,
 )
-from genrec.recommender import Scorer, unseen_scores
+from genrec.recommender import Scorer, errors_of, unseen_scores
 from genrec.results import RunMetadata
 from genrec.training.checkpoint import RESTORE, load_tensors, load_weights, save_tensors
 from genrec.training.run_directory import read_json, write_json
@@ -154,8 +154,11 @@ def _fit_baseline(split: Split, config: Config, seed: int, directory: Path) -> S
     """Fit a baseline, or a scorer of the user's own, with its settings as keyword arguments."""
     if isinstance(config, ExternalTeacher):
         kind = _external(config.recipe)
-        scorer = kind.fit(split, **config.options)
-        scorer.save(directory)
+        with errors_of(f"teacher {config.recipe!r}: fit"):
+            scorer = kind.fit(split, **config.options)
+        with errors_of(f"teacher {config.recipe!r}: save"):
+            scorer.save(directory)
+        unseen_scores(scorer, PROBE)  # before it counts as trained
         write_json(directory / DESCRIPTION, {"kind": EXTERNAL, "recipe": config.recipe})
         return scorer
     options = config.model_dump()
@@ -234,7 +237,8 @@ def _load_ensemble(directory: Path, content: Mapping[str, Any], device: torch.de
 def _external(place: str) -> type[Baseline]:
     """The class of a scorer of the user's own."""
     found = load_object(place, "teacher", group=TEACHERS)
-    missing = [name for name in ("fit", "load") if not callable(getattr(found, name, None))]
+    methods = ("fit", "score", "save", "load")
+    missing = [name for name in methods if not callable(getattr(found, name, None))]
     if missing:
         raise ConfigError(
             f"teacher {place!r} has no {' and no '.join(missing)}: give a class with"
@@ -274,7 +278,10 @@ def load_scorer(directory: Path, device: torch.device) -> Scorer:
     content = read_json(description)
     kind = str(content.get("kind"))
     if kind == EXTERNAL:
-        return _external(content["recipe"]).load(directory)
+        place = str(content.get("recipe"))
+        external = _external(place)
+        with errors_of(f"teacher {place!r}: load"):
+            return external.load(directory)
     try:
         if kind == NEURAL:
             return _load_neural(directory, content).to(device).eval()

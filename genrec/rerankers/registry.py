@@ -1,10 +1,6 @@
 """Finding re-rankers: by name, by entry point, by ``module:attr`` and by ``file.py:attr``."""
 
-import sys
-import traceback
-from contextlib import redirect_stdout
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -13,7 +9,8 @@ from numpy.typing import NDArray
 from genrec.config.components import Component, Modules, Registry
 from genrec.config.errors import GenrecError
 from genrec.config.trust import name_code
-from genrec.metrics.context import Slates
+from genrec.metrics.context import Slates, read_only, read_only_view
+from genrec.recommender import errors_of
 from genrec.rerankers.determinants import dpp
 from genrec.rerankers.marginal_relevance import mmr
 from genrec.rerankers.penalty import popularity_penalised
@@ -49,25 +46,21 @@ class CheckedReranker:
         """(B, k) slates.
 
         Raises:
-            GenrecError: if the function raises, exits or writes into the pool, or if they are not
-                lists of k distinct candidates that may be chosen.
+            GenrecError: if the function raises, exits or writes into the pool or its context, or if
+                they are not lists of k distinct candidates that may be chosen.
         """
-        items, relevance = pool.items.copy(), pool.relevance.copy()
+        given = Pool(
+            read_only_view(pool.items), read_only_view(pool.relevance), read_only(pool.context)
+        )
         try:
-            with redirect_stdout(sys.stderr):  # what it prints is not a command's output
-                slates = np.asarray(self.function(pool, k, weight))
-        except GenrecError:
+            with errors_of(f"re-ranker {self.name!r}, weight {weight:g},"):
+                slates = np.asarray(self.function(given, k, weight))
+        except GenrecError as error:
+            if isinstance(error.__cause__, ValueError) and "read-only" in str(error.__cause__):
+                raise GenrecError(
+                    f"{error}: it writes into the pool that it is given; copy its arrays"
+                ) from error
             raise
-        except (Exception, SystemExit) as error:
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            raise GenrecError(
-                f"re-ranker {self.name!r} raised {type(error).__name__}: {error}"
-                f" ({Path(place.filename).name}, line {place.lineno}) at weight {weight:g}"
-            ) from error
-        if not (np.array_equal(pool.items, items) and np.array_equal(pool.relevance, relevance)):
-            raise GenrecError(
-                f"re-ranker {self.name!r} writes into the pool that it is given: copy its arrays"
-            )
         require_lists(slates, pool, k=k, name=self.name)
         return slates.astype(np.int64)
 

@@ -219,7 +219,7 @@ def _constant(reward: Reward, slates: Slates, context: Context) -> Finding | Non
 def _items_alone(context: Context) -> tuple[Slates, Context]:
     """Every item, of a large catalogue some, as a list of one item; and the context of these."""
     num_items = context.catalogue.num_items
-    items = np.linspace(1, num_items, min(num_items, MOST_ITEMS)).astype(np.int64)
+    items = np.linspace(1, num_items, min(num_items, MOST_ITEMS)).round().astype(np.int64)
     owners = np.arange(len(items)) % len(context)
     keys = context.rows[owners] * (num_items + 1) + items
     unseen = ~np.isin(keys, context.seen_keys)
@@ -229,7 +229,7 @@ def _items_alone(context: Context) -> tuple[Slates, Context]:
 def _differ(gains: Floats) -> bool:
     """Whether lists with these gains (n, j) earn different sums, rounding aside."""
     totals, scale = gains.sum(axis=1), float(np.abs(gains).sum(axis=1).max(initial=0))
-    return len(totals) < 2 or float(np.ptp(totals)) > TOLERANCE * scale
+    return len(totals) > 0 and float(np.ptp(totals)) > TOLERANCE * scale
 
 
 def _causality(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genrec.config.errors import GenrecError
-from genrec.metrics.context import Context, Floats, Slates, read_only
+from genrec.metrics.context import Context, Floats, Slates, read_only, read_only_view
 from genrec.recommender import outside_line
 from genrec.rewards.contract import Reward, WeightedSum
 
@@ -71,11 +71,10 @@ class Checked(Reward):
         Raises:
             RewardError: naming the reward, the position and the list.
         """
-        context, slates = self._visible(context), _read_only(slates)
+        context, slates = self._visible(context), read_only_view(slates)
         gains = self._verified(
             slates,
             slates,
-            context=context,
             call=lambda: self.reward(slates, context),
             call_on=lambda rows: self.reward(slates[rows], context.take(rows)),
         )
@@ -95,15 +94,14 @@ class Checked(Reward):
         Raises:
             RewardError: naming the reward, the position, the candidate and the list.
         """
-        context, slates = self._visible(context), _read_only(slates)
-        candidates = _read_only(candidates)
+        context, slates = self._visible(context), read_only_view(slates)
+        candidates = read_only_view(candidates)
         reward = self.reward
         if type(reward).marginal is Reward.marginal:  # takes the last column: verify all of them
             reward = _ShapeChecked(reward)
         gains = self._verified(
             slates,
             candidates,
-            context=context,
             call=lambda: reward.marginal(slates, candidates, context),
             call_on=lambda rows: reward.marginal(
                 slates[rows], candidates[rows], context.take(rows)
@@ -120,21 +118,21 @@ class Checked(Reward):
         return gains
 
     def _visible(self, context: Context) -> Context:
-        """The context with unknown targets, unless the reward declares that it reads them.
+        """The context, read-only, without targets unless the reward declares that it reads them.
 
         A training has no targets for a reward that does not ask for them, so that validation must
         not have any either.
         """
+        context = read_only(context)
         if self.reveal or "targets" in self.needs or not context.of_targets.any():
             return context
-        return replace(context, of_targets=np.zeros_like(context.of_targets))
+        return replace(context, of_targets=read_only_view(np.zeros_like(context.of_targets)))
 
     def _verified(
         self,
         slates: Slates,
         items: Slates,
         *,
-        context: Context,
         call: Callable[[], Floats],
         call_on: Callable[[Rows], Floats],
     ) -> Floats:
@@ -143,7 +141,6 @@ class Checked(Reward):
         Args:
             slates: (n, j) the lists.
             items: (n, m) what there must be gains for: the lists themselves, or candidates.
-            context: of the lists, which is read-only while the reward runs.
             call: calls the reward.
             call_on: calls it on some of the lists, to find one that it raises on.
 
@@ -152,8 +149,7 @@ class Checked(Reward):
                 numbers.
         """
         try:
-            # What a reward prints is not a command's output.
-            with redirect_stdout(sys.stderr), read_only(context.shared):
+            with redirect_stdout(sys.stderr):  # what a reward prints is not a command's output
                 array = np.asarray(call())
         except RewardError:
             raise  # a term of a sum has already said what is wrong
@@ -225,13 +221,6 @@ def locate_errors(place: str) -> Iterator[None]:
     except RewardError as error:
         error.args = (f"{place}: {error}",)
         raise
-
-
-def _read_only(slates: Slates) -> Slates:
-    """The same lists, which raise where a reward writes into them."""
-    view = slates.view()
-    view.flags.writeable = False
-    return view
 
 
 def _describe(slates: Slates, row: int | np.signedinteger[Any]) -> str:

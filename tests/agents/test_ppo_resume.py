@@ -16,7 +16,8 @@ from genrec.agents.gptrec.decoding import NextK
 from genrec.agents.gptrec.model import GPTRec
 from genrec.agents.ppo import train
 from genrec.agents.trainer import policy_checkpointer
-from genrec.data import Sequences
+from genrec.data import Sequences, make_catalogue
+from genrec.metrics import Context
 from genrec.rewards import FunctionReward, RewardError, checked
 from genrec.training.interruption import Interrupted
 
@@ -197,16 +198,16 @@ def test_a_reward_that_breaks_in_a_validation_says_so(
     tmp_path, config, tiny, environment, checkpointed_update
 ):
     calls = iter(range(100))
+    catalogue = make_catalogue([str(item) for item in range(1, V + 1)])
+    context = Context(Sequences.from_lists([[]]), np.array([0]), catalogue, 2)
 
     def validate(policy):
-        return {"objective": float(checked(reward)(np.array([[1, 2]]), None).sum())}
+        return {"objective": float(checked(reward)(np.array([[1, 2]]), context).sum())}
 
     def fickle(slates, context):
         return slates * (np.nan if next(calls) == 1 else 1.0)
 
-    reward = FunctionReward(
-        fickle, "fickle", frozenset({"targets"})
-    )  # so that the context is not looked at
+    reward = FunctionReward(fickle, "fickle")
     with pytest.raises(
         RewardError,
         match=r"validation after update 5: reward 'fickle' is nan at position 1 of list 0",

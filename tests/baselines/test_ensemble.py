@@ -29,8 +29,9 @@ def cases_of(targets: np.ndarray, items: np.ndarray) -> Cases:
 
 
 def test_scores_are_added_up():
-    one, other = Table(np.array([[9, 1, 2], [9, 0, 4]])), Table(np.array([[7, 10, 30], [7, 5, 0]]))
-    found = Ensemble((one, other), (0.5, 0.1)).score(Sequences.from_lists([[1], [0]]))
+    one = Table(np.array([[9, 9, 9], [9, 1, 2], [9, 0, 4]]))
+    other = Table(np.array([[7, 7, 7], [7, 10, 30], [7, 5, 0]]))
+    found = Ensemble((one, other), (0.5, 0.1)).score(Sequences.from_lists([[2], [1]]))
     np.testing.assert_allclose(found, [[-np.inf, 0.5, 2.0], [-np.inf, 1.5, 4.0]])
 
 
@@ -39,8 +40,8 @@ def test_a_member_without_weight_is_not_asked():
         def score(self, histories: Sequences) -> torch.Tensor:
             raise AssertionError("asked")
 
-    table = np.array([[0.0, 1.0, 2.0]])
-    found = Ensemble((Table(table), Never(table)), (1.0, 0.0)).score(Sequences.from_lists([[0]]))
+    table = np.array([[0.0, 0.0, 0.0], [0.0, 1.0, 2.0]])
+    found = Ensemble((Table(table), Never(table)), (1.0, 0.0)).score(Sequences.from_lists([[1]]))
     assert found[0, 1:].tolist() == [1, 2]
 
 

@@ -158,14 +158,49 @@ def test_a_target_that_is_not_there(folder):
     assert "Did you mean 'diversity'?" in result.stderr
 
 
-def test_a_reward_that_does_not_return_is_named_with_its_line(process, tmp_path):
-    lines = ["def hang(slates, context):", "    while True:", "        pass"]
-    (tmp_path / "mine.py").write_text("\n".join(lines) + "\n")
-    found = process(tmp_path, "rewards", "check", "./mine.py:hang", "--time-limit", "1")
+HANGS = """
+import json
+
+
+def hang(slates, context):
+    while True:
+        json.dumps([1] * 1000)
+"""
+NATIVE = """
+import re
+
+
+def hang(slates, context):
+    re.match("(a+)+$", "a" * 40 + "b")
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "lines"),
+    [(HANGS, "'hang'", "[67]"), ("while True:\n    pass\n", r"'\./genrec/mine\.py:hang'", "[12]")],
+    ids=["reward", "file"],
+)
+def test_a_reward_that_does_not_return_is_named_with_its_line(
+    process, tmp_path, source, name, lines
+):
+    """The line is that of the user's file, not of a library that it calls."""
+    folder = tmp_path / "genrec"  # a folder of this name is not the package
+    folder.mkdir()
+    (folder / "mine.py").write_text(source)
+    found = process(tmp_path, "rewards", "check", "./genrec/mine.py:hang", "--time-limit", "1")
     assert found.returncode == 1
-    expected = r"error: reward 'hang' did not return within 1 s: line [23] of .*mine\.py\n"
+    expected = rf"error: reward {name} did not return within 1 s: line {lines} of .*mine\.py\n"
     assert re.fullmatch(expected, found.stderr)
     assert found.stdout == ""
+
+
+@pytest.mark.slow
+def test_native_code_that_does_not_return_is_ended_too(process, tmp_path):
+    """It keeps the interpreter, so that nothing but its traceback can be printed."""
+    (tmp_path / "mine.py").write_text(NATIVE)
+    found = process(tmp_path, "rewards", "check", "./mine.py:hang", "--time-limit", "1")
+    assert found.returncode == 1
+    assert re.search(r'File ".*mine\.py", line 6 in hang', found.stderr)
 
 
 def test_a_reward_that_cannot_know_the_items_is_wrong(process, tmp_path):

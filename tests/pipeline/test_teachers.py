@@ -215,7 +215,7 @@ def test_an_own_scorer_is_trained_saved_and_loaded(source: Path, split: Split, t
 @pytest.mark.parametrize(
     ("place", "error"),
     [
-        ("{source}:NoLoad", "has no load: give a class with fit(split, **settings)"),
+        ("{source}:NoLoad", "has no score and no save and no load: give a class with fit(split,"),
         ("{source}:Konztant", "has no teacher 'Konztant'; give one of Constant, NoLoad as"),
         ("no_such_module:Scorer", "cannot import 'no_such_module'"),
         ("missing.py:Scorer", "missing.py does not exist (looked in "),
@@ -226,3 +226,48 @@ def test_an_own_scorer_that_cannot_be_used_is_refused(
 ):
     with pytest.raises(ConfigError, match=re.escape(error)):
         trained(split, recipe(place.format(source=source)), tmp_path)
+
+
+LEAVES = """
+import sys
+
+
+class Leaves:
+    num_items = 40
+
+    @classmethod
+    def fit(cls, split):
+        sys.exit(0)
+
+    def score(self, histories):
+        return None
+
+    def save(self, directory):
+        pass
+
+    @classmethod
+    def load(cls, directory):
+        return cls()
+
+
+class Nothing(Leaves):
+    @classmethod
+    def fit(cls, split):
+        return cls()
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Leaves", r"Leaves': fit raised SystemExit: 0 .*mine\.py.* line \d+"),
+        ("Nothing", r"Nothing\.score returned a NoneType"),
+    ],
+)
+def test_an_own_scorer_that_exits_or_scores_nothing_is_named(
+    name: str, message: str, source: Path, split: Split, tmp_path: Path
+):
+    source.write_text(LEAVES)
+    with pytest.raises(GenrecError, match=message):
+        trained(split, recipe(f"{source}:{name}"), tmp_path)
+    assert not (tmp_path / "scorer.json").exists()

@@ -22,6 +22,8 @@ from genrec.rerankers import (
 )
 
 FILE = """
+import json
+
 import numpy as np
 
 
@@ -53,6 +55,15 @@ def shares(pool, k, weight):
 def writes(pool, k, weight):
     pool.relevance[:] = 0
     return pool.items[:, :k]
+
+
+def recounts(pool, k, weight):
+    pool.context.catalogue.counts[:] += 1
+    return pool.items[:, :k]
+
+
+def deep(pool, k, weight):
+    return json.dumps(pool.items)
 
 
 def leaves(pool, k, weight):
@@ -119,9 +130,14 @@ def test_a_plugin(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("twice", r"'twice' returned list 0: \[1, 1\], which is not 2 different candidates"),
         ("masked", r"returned list 1: \[3, 4\], which is not 2 .* that may be chosen"),
         ("foreign", r"returned list 0: \[11, 12\]"),
-        ("writes", "re-ranker 'writes' writes into the pool that it is given: copy its arrays"),
-        ("leaves", r"'leaves' raised SystemExit: 3 \(mine\.py, line \d+\) at weight 0\.5"),
-        ("fails", r"'fails' raised AttributeError: .*nothing.* \(mine\.py, line \d+\)"),
+        ("writes", r"'writes', weight 0\.5, raised .* line \d+\): it writes into the pool that it"),
+        ("recounts", r"'recounts', .* it writes into the pool that it is given; copy its arrays"),
+        ("leaves", r"re-ranker 'leaves', weight 0\.5, raised SystemExit: 3 \(mine\.py, line \d+\)"),
+        (
+            "fails",
+            r"'fails', weight 0\.5, raised AttributeError: .*nothing.* \(mine\.py, line \d+\)",
+        ),
+        ("deep", r"'deep', weight 0\.5, raised TypeError: .* \(mine\.py, line \d+\)"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:divide by zero")

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from genrec.data import Cases, Sequences, make_catalogue
-from genrec.metrics.context import Context
+from genrec.metrics.context import Context, read_only
 from genrec.rewards import (
     FunctionReward,
     Reward,
@@ -21,6 +22,7 @@ from genrec.rewards import (
     terminal,
 )
 from genrec.rewards.audit import MEANING
+from genrec.rewards.check import RewardError
 
 V, K = 20, 4
 PROBABILITIES = np.arange(V + 1) / np.arange(V + 1).sum()
@@ -79,6 +81,17 @@ def raises_on_7(slates, context):
 
 def writes_into_the_catalogue(slates, context):
     context.catalogue.counts[:] = 0
+    return slates * 1.0
+
+
+def writes_into_the_profiles(slates, context):
+    profiles = context.of_profiles
+    profiles += 1
+    return slates * 1.0
+
+
+def writes_through_torch(slates, context):
+    torch.from_numpy(context.catalogue.counts)[1] += 1
     return slates * 1.0
 
 
@@ -141,9 +154,15 @@ BAD = [
     (
         function(writes_into_the_lists),
         "inputs",
-        r"writes into the lists that it is given \(test_audit\.py, line \d+\): copy",
+        r"writes into the lists or the context that it is given \(test_audit\.py, line \d+\): copy",
     ),
-    (function(writes_into_the_catalogue), "inputs", "modifies the catalogue"),
+    (
+        function(writes_into_the_catalogue),
+        "inputs",
+        r"writes into the lists or the context .* \(test_audit\.py, line \d+\): copy them",
+    ),
+    (function(writes_into_the_profiles), "inputs", r"writes into .* copy them first"),
+    (function(writes_through_torch), "inputs", "modifies the catalogue"),
     (
         function(lambda slates, context: DICE.random(slates.shape)),
         "deterministic",
@@ -172,9 +191,9 @@ BAD = [
     (
         function(writes_into_the_probabilities),
         "inputs",
-        "modifies the catalogue, .* or the probabilities",
+        r"writes into .* \(test_audit\.py, line \d+\): copy them first",
     ),
-    (function(divides_the_popularity_in_place), "inputs", "modifies the catalogue"),
+    (function(divides_the_popularity_in_place), "inputs", "writes into .* copy them first"),
     (
         function(lambda slates, context: np.full(slates.shape, 0.05)),
         "varies",
@@ -218,7 +237,7 @@ BAD = [
 ]
 
 
-@pytest.mark.filterwarnings("ignore:overflow", "ignore:divide")
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:divide", "ignore:The given NumPy")
 @pytest.mark.parametrize(("reward", "check", "message"), BAD)
 def test_what_breaks_it_is_found_and_shown(reward, check, message):
     slates, context = world()
@@ -312,3 +331,51 @@ def test_what_a_reward_prints_is_no_part_of_the_answer(capsys):
 
     assert not audit_reward(function(broken), *world()).passed
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    "gains",
+    [
+        lambda slates, context: (1 - context.progress) * (slates % 2),  # only early in a training
+        lambda slates, context: (slates == 20) / context.k,  # for an item that no list has
+        lambda slates, context: slates * 1e-12,
+    ],
+)
+def test_a_reward_that_is_seldom_paid_or_small_varies(gains):
+    slates, context = world()
+    rows = np.flatnonzero((slates != 20).all(axis=1))
+    assert audit_reward(function(gains), slates[rows], context.take(rows)).passed
+
+
+def test_rounding_is_no_difference():
+    def centred(slates, context):
+        return np.tile([0.1, 0.2, -0.3, 1e-17], (len(slates), 1))[:, : slates.shape[1]] * slates**0
+
+    wrong = audit_reward(function(centred), *world()).findings[-1]
+    assert (wrong.check, wrong.passed) == ("varies", False)
+
+
+@pytest.mark.parametrize("calls", range(0, 43, 6))
+def test_a_reward_that_exits_in_any_call_is_named(calls: int):
+    left = iter(range(calls))
+
+    def leaves_later(slates, context):
+        if next(left, None) is None:
+            raise SystemExit(0)
+        return slates * 1.0
+
+    try:
+        found = audit_reward(function(leaves_later), *world()).findings[0].message
+    except RewardError as error:
+        found = str(error)
+    assert re.search("reward 'mine' raised SystemExit: 0", found)
+
+
+def test_a_context_stays_writeable_for_its_owner_and_shares_its_numbers():
+    _, context = world()
+    given = read_only(context)
+    assert not any(array.flags.writeable for array in given.shared)
+    assert all(array.flags.writeable for array in context.shared)
+    assert all(map(np.array_equal, given.shared, context.shared))
+    assert given.catalogue is read_only(given).catalogue is read_only(context).catalogue
+    assert given.derived is context.derived
