@@ -11,7 +11,7 @@ from genrec.baselines.als import ALS
 from genrec.baselines.bpr import BPR
 from genrec.baselines.fpmc import FPMC
 from genrec.baselines.item_knn import ItemKNN
-from genrec.config.errors import ConfigError, RunError
+from genrec.config.errors import ConfigError, GenrecError, RunError
 from genrec.data import Sequences, Split, leave_one_out, synthetic
 from genrec.models.scorer import NeuralScorer, Recipe
 from genrec.pipeline import teachers
