@@ -48,7 +48,7 @@ nitpick_ignore_regex = [
         r"py:.*",
         r"(numpy|torch|np|scipy|pandas|pyarrow|gymnasium|transformers|stable_baselines3|sb3_contrib"
         r"|trl|datasets|pydantic|typer|click|rich|matplotlib|logging|pathlib|collections|typing"
-        r"|dataclasses|functools|contextlib|types|enum|abc|os|re|json|argparse)(\..*)?",
+        r"|dataclasses|functools|contextlib|types|enum|abc|os|re|json|argparse|traceback)(\..*)?",
     ),
     (
         r"py:.*",
