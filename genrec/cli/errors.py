@@ -39,10 +39,10 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
 
     ``GenrecError`` and ``OSError`` print ``error: ...`` and exit with 1. A command that a signal
     ended, such as a training that was saved, says so and exits with 128 + its number: 130 after
-    Ctrl-C, 143 after SIGTERM, 129 after SIGHUP. Missing memory is an error with exit status 1. Any
-    other exception is a bug: it prints its
-    traceback and where to report it, and exits with 70. The signature is kept, so that Typer reads
-    the options of the wrapped command.
+    Ctrl-C, 143 after SIGTERM, 129 after SIGHUP. Missing memory, and a component of the user's own
+    that ends the process, are errors with exit status 1. Any other exception is a bug: it prints
+    its traceback and where to report it, and exits with 70. The signature is kept, so that Typer
+    reads the options of the wrapped command.
     """
 
     @functools.wraps(command)
