@@ -34,7 +34,7 @@ def climbing(random: Random) -> bytes:
         [
             "../out",
             "a/../../out",
-            "/tmp/out",
+            "/tmp/genrec-fault-injection-out",
             "..\\out",
             "C:\\out",
             "a/b/../../../out",
@@ -148,7 +148,7 @@ def try_once(folder: Path, random: Random) -> tuple[str, str]:
     ended = call(unpack, folder)
     outside = [path for path in folder.rglob("*") if cache not in (path, *path.parents)]
     outside = [path for path in outside if path not in (folder / "outer",)]
-    if outside or Path("/tmp/out").exists():
+    if outside or Path("/tmp/genrec-fault-injection-out").exists():
         return kind.__name__, f"written outside: {outside}"
     links = [path for path in cache.rglob("*") if path.is_symlink()]
     if not ended.is_clean or links:

@@ -38,11 +38,8 @@ Path({marker!r}).touch()
 def fresh(*arguments, **options):
     raise ValueError
 """
-LONG = (
-    "teacher.epochs",
-    "teacher.patience",
-    "teacher.hidden_size",
-)  # where a large value is no fault
+LARGE = ("teacher.epochs", "teacher.patience", "teacher.hidden_size")
+"""Keys with which a large value is no fault, but makes a long training."""
 
 
 def try_once(folder: Path, random: Random) -> tuple[str, str]:
@@ -65,15 +62,17 @@ def try_once(folder: Path, random: Random) -> tuple[str, str]:
         value = "1" if "evil" in value else value
         overrides = ["--set", f"{key}={value}"]
     elif how == "file":
-        text += f"{_nested(key, value)}\n" if key else f"{value}\n"
-        text = _merged(SETTINGS, key, value) if random.random() < 0.8 else text
+        added = f"{SETTINGS}{_nested(key, value) if key else value}\n"
+        text = _merged(SETTINGS, key, value) if random.random() < 0.8 else added
     else:
         damage = random.choice(DAMAGES)
         text = damage(text.encode(), random).decode("latin-1")
         key, value = damage.__name__, ""
     (folder / "settings.yaml").write_text(text, encoding="utf-8")
     arguments = ["train-teacher", "-c", "settings.yaml", *overrides, "-o", f"out-{random.random()}"]
-    ended = run([*arguments, "--set", "teacher.epochs=1"] if _is_long(key) else arguments, folder)
+    if key not in LARGE:
+        arguments += ["--set", "teacher.epochs=1"]
+    ended = run(arguments, folder)
     tried = f"{how} {key}: {value}"
     if marker.exists():
         marker.unlink()
@@ -83,10 +82,6 @@ def try_once(folder: Path, random: Random) -> tuple[str, str]:
     if ended.status == 0 and "nan" in ended.output:
         return tried, f"trains to {ended.output}"
     return tried, ""
-
-
-def _is_long(key: str) -> bool:
-    return key not in LONG
 
 
 def _nested(key: str, value: str) -> str:
