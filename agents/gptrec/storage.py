@@ -16,9 +16,10 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from genrec.agents.gptrec.conditioning import Conditioning, seeded_conditioning
 from genrec.config.errors import GenrecError, RunError
 from genrec.config.writing import write_text
-from genrec.training.checkpoint import RESTORE, load_tensors, load_weights, save_tensors
+from genrec.results import first_problem
+from genrec.training.checkpoint import load_tensors, load_weights, save_tensors
 from genrec.training.early_stopping import Tensors
-from genrec.training.run_directory import read_json, write_json
+from genrec.training.run_directory import RESTORE, read_json, write_json
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -144,9 +145,7 @@ def _read_shape(path: Path) -> PolicyShape:
     try:
         return PolicyShape.model_validate_json(json.dumps(content), strict=True)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise RunError(f"{path} cannot be used: {place}: {first['msg']}; {RESTORE}") from None
+        raise RunError(f"{path} cannot be used: {first_problem(error)}; {RESTORE}") from None
 
 
 def _read_vocabulary(path: Path) -> tuple[list[str], str]:

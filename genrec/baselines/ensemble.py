@@ -111,7 +111,7 @@ def fit_factors(members: Sequence[Scorer], cases: Cases) -> NDArray[np.float64]:
 def _features(members: Sequence[Scorer], cases: Cases) -> tuple[list[torch.Tensor], torch.Tensor]:
     """Scores minus that of the target, one (N, V+1) table per member; and the items that count."""
     num_items = members[0].num_items
-    most = max(1, MAX_SCORES // (num_items + 1))
+    cases = cases.take(np.arange(min(len(cases), max(1, MAX_SCORES // (num_items + 1)))))
     tables: list[torch.Tensor] = []
     for member in members:
         size = min(BATCH_SIZE, rows_at_once(num_items))
@@ -119,7 +119,7 @@ def _features(members: Sequence[Scorer], cases: Cases) -> tuple[list[torch.Tenso
         tables.append(torch.cat(parts).double())
     targets = torch.from_numpy(cases.targets.astype(np.int64))[:, None]
     known = torch.stack([table.gather(1, targets)[:, 0] > -torch.inf for table in tables])
-    rows = known.all(dim=0).nonzero()[:, 0][:most]
+    rows = known.all(dim=0).nonzero()[:, 0]
     if not len(rows):
         raise GenrecError("no validation case has a target that is new to its user")
     allowed = torch.stack([table[rows] > -torch.inf for table in tables]).all(dim=0)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from genrec.config.errors import GenrecError, RunError
-from genrec.training.checkpoint import RESTORE, load_tensors, save_tensors
-from genrec.training.run_directory import read_json, write_json
+from genrec.training.checkpoint import load_tensors, save_tensors
+from genrec.training.run_directory import RESTORE, read_json, write_json
 
 Arrays = dict[str, NDArray[Any]]
 DESCRIPTION, WEIGHTS = "scorer.json", "scorer.safetensors"

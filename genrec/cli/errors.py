@@ -116,7 +116,7 @@ def _with_remedy(error: Exception) -> str:
     if not isinstance(error, UntrustedCodeError):
         return str(error)
     command = shlex.join(["genrec", *sys.argv[1:], "--trust"])
-    return f"{error}. Read it first; if you trust it: {command}"
+    return f"{error.reason}. Read it first; if you trust it: {command}"
 
 
 def unwrapped(text: str) -> str:

@@ -20,6 +20,7 @@ from typing import Generic, TypeVar
 
 from genrec.config.errors import ConfigError
 from genrec.config.trust import require_trusted
+from genrec.config.writing import digest
 
 FILE_MODULE = "genrec_file_"  # prefix of the names under which files are modules
 
@@ -183,7 +184,7 @@ def source_file(target: str) -> SourceFile | None:
     if not place.endswith(".py"):
         return None
     path = Path(place).resolve()
-    return SourceFile(path, hashlib.sha256(path.read_bytes()).hexdigest())
+    return SourceFile(path, digest(path))
 
 
 def load_object(
@@ -215,22 +216,22 @@ def load_object(
     """
     if group is not None and not is_place(target):
         return _load_plugin(_plugin(target, kind, group), kind)
-    digest = require_trusted(target, kind)
-    return _load(target, kind, digest=digest, modules=modules, proposes=proposes)
+    expected = require_trusted(target, kind)
+    return _load(target, kind, expected=expected, modules=modules, proposes=proposes)
 
 
 def _load(
     target: str,
     kind: str,
     *,
-    digest: str | None = None,
+    expected: str | None = None,
     modules: Modules | None = None,
     proposes: Callable[[object], bool] | None = None,
 ) -> object:
     """The object at a place that may run; a file must have the hash, where there is one."""
     place, _, attribute = target.rpartition(":") if ":" in target else (target, "", "")
     if place.endswith(".py"):
-        module = _load_file(Path(place), kind, {} if modules is None else modules, digest)
+        module = _load_file(Path(place), kind, {} if modules is None else modules, expected)
     else:
         module = _load_module(place, kind, target)
     try:
@@ -276,7 +277,7 @@ def _load_module(name: str, kind: str, target: str) -> ModuleType:
         ) from error
 
 
-def _load_file(path: Path, kind: str, modules: Modules, digest: str | None) -> ModuleType:
+def _load_file(path: Path, kind: str, modules: Modules, expected: str | None) -> ModuleType:
     """The file as a module with a name of its own; executed unless it is in ``modules``."""
     if not path.is_file():
         raise ConfigError(f"{kind} file {path} does not exist (looked in {Path.cwd()})")
@@ -284,7 +285,7 @@ def _load_file(path: Path, kind: str, modules: Modules, digest: str | None) -> M
     if place in modules:
         return modules[place]
     source = path.read_bytes()
-    if digest is not None and hashlib.sha256(source).hexdigest() != digest:
+    if expected is not None and hashlib.sha256(source).hexdigest() != expected:
         raise ConfigError(f"{kind} file {path} is changing while it is read: start again")
     name = f"{FILE_MODULE}{path.stem}_{hashlib.sha256(str(place).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)

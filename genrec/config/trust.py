@@ -9,7 +9,6 @@ user's configuration folder, so that a later command may read a run that names t
 
 import contextlib
 import contextvars
-import hashlib
 import json
 import logging
 import os
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from genrec.config.errors import ConfigError
+from genrec.config.writing import digest, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -30,12 +30,16 @@ class UntrustedCodeError(ConfigError):
     """Data names code that the user has not named; it was not run.
 
     Attributes:
-        place: the file or module.
+        reason: what was refused, without the remedy.
+        target: ``file.py:attribute`` or ``module:attribute``.
     """
 
-    def __init__(self, message: str, place: str) -> None:
-        super().__init__(message)
-        self.place = place
+    def __init__(self, reason: str, target: str) -> None:
+        super().__init__(
+            f"{reason}. Read it first; if you trust it: genrec.config.name_code({target!r})"
+        )
+        self.reason = reason
+        self.target = target
 
 
 @dataclass
@@ -158,7 +162,7 @@ def require_trusted(target: str, kind: str) -> str | None:
     raise UntrustedCodeError(
         f"the {kind} {target!r} is named by a run directory or a configuration file, but its"
         f" {what} {reason}: it is code, and was not run",
-        place,
+        target,
     )
 
 
@@ -190,7 +194,7 @@ def _hash_of(place: str) -> str | None:
     """SHA-256 hash of a file, or of the file of a module; None where there is none."""
     file = Path(place) if place.endswith(".py") else module_file(place)
     try:
-        return None if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
+        return None if file is None else digest(file)
     except OSError:
         return None
 
@@ -209,10 +213,8 @@ def _remember(places: set[str]) -> None:
     if not hashes or hashes.items() <= _remembered().items():
         return
     folder = configuration_folder()
-    temporary = folder / f".{TRUSTED}.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(_remembered() | hashes, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(folder / TRUSTED)
+        write_text(folder / TRUSTED, json.dumps(_remembered() | hashes, indent=2) + "\n")
     except OSError as error:
         logger.warning("what you have named is not remembered for the next command: %s", error)

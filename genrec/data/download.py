@@ -1,7 +1,6 @@
 """Public datasets: downloaded into a cache with resumption, verified, and unpacked safely."""
 
 import contextlib
-import hashlib
 import http.client
 import os
 import shutil
@@ -20,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from genrec.config.errors import DataError
+from genrec.config.writing import digest
 
 BASE_URL = "https://files.grouplens.org/datasets/movielens/"
 CHUNK = 1 << 18  # bytes per write
@@ -198,8 +198,7 @@ def verify(archive: Path, sha256: str | None) -> None:
                 f"{archive} is not a sound zip file ({broken}) and was deleted; fetch it again"
             )
         return
-    with archive.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = digest(archive)
     if found != sha256:
         archive.unlink()
         raise DataError(

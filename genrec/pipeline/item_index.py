@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from genrec.config.errors import RunError
 from genrec.pipeline.provenance import ITEMS
-from genrec.training.checkpoint import RESTORE
-from genrec.training.run_directory import read_json
+from genrec.training.run_directory import RESTORE, read_json
 
 TitledList = list[tuple[str, str]]
 """(raw id, title) of the items of a list, best first."""

@@ -20,6 +20,7 @@ from genrec.baselines.fpmc import FPMC
 from genrec.baselines.item_knn import ItemKNN
 from genrec.baselines.markov import Markov
 from genrec.baselines.popularity import Popularity
+from genrec.baselines.storage import DESCRIPTION, WEIGHTS
 from genrec.baselines.user_knn import UserKNN
 from genrec.config.components import load_object
 from genrec.config.errors import ConfigError, GenrecError, RunError
@@ -46,12 +47,11 @@ from genrec.recipes import (
 )
 from genrec.recommender import Scorer, errors_of, unseen_scores
 from genrec.results import RunMetadata
-from genrec.training.checkpoint import RESTORE, load_tensors, load_weights, save_tensors
-from genrec.training.run_directory import read_json, write_json
+from genrec.training.checkpoint import load_tensors, load_weights, save_tensors
+from genrec.training.run_directory import RESTORE, read_json, write_json
 
 NEURAL, EXTERNAL, ENSEMBLE = "neural", "external", "ensemble"
 MEMBERS = "members"  # folder of the members of an ensemble
-DESCRIPTION, WEIGHTS = "scorer.json", "scorer.safetensors"
 logger = logging.getLogger(__name__)
 
 TEACHER: TypeAdapter[Teacher] = TypeAdapter(TeacherConfig)

@@ -72,7 +72,7 @@ class VersionedRecord(Record):
         try:
             record = cls.model_validate_json(json.dumps(content), strict=True)
         except ValidationError as error:
-            raise RunError(f"{source} cannot be used: {_first(error)}; {remedy}") from None
+            raise RunError(f"{source} cannot be used: {first_problem(error)}; {remedy}") from None
         if expected is not None and expected != checksum(content):
             raise RunError(
                 f"{source} was changed after it was written (its checksum differs): restore it, or"
@@ -165,7 +165,7 @@ def explain_missing(directory: Path) -> str:
     return f"is {directory} a genrec run directory?"
 
 
-def _first(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
     """Place and message of the first of the errors, and how many others there are."""
     details = error.errors(include_url=False)
     place = ".".join(map(str, details[0]["loc"]))

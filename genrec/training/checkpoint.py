@@ -18,11 +18,11 @@ from torch import nn
 from genrec.config.errors import RunError
 from genrec.config.writing import replacing
 from genrec.training.early_stopping import EarlyStopping, Tensors
+from genrec.training.run_directory import RESTORE
 
 CHECKPOINT = "checkpoint.safetensors"
 FORMAT = "3"  # of the file's metadata; changes with every change of what is stored
 CHECKSUM = "sha256"  # key of the metadata of every file of tensors
-RESTORE = "restore it, or make the run again in another directory"
 
 
 def save_tensors(path: Path, tensors: Tensors, metadata: Mapping[str, str] | None = None) -> None:

@@ -21,6 +21,8 @@ from genrec.config.writing import is_alive, write_text
 from genrec.results import read_object, read_run_text
 
 LOCK = ".lock"
+RESTORE = "restore it, or make the run again in another directory"
+"""Remedy for a file of a run directory that is missing or damaged."""
 # A directory with one of these is one that genrec writes into.
 MARKS = (LOCK, "plan.json", "run.json", "comparison.json")
 _held: dict[Path, int] = {}
@@ -64,7 +66,7 @@ def exclusive(directory: Path) -> Iterator[None]:
 
 def _lock(descriptor: int, directory: Path) -> None:
     """Lock an open file and write the holder into it; raise RunError where another one has it."""
-    holder = os.pread(descriptor, 1000, 0).decode(errors="replace")
+    holder = os.read(descriptor, 1000).decode(errors="replace")
     try:
         if fcntl is not None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -83,7 +85,8 @@ def _lock(descriptor: int, directory: Path) -> None:
         )
     os.ftruncate(descriptor, 0)
     host, now = socket.gethostname(), time.strftime("%Y-%m-%d %H:%M:%S")
-    os.pwrite(descriptor, f"pid {os.getpid()} on {host} since {now}".encode(), 0)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    os.write(descriptor, f"pid {os.getpid()} on {host} since {now}".encode())
 
 
 def _is_running(holder: str) -> bool:
@@ -132,5 +135,4 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         RunError: if the file is missing, is not JSON, or holds something else than an object.
     """
-    remedy = "restore it, or make the run again in another directory"
-    return read_object(read_run_text(path, remedy), path, remedy)
+    return read_object(read_run_text(path, RESTORE), path, RESTORE)
