@@ -12,6 +12,7 @@ from genrec.config.model import (
     LearningRate,
     Length,
     Lists,
+    PrecisionConfig,
     Share,
     Temperature,
     Weight,
@@ -44,7 +45,7 @@ class GPTRecConfig(Config):
         return self
 
 
-class DistillationConfig(Config):
+class DistillationConfig(PrecisionConfig):
     """How a GPTRec learns the lists of its teacher."""
 
     demonstrations: Lists = 60_000
@@ -61,9 +62,6 @@ class DistillationConfig(Config):
     """Peak learning rate, after 100 steps of warm-up; decays linearly to 0."""
     lists_per_step: Count = 32
     """Lists per batch for histories of full length; more for shorter ones."""
-    bf16: Literal["auto", True, False] = "auto"
-    """Whether matrix products run in bfloat16. auto: where a product of the training's own shape is
-    at least 1.2 times as fast in it, timed when the run starts and kept when it is resumed."""
 
 
 class PolicyOptimizationConfig(Config):
@@ -89,7 +87,7 @@ class PolicyOptimizationConfig(Config):
     """Updates between validations of the greedy policy."""
 
 
-class PPOConfig(PolicyOptimizationConfig):
+class PPOConfig(PrecisionConfig, PolicyOptimizationConfig):
     """Proximal policy optimisation over lists."""
 
     discount: Share = 1.0
@@ -103,9 +101,6 @@ class PPOConfig(PolicyOptimizationConfig):
     """Weight of the KL divergence from the policy that alignment starts from, per position."""
     kl_target: Annotated[float, Field(gt=0, le=1_000)] | None = None
     """KL divergence per position that the penalty is adapted to; kl is then its initial weight."""
-    bf16: Literal["auto", True, False] = "auto"
-    """Whether matrix products run in bfloat16. auto: where a product of the training's own shape is
-    at least 1.2 times as fast in it, timed when the run starts and kept when it is resumed."""
 
     @model_validator(mode="after")
     def _comparable(self) -> Self:
@@ -131,14 +126,11 @@ class MaskablePPOConfig(PolicyOptimizationConfig):
     """Lambda of generalised advantage estimation."""
 
 
-class GRPOConfig(PolicyOptimizationConfig):
+class GRPOConfig(PrecisionConfig, PolicyOptimizationConfig):
     """GRPO of TRL; it compares the lists of a history with each other."""
 
     kl: Weight = 0.0
     """Weight of the KL divergence from the policy that alignment starts from, per position."""
-    bf16: Literal["auto", True, False] = "auto"
-    """Whether matrix products run in bfloat16. auto: where a product of the training's own shape is
-    at least 1.2 times as fast in it, timed when the run starts and kept when it is resumed."""
 
     @model_validator(mode="after")
     def _comparable(self) -> Self:

@@ -15,6 +15,7 @@ from genrec.config.model import (
     Length,
     PositiveShare,
     Power,
+    PrecisionConfig,
     Sample,
     Share,
     Temperature,
@@ -272,7 +273,7 @@ Embedding = Annotated[TableConfig | RecJPQConfig, Choice(default="table")]
 Contrast = Annotated[NoContrast | CL4SRecConfig | DuoRecConfig, Choice(default="none")]
 
 
-class TrainingConfig(Config):
+class TrainingConfig(PrecisionConfig):
     """How a neural scorer is trained."""
 
     epochs: Count = 40
@@ -291,9 +292,6 @@ class TrainingConfig(Config):
     that is significantly above popularity."""
     weight_decay: WeightDecay = 0.0
     """Decoupled weight decay."""
-    bf16: Literal["auto", True, False] = "auto"
-    """Whether matrix products run in bfloat16. auto: where a product of the training's own shape is
-    at least 1.2 times as fast in it, timed when the run starts and kept when it is resumed."""
 
 
 class NeuralConfig(TrainingConfig):

@@ -6,12 +6,13 @@ import os
 import platform
 import time
 import warnings
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal, Protocol, Self, TypeVar
+from collections.abc import Iterator
+from typing import Literal, TypeVar
 
 import torch
 
 from genrec.config.errors import GenrecError
+from genrec.config.model import PrecisionConfig
 
 # Multiplications of a product that is not worth timing, on other devices and on a GPU
 SMALL = (2**24, 2**31)
@@ -58,20 +59,7 @@ def describe_machine(device: torch.device) -> dict[str, str]:
     return facts
 
 
-class HasPrecision(Protocol):
-    """A config of a training that may run in bfloat16."""
-
-    @property
-    def bf16(self) -> bool | Literal["auto"]:
-        """Whether matrix products run in bfloat16; "auto" where that is faster."""
-        ...
-
-    def model_copy(self, *, update: Mapping[str, Any]) -> Self:
-        """The config with other values."""
-        ...
-
-
-ConfigT = TypeVar("ConfigT", bound=HasPrecision)
+ConfigT = TypeVar("ConfigT", bound=PrecisionConfig)
 
 
 def with_precision(config: ConfigT, device: torch.device, shape: tuple[int, int, int]) -> ConfigT:

@@ -14,7 +14,7 @@ from genrec.pipeline.recommend import recommend_titles
 from genrec.pipeline.settings import settings_of
 from genrec.training.checkpoint import CHECKPOINT
 from genrec.training.interruption import Interrupted
-from genrec.training.run_directory import LOCK, read_json
+from genrec.training.run_directory import LOCK, read_json, versions
 
 
 def test_the_run_describes_itself(workspace, run):
@@ -22,16 +22,7 @@ def test_the_run_describes_itself(workspace, run):
     assert content["kind"] == "aligned"
     assert settings_of(content["settings"]) == workspace.settings
     assert content["fingerprint"] == workspace.split.fingerprint
-    assert set(content["versions"]) == {
-        "genrec",
-        "python",
-        "torch",
-        "transformers",
-        "gymnasium",
-        "numpy",
-        "pandas",
-        "scipy",
-    }
+    assert set(content["versions"]) == set(versions())
     assert set(content["machine"]) == {
         "device",
         "processor",
