@@ -15,11 +15,13 @@ from genrec.baselines.config import (
     ALSConfig,
     AssociationRulesConfig,
     BPRConfig,
+    EASEConfig,
     EnsembleConfig,
     FPMCConfig,
     ItemKNNConfig,
     MarkovConfig,
     PopularityConfig,
+    SLIMConfig,
     UserKNNConfig,
 )
 from genrec.config.choices import Choice, External, Target, choice_of
@@ -183,6 +185,8 @@ TeacherConfig = Annotated[
     | PopularityConfig
     | MarkovConfig
     | ItemKNNConfig
+    | EASEConfig
+    | SLIMConfig
     | UserKNNConfig
     | AssociationRulesConfig
     | ALSConfig
@@ -197,6 +201,8 @@ Teacher = (
     | PopularityConfig
     | MarkovConfig
     | ItemKNNConfig
+    | EASEConfig
+    | SLIMConfig
     | UserKNNConfig
     | AssociationRulesConfig
     | ALSConfig

@@ -52,6 +52,30 @@ class ItemKNNConfig(Config):
     users."""
 
 
+class EASEConfig(Config):
+    """Linear item model of least squares, in closed form."""
+
+    recipe: Literal["ease"] = "ease"
+    regularisation: Regularisation | None = None
+    """Weight of the squared weights, in users; by default tuned on validation users."""
+    decay: PositiveShare | None = None
+    """Weight of each history item relative to the next newer one, 1 as published; by default tuned
+    on validation users."""
+
+
+class SLIMConfig(Config):
+    """Sparse linear item model of an elastic net."""
+
+    recipe: Literal["slim"] = "slim"
+    l1: Annotated[float, Field(ge=0, le=1_000_000)] = 3.0
+    """Weight of the absolute weights, in users; more makes more of them 0."""
+    l2: Regularisation = 100.0
+    """Weight of the squared weights, in users."""
+    decay: PositiveShare | None = None
+    """Weight of each history item relative to the next newer one, 1 as published; by default tuned
+    on validation users."""
+
+
 class UserKNNConfig(Config):
     """User-based nearest neighbours."""
 
@@ -130,6 +154,8 @@ BaselineConfig = (
     PopularityConfig
     | MarkovConfig
     | ItemKNNConfig
+    | EASEConfig
+    | SLIMConfig
     | UserKNNConfig
     | AssociationRulesConfig
     | ALSConfig

@@ -184,7 +184,7 @@ def build_loss(config: NeuralConfig, num_items: int) -> losses.Loss:
         case settings.SoftmaxConfig():
             return losses.softmax
         case settings.LambdaRankConfig():
-            return lambdarank
+            return partial(lambdarank, discounts=chosen.discounts)
     function = load_object(chosen.name, "loss", group=settings.LOSSES)
     if not callable(function):
         raise ConfigError(f"loss {chosen.name!r} is a {type(function).__name__}, not a function")

@@ -200,6 +200,8 @@ class LambdaRankConfig(Config):
     """LambdaRank: pairwise gradients weighted by the change in NDCG."""
 
     name: Literal["lambdarank"] = "lambdarank"
+    discounts: Literal["all", "truncated"] = "all"
+    """Discounts of ranks below 50: those of the formula (all), as the authors have them, or 0."""
 
 
 class TableConfig(Config):

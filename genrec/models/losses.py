@@ -113,7 +113,8 @@ def gbce(scores: torch.Tensor, positive: torch.Tensor, beta: float) -> torch.Ten
 def gbce_beta(num_items: int, num_negatives: int, t: float) -> float:
     """β = α(t(1 − 1/α) + 1/α) = 1 − t(1 − α), with sampling rate α = k/(V − 1).
 
-    [Petrov & Macdonald 2023, eq. 13].
+    [Petrov & Macdonald 2023, eq. 13]. Drawn with replacement, there can be more negatives than
+    items; then α is above 1, and so is β.
 
     Args:
         num_items: V.
@@ -128,7 +129,7 @@ def gbce_beta(num_items: int, num_negatives: int, t: float) -> float:
     """
     if not 0 <= t <= 1:
         raise GenrecError(f"t must lie in [0, 1], not {t}")
-    return 1 - t * (1 - min(1.0, num_negatives / (num_items - 1)))
+    return 1 - t * (1 - num_negatives / (num_items - 1))
 
 
 def uninformed_score(num_items: int, num_negatives: int | None, beta: float) -> float:

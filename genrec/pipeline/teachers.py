@@ -18,6 +18,7 @@ from genrec.baselines.config import EnsembleConfig
 from genrec.baselines.ensemble import Ensemble, fit_factors
 from genrec.baselines.fpmc import FPMC
 from genrec.baselines.item_knn import ItemKNN
+from genrec.baselines.linear import EASE, SLIM
 from genrec.baselines.markov import Markov
 from genrec.baselines.popularity import Popularity
 from genrec.baselines.storage import DESCRIPTION, WEIGHTS
@@ -82,6 +83,8 @@ BASELINES: dict[str, type[Baseline]] = {
     "popularity": Popularity,
     "markov": Markov,
     "item_knn": ItemKNN,
+    "ease": EASE,
+    "slim": SLIM,
     "user_knn": UserKNN,
     "association_rules": AssociationRules,
     "als": ALS,

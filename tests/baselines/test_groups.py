@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from genrec.baselines import ALS, BPR, FPMC, AssociationRules, ItemKNN, UserKNN
+from genrec.baselines import ALS, BPR, EASE, FPMC, SLIM, AssociationRules, ItemKNN, UserKNN
 from genrec.data import Sequences
 
 KINDS = {
     "item_knn": ItemKNN,
+    "ease": EASE,
+    "slim": SLIM,
     "user_knn": UserKNN,
     "association_rules": AssociationRules,
     "als": ALS,

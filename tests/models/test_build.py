@@ -71,7 +71,7 @@ def test_sasrec_rss_ranks_sets_from_the_last_state():
     assert model.scorer.backbone.causal
     assert model.scorer.objective == RecencySampled(share=0.3, decay=0.7)
     assert drawn(model) is None
-    assert model.loss is lambdarank
+    assert model.loss.func is lambdarank
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,8 @@ def test_a_setting_changes_an_axis_and_leaves_the_others():
     assert (model.scorer.objective, model.loss) == (Last(), losses.bpr)
     assert drawn(model).shape == (3, 4)
     model = built("sasrec", loss="lambdarank", negatives="catalogue")
-    assert (model.scorer.objective, model.loss) == (Shifted(), lambdarank)
+    assert (model.scorer.objective, model.loss.func) == (Shifted(), lambdarank)
+    assert model.loss.keywords == {"discounts": "all"}
     assert drawn(model) is None
 
 

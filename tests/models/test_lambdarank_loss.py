@@ -6,15 +6,19 @@ import torch
 from genrec.models.lambdarank_loss import lambdarank
 
 
-def gradient_of(table: torch.Tensor, positive: torch.Tensor, **options: float) -> torch.Tensor:
+def gradient_of(
+    table: torch.Tensor, positive: torch.Tensor, **options: float | str
+) -> torch.Tensor:
     leaf = table.clone().requires_grad_()
     lambdarank(leaf, positive, **options).backward()
     return leaf.grad
 
 
-def as_lightgbm(scores: list[float], relevant: set[int], cutoff: int, sigma: float) -> list[float]:
+def as_lightgbm(
+    scores: list[float], relevant: set[int], cutoff: int, sigma: float, *, truncated: bool
+) -> list[float]:
     """Gradient of one row after LightGBM's ``LambdarankNDCG``: pairs of ranks, high and low by
-    label, in float64."""
+    label, in float64; optionally without the discounts below the cutoff."""
     order = sorted(range(len(scores)), key=lambda i: -scores[i])
     order = [i for i in order if scores[i] > -math.inf]
     inverse_max_dcg = 1 / sum(1 / math.log2(i + 2) for i in range(min(cutoff, len(relevant))))
@@ -25,7 +29,9 @@ def as_lightgbm(scores: list[float], relevant: set[int], cutoff: int, sigma: flo
                 continue
             high, low = (i, j) if order[i] in relevant else (j, i)
             delta = scores[order[high]] - scores[order[low]]
-            discount = 1 / math.log2(i + 2) - (1 / math.log2(j + 2) if j < cutoff else 0.0)
+            discount = 1 / math.log2(i + 2) - (
+                0.0 if truncated and j >= cutoff else 1 / math.log2(j + 2)
+            )
             weight = discount * inverse_max_dcg / (0.01 + abs(delta))
             p = sigma * weight / (1 + math.exp(sigma * delta))
             lambdas[order[high]] -= p
@@ -49,15 +55,16 @@ def test_two_items_by_hand():
 
 @pytest.mark.parametrize("cutoff", [1, 3, 50])
 @pytest.mark.parametrize("sigma", [1.0, 2.0])
-def test_gradient_is_that_of_pairs_of_ranks(cutoff, sigma):
+@pytest.mark.parametrize("discounts", ["all", "truncated"])
+def test_gradient_is_that_of_pairs_of_ranks(cutoff, sigma, discounts):
     table = 2 * torch.randn(3, 9, generator=torch.Generator().manual_seed(1))
     table[:, 0] = -torch.inf
     positive = torch.tensor([[3, 5, 8], [2, 0, 0], [1, 7, 0]])
     expected = [
-        as_lightgbm(row, set(members) - {0}, cutoff, sigma)
+        as_lightgbm(row, set(members) - {0}, cutoff, sigma, truncated=discounts == "truncated")
         for row, members in zip(table.double().tolist(), positive.tolist(), strict=True)
     ]
-    gradient = gradient_of(table, positive, cutoff=cutoff, sigma=sigma)
+    gradient = gradient_of(table, positive, cutoff=cutoff, sigma=sigma, discounts=discounts)
     torch.testing.assert_close(
         3 * gradient.double(), torch.tensor(expected).double(), atol=1e-6, rtol=1e-5
     )

@@ -136,9 +136,28 @@ def test_beta_on_movielens_1m_with_256_negatives(t, beta):
     assert gbce_beta(3416, 256, t) == pytest.approx(beta, abs=5e-4)
 
 
-def test_beta_with_as_many_negatives_as_items_is_plain_bce():
-    assert gbce_beta(11, 10, 0.75) == 1.0
-    assert gbce_beta(11, 256, 0.75) == 1.0
+def test_beta_with_as_many_negatives_as_items():
+    assert gbce_beta(11, 10, 0.75) == 1.0  # plain BCE
+    assert gbce_beta(11, 40, 0.5) == pytest.approx(2.5)  # 1 + (40/10 - 1)/2
+    assert gbce_beta(11, 40, 1.0) == pytest.approx(4.0)
+
+
+def test_probabilities_are_calibrated_at_t_1_with_more_negatives_than_items():
+    """The scores that minimise the expected loss of 12 draws from 4 items."""
+    shares = torch.tensor([0.5, 0.3, 0.2, 0.0])
+    beta = gbce_beta(5, 12, 1.0)  # V - 1 = 4 items are drawn, each 3 times
+    scores = torch.zeros(4, requires_grad=True)
+    optimizer = torch.optim.LBFGS([scores], max_iter=200)
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        positive = beta * (shares * functional.softplus(-scores)).sum()
+        loss = positive + 3 * ((1 - shares) * functional.softplus(scores)).sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    torch.testing.assert_close(torch.sigmoid(scores), shares, atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("t", [-0.1, 1.5])

@@ -11,11 +11,12 @@ from genrec.baselines.als import ALS
 from genrec.baselines.bpr import BPR
 from genrec.baselines.fpmc import FPMC
 from genrec.baselines.item_knn import ItemKNN
+from genrec.baselines.linear import EASE, SLIM
 from genrec.config.errors import ConfigError, GenrecError, RunError
 from genrec.data import Sequences, Split, leave_one_out, synthetic
 from genrec.models.scorer import NeuralScorer, Recipe
 from genrec.pipeline import teachers
-from genrec.pipeline.teachers import BASELINES, load_scorer, train_scorer
+from genrec.pipeline.teachers import BASELINES, RANDOM, load_scorer, train_scorer
 from genrec.recipes import PRESETS, NeuralTeacher, Teacher, recipe
 from genrec.recommender import Scorer
 from genrec.training.checkpoint import CHECKPOINT
@@ -43,7 +44,8 @@ def test_names():
     transformers = ["sasrec", "sasrec_softmax", "gsasrec", "bert4rec", "sasrec_rss"]
     assert list(PRESETS) == [*transformers, "gru4rec", "caser", "nextitnet", "tisasrec"]
     assert list(BASELINES) == [
-        *("popularity", "markov", "item_knn", "user_knn", "association_rules", "als", "bpr", "fpmc")
+        *("popularity", "markov", "item_knn", "ease", "slim"),
+        *("user_knn", "association_rules", "als", "bpr", "fpmc"),
     ]
     assert get_args(NeuralTeacher.model_fields["recipe"].annotation) == tuple(PRESETS)
 
@@ -127,6 +129,8 @@ def test_the_seed_of_the_run_reaches_baselines_that_draw(name: str, split: Split
         ("bpr", {"factors": 5, "epochs": 2, "learning_rate": 0.02}, BPR),
         ("fpmc", {"factors": 5, "epochs": 2, "negatives": 9}, FPMC),
         ("item_knn", {"neighbours": 3, "shrinkage": 2.0, "decay": 0.5}, ItemKNN),
+        ("ease", {"regularisation": 7.0, "decay": 0.5}, EASE),
+        ("slim", {"l1": 0.5, "l2": 2.0, "decay": 0.5}, SLIM),
     ],
 )
 def test_settings_of_a_baseline_reach_it_and_are_kept(
@@ -134,7 +138,7 @@ def test_settings_of_a_baseline_reach_it_and_are_kept(
 ):
     """The scorer is the one that the same arguments give in Python, not that of the defaults."""
     scores = trained(split, recipe(name, **changes), tmp_path, seed=3).score(HISTORIES)
-    seed = {} if name == "item_knn" else {"seed": 3}
+    seed = {"seed": 3} if name in RANDOM else {}
     assert torch.equal(scores, expected.fit(split, **changes, **seed).score(HISTORIES))
     assert not torch.equal(scores, expected.fit(split, **seed).score(HISTORIES))
     assert torch.equal(load_scorer(tmp_path, CPU).score(HISTORIES), scores)
