@@ -44,7 +44,7 @@ class Preset:
 
 
 CAUSAL = {"name": "transformer", "causal": True}
-BIDIRECTIONAL = {"name": "transformer", "causal": False}
+BIDIRECTIONAL = {"name": "transformer", "causal": False, "head": True}
 NEXT_ITEM = {"name": "shifted"}
 CATALOGUE = {"name": "catalogue"}
 SOFTMAX = {"name": "softmax"}
@@ -89,6 +89,7 @@ PRESETS: dict[str, Preset] = {
         " [Sun et al. 2019].",
         {
             "backbone": BIDIRECTIONAL,
+            "embedding": {"name": "table", "bias": True},
             "objective": {"name": "masked"},
             "negatives": CATALOGUE,
             "loss": SOFTMAX,
@@ -124,6 +125,11 @@ PRESETS: dict[str, Preset] = {
         " [Li et al. 2020]; the log needs timestamps.",
         _next_item({"name": "tisasrec"}),
     ),
+    "sasrec_markov": Preset(
+        "SASRec with cross-entropy and counts of transitions, which the network weights, trained"
+        " together.",
+        {**_next_item(CAUSAL), "expert": {"name": "transitions"}},
+    ),
 }
 
 
@@ -140,6 +146,7 @@ class NeuralTeacher(NeuralConfig):
         "caser",
         "nextitnet",
         "tisasrec",
+        "sasrec_markov",
     ] = "sasrec_softmax"
     """Name of the recipe or baseline."""
 

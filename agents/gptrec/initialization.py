@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from torch import nn
 
 from genrec.agents.gptrec.model import GPTRec
 from genrec.models.scorer import NeuralScorer
@@ -52,7 +53,9 @@ def _fits(policy: GPTRec, body: Transformer, width: int) -> bool:
     """Whether the policy's transformer can hold the teacher's, whose item vectors are that wide."""
     config = policy.lm.config
     blocks = [block for block in body.blocks if isinstance(block, PreNormBlock)]
-    if not body.causal or not 0 < len(blocks) == len(body.blocks) <= config.n_layer:
+    if not body.causal or not isinstance(body.head, nn.Identity):
+        return False
+    if not 0 < len(blocks) == len(body.blocks) <= config.n_layer:
         return False
     return bool((width, blocks[0].heads) == (config.n_embd, config.n_head))
 

@@ -23,6 +23,7 @@ from genrec.models.quantized import JointQuantized
 from genrec.models.scorer import NeuralScorer, Recipe
 from genrec.models.tisasrec import TiSASRec
 from genrec.models.transformer import Transformer
+from genrec.models.transitions import Transitions
 
 RECENCY_DECAY = 0.8  # of the exponential family, where neither decay nor power is set
 
@@ -72,6 +73,7 @@ def build_scorer(
         embedding = build_embedding(config, num_items)
         backbone = build_backbone(config)
         objective = build_objective(config.objective)
+        expert = build_expert(config, num_items)
     if isinstance(config.backbone, ExternalComponent) and not isinstance(objective, Masked):
         require_causal(backbone, config)
     return NeuralScorer(
@@ -81,6 +83,17 @@ def build_scorer(
         max_length=config.max_length,
         reads_times=isinstance(config.backbone, settings.TiSASRecConfig),
         score_offset=offset,
+        expert=expert,
+    )
+
+
+def build_expert(config: NeuralConfig, num_items: int) -> Transitions | None:
+    """The count-based expert, without counts; None where there is none."""
+    chosen = config.expert
+    if isinstance(chosen, settings.NoExpert):
+        return None
+    return Transitions(
+        num_items, config.hidden_size, order=chosen.order, smoothing=chosen.smoothing
     )
 
 
@@ -88,7 +101,7 @@ def build_embedding(config: NeuralConfig, num_items: int) -> Embedding:
     """The item embedding: a vector per item, or vectors of shared sub-items."""
     chosen = config.embedding
     if isinstance(chosen, settings.TableConfig):
-        return Table(num_items, config.hidden_size)
+        return Table(num_items, config.hidden_size, bias=chosen.bias)
     return JointQuantized(
         num_items, config.hidden_size, splits=chosen.splits, pruned=chosen.ranking == "pruned"
     )
@@ -124,6 +137,7 @@ def build_backbone(config: NeuralConfig) -> nn.Module:
                 heads=chosen.heads,
                 causal=chosen.causal,
                 block=chosen.block,
+                head=chosen.head,
             )
     backbone = _made(chosen, "backbone", settings.BACKBONES, **sized)
     if not isinstance(backbone, nn.Module):

@@ -40,6 +40,8 @@ class TransformerConfig(Config):
     """Attention heads; hidden_size must be a multiple."""
     block: Literal["pre-norm", "sasrec", "ligr"] = "pre-norm"
     """Kind of block: pre-norm, SASRec's original one, or the gated one of LiGR."""
+    head: bool = False
+    """Whether a dense layer with GELU and a norm follow the last block, as in BERT4Rec."""
 
 
 class GRUConfig(Config):
@@ -208,6 +210,8 @@ class TableConfig(Config):
     """One trainable vector per item."""
 
     name: Literal["table"] = "table"
+    bias: bool = False
+    """Whether every item has a bias that is added to its scores, as in BERT4Rec."""
 
 
 class RecJPQConfig(Config):
@@ -251,6 +255,22 @@ class DuoRecConfig(ContrastConfig):
     name: Literal["duorec"] = "duorec"
 
 
+class NoExpert(Config):
+    """The network alone."""
+
+    name: Literal["none"] = "none"
+
+
+class TransitionsConfig(Config):
+    """Counts of what followed the newest items in training, weighted by the network."""
+
+    name: Literal["transitions"] = "transitions"
+    order: Length = 10
+    """How many of the newest items are looked up."""
+    smoothing: Annotated[float, Field(ge=1e-6, le=1_000_000)] = 0.1
+    """s of log(1 + count / s)."""
+
+
 Backbone = Annotated[
     TransformerConfig
     | GRUConfig
@@ -272,6 +292,7 @@ Loss = Annotated[
     Choice(LOSSES),
 ]
 Embedding = Annotated[TableConfig | RecJPQConfig, Choice(default="table")]
+Expert = Annotated[NoExpert | TransitionsConfig, Choice(default="none")]
 Contrast = Annotated[NoContrast | CL4SRecConfig | DuoRecConfig, Choice(default="none")]
 
 
@@ -317,6 +338,8 @@ class NeuralConfig(TrainingConfig):
     """How a target is compared with its negatives."""
     contrastive: Contrast = NoContrast()
     """A second, contrastive loss."""
+    expert: Expert = NoExpert()
+    """A count-based expert whose scores are added."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -350,6 +373,14 @@ def _objective_misfits(config: NeuralConfig) -> Iterator[tuple[bool, str]]:
         isinstance(objective, RecencyConfig) and isinstance(negatives, SampledNegatives),
         f"the recency objective predicts a set of items, and {negatives.name} negatives are drawn"
         " for one item: choose teacher.negatives=catalogue, or teacher.objective=last",
+    )
+    next_item = isinstance(objective, ShiftedConfig)
+    yield (
+        isinstance(config.expert, TransitionsConfig)
+        and not (next_item and isinstance(negatives, CatalogueNegatives)),
+        "the transitions expert leaves every target out of its own counts, which takes the next"
+        " item as target and scores of all items: choose teacher.objective=shifted and"
+        " teacher.negatives=catalogue, or teacher.expert=none",
     )
 
 

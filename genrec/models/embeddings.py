@@ -74,11 +74,12 @@ class Table(nn.Module):
     Args:
         num_items: V.
         hidden_size: D.
+        bias: whether every item has a number that is added to its scores.
     """
 
     excluded: torch.Tensor
 
-    def __init__(self, num_items: int, hidden_size: int) -> None:
+    def __init__(self, num_items: int, hidden_size: int, *, bias: bool = False) -> None:
         super().__init__()
         self.num_items = num_items
         self.weight = nn.Parameter(torch.empty(num_items + 2, hidden_size).normal_(std=0.02))
@@ -88,6 +89,7 @@ class Table(nn.Module):
         excluded = torch.zeros(num_items + 1)
         excluded[0] = -torch.inf
         self.register_buffer("excluded", excluded, persistent=False)
+        self.bias = nn.Parameter(torch.zeros(num_items + 1)) if bias else None
 
     @property
     def mask_id(self) -> int:
@@ -120,11 +122,14 @@ class Table(nn.Module):
             (N, V+1) with -inf at PAD, or (N, C).
         """
         if ids is not None and ids.dim() == 1:
-            return hidden @ self.weight[ids].T
+            scores = hidden @ self.weight[ids].T
+            return scores if self.bias is None else scores + self.bias[ids]
         if ids is not None and are_few(ids.shape[1], self.num_items):
-            return torch.einsum("nd,ncd->nc", hidden, self.weight[ids])
+            scores = torch.einsum("nd,ncd->nc", hidden, self.weight[ids])
+            return scores if self.bias is None else scores + self.bias[ids]
         # For many items per row one product with all vectors is faster than gathering C vectors.
-        scores = torch.addmm(self.excluded.to(hidden.dtype), hidden, self.vectors().T)
+        added = self.excluded if self.bias is None else self.excluded + self.bias
+        scores = torch.addmm(added.to(hidden.dtype), hidden, self.vectors().T)
         return scores if ids is None else scores.gather(1, ids)
 
     @torch.no_grad()

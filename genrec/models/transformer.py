@@ -23,6 +23,7 @@ class Transformer(nn.Module):
         dropout: probability of dropping an activation.
         causal: whether a position reads only itself and earlier ones.
         block: ``pre-norm``, ``sasrec`` (as in SASRec's published code) or ``ligr`` (gated).
+        head: whether a dense layer with GELU and a norm follow [Sun et al. 2019, eq. 7].
 
     Raises:
         GenrecError: if D is no multiple of ``heads``, or for an unknown block.
@@ -38,6 +39,7 @@ class Transformer(nn.Module):
         dropout: float,
         causal: bool,
         block: BlockName = "pre-norm",
+        head: bool = False,
     ) -> None:
         super().__init__()
         if hidden_size % heads:
@@ -59,6 +61,8 @@ class Transformer(nn.Module):
             for _ in range(blocks)
         )
         self.norm = nn.LayerNorm(hidden_size)
+        layers = (nn.Linear(hidden_size, hidden_size), nn.GELU(), nn.LayerNorm(hidden_size))
+        self.head = nn.Sequential(*layers) if head else nn.Identity()
 
     def forward(self, vectors: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """States of every position.
@@ -78,7 +82,7 @@ class Transformer(nn.Module):
         visible = None if self.causal else (mask | first)[:, None, None, :]
         for block in self.blocks:
             x = block(x, visible, self.causal)
-        return self.norm(x)  # type: ignore[no-any-return]
+        return self.head(self.norm(x))  # type: ignore[no-any-return]
 
 
 def sinusoidal_positions(length: int, hidden_size: int) -> torch.Tensor:

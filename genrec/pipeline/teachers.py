@@ -19,7 +19,7 @@ from genrec.baselines.ensemble import Ensemble, fit_factors
 from genrec.baselines.fpmc import FPMC
 from genrec.baselines.item_knn import ItemKNN
 from genrec.baselines.linear import EASE, SLIM
-from genrec.baselines.markov import Markov
+from genrec.baselines.markov import Markov, count_transitions
 from genrec.baselines.popularity import Popularity
 from genrec.baselines.storage import DESCRIPTION, WEIGHTS
 from genrec.baselines.user_knn import UserKNN
@@ -37,6 +37,7 @@ from genrec.models.contrastive import ContrastiveLoss, make_contrastive_loss
 from genrec.models.quantized import JointQuantized
 from genrec.models.scorer import NeuralScorer
 from genrec.models.trainer import fit, training_sequences
+from genrec.models.transitions import PREFIX
 from genrec.pipeline.provenance import DESCRIPTIONS, verified
 from genrec.recipes import (
     TEACHERS,
@@ -129,6 +130,8 @@ def train_scorer(
         if config.embedding.codes != "random":
             codes = _codes(split, config.embedding, seed)
             scorer.embedding.assign(torch.from_numpy(codes))
+    if scorer.expert is not None:
+        scorer.expert.assign(count_transitions(split.train, num_items, scorer.expert.order))
     scorer.to(device)
     fit(
         parts,
@@ -142,7 +145,8 @@ def train_scorer(
         k=k,
         trackers=trackers,
     )
-    save_tensors(directory / WEIGHTS, scorer.state_dict())
+    counted = scorer.expert.stored_counts() if scorer.expert is not None else {}
+    save_tensors(directory / WEIGHTS, scorer.state_dict() | counted)
     content = {
         "kind": NEURAL,
         "num_items": num_items,
@@ -316,5 +320,8 @@ def _load_neural(directory: Path, content: Mapping[str, Any]) -> NeuralScorer:
     scorer = build_scorer(
         config, num_items=num_items, seed=0, score_offset=float(content["score_offset"])
     )
-    load_weights(scorer, tensors, weights)
+    if scorer.expert is not None:
+        scorer.expert.load_counts(tensors)
+    of_module = {name: each for name, each in tensors.items() if not name.startswith(PREFIX)}
+    load_weights(scorer, of_module, weights)
     return scorer

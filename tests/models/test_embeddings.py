@@ -18,6 +18,22 @@ def test_vectors_of_ids(table):
     assert table(torch.tensor([[0, 2], [3, 4]])).tolist() == [[[0, 0], [0, 2]], [[1, 1], [5, 5]]]
 
 
+def test_a_bias_is_added_to_every_score_of_its_item(table):
+    biased = Table(num_items=3, hidden_size=2, bias=True)
+    with torch.no_grad():
+        biased.weight.copy_(table.weight)
+        biased.bias.copy_(torch.tensor([0.0, 10, 20, 30]))
+    hidden = torch.tensor([[1.0, 1.0], [2.0, -1.0]])
+    assert biased.score(hidden).tolist() == [[-torch.inf, 11, 22, 32], [-torch.inf, 12, 18, 31]]
+    assert biased.score(hidden, torch.tensor([2, 1])).tolist() == [[22, 11], [18, 12]]
+    assert biased.score(hidden, torch.tensor([[2, 1], [3, 3]])).tolist() == [[22, 11], [31, 31]]
+    many = Table(num_items=99, hidden_size=2, bias=True)  # so that few are scored one by one
+    with torch.no_grad():
+        many.bias.fill_(1.0)
+        many.weight[3] = torch.tensor([1.0, 1.0])
+    assert many.score(hidden, torch.tensor([[3], [3]])).tolist() == [[3], [2]]
+
+
 def test_the_mask_token_follows_the_items(table):
     assert table.mask_id == 4
     assert table.weight.shape == (5, 2)

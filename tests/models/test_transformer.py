@@ -10,10 +10,16 @@ T, D = 7, 8
 CHANGE = torch.linspace(-2, 3, D) ** 2  # not a constant, which the layer norms would remove
 
 
-def backbone(causal: bool, dropout: float = 0.0) -> Transformer:
+def backbone(causal: bool, dropout: float = 0.0, *, head: bool = False) -> Transformer:
     torch.manual_seed(0)
     return Transformer(
-        hidden_size=D, blocks=2, heads=2, max_length=T, dropout=dropout, causal=causal
+        hidden_size=D,
+        blocks=2,
+        heads=2,
+        max_length=T,
+        dropout=dropout,
+        causal=causal,
+        head=head,
     )
 
 
@@ -121,6 +127,17 @@ def test_agrees_with_torch_encoder_layers():
         states = layer(states, src_mask=later)
     ours = model(x, torch.ones(3, T, dtype=torch.bool))
     torch.testing.assert_close(ours, model.norm(states), atol=1e-5, rtol=1e-5)
+
+
+def test_a_head_is_a_dense_layer_with_gelu_and_a_norm():
+    plain, headed = backbone(causal=False), backbone(causal=False, head=True)
+    headed.load_state_dict(plain.state_dict(), strict=False)
+    mask = torch.ones(3, T, dtype=torch.bool)
+    dense = headed.head[0]
+    states = plain(vectors(), mask) @ dense.weight.T + dense.bias
+    states = 0.5 * states * (1 + torch.erf(states / 2**0.5))
+    states = (states - states.mean(-1, keepdim=True)) / states.std(-1, correction=0, keepdim=True)
+    torch.testing.assert_close(headed(vectors(), mask), states, atol=1e-3, rtol=1e-3)
 
 
 def test_heads_that_do_not_divide_the_width_are_named():
