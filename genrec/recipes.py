@@ -125,11 +125,6 @@ PRESETS: dict[str, Preset] = {
         " [Li et al. 2020]; the log needs timestamps.",
         _next_item({"name": "tisasrec"}),
     ),
-    "sasrec_markov": Preset(
-        "SASRec with cross-entropy and counts of transitions, which the network weights, trained"
-        " together.",
-        {**_next_item(CAUSAL), "expert": {"name": "transitions"}},
-    ),
 }
 
 
@@ -146,7 +141,6 @@ class NeuralTeacher(NeuralConfig):
         "caser",
         "nextitnet",
         "tisasrec",
-        "sasrec_markov",
     ] = "sasrec_softmax"
     """Name of the recipe or baseline."""
 

@@ -70,12 +70,13 @@ class TopK:
 
     Attributes:
         scorer: the scorer.
-        batch_size: histories scored at a time; fewer if their scores are too many for the memory,
-            see ``rows_at_once``.
+        batch_size: histories scored at a time, of similar length, so that little is computed for
+            padding and a batch stays in the cache; fewer if their scores are too many for the
+            memory, see ``rows_at_once``.
     """
 
     scorer: Scorer
-    batch_size: int = 512
+    batch_size: int = 64
 
     def recommend(self, histories: Sequences, k: int) -> NDArray[np.int64]:
         """(B, k) unseen items with the highest scores; ties go to the smaller item index."""
@@ -85,18 +86,21 @@ class TopK:
         self, histories: Sequences, k: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The k unseen items with the highest scores, and these scores, both (B, k)."""
-        slates, scores = [np.empty((0, k), np.int64)], [np.empty((0, k), np.float32)]
-        for batch in batches(histories, min(self.batch_size, rows_at_once(self.scorer.num_items))):
-            best, items = _best(self.scorer, batch, k)
-            slates.append(items.cpu().numpy())
-            scores.append(best.float().cpu().numpy())
-        return np.concatenate(slates), np.concatenate(scores)
+        require_unseen(histories, self.scorer.num_items, k)
+        slates = np.empty((len(histories), k), np.int64)
+        scores = np.empty((len(histories), k), np.float32)
+        order = np.argsort(histories.lengths, kind="stable")
+        size = min(self.batch_size, rows_at_once(self.scorer.num_items))
+        for start in range(0, len(order), size):
+            rows = order[start : start + size]
+            best, items = _best(self.scorer, histories.take(rows), k)
+            slates[rows], scores[rows] = items.cpu().numpy(), best.float().cpu().numpy()
+        return slates, scores
 
 
 def _best(scorer: Scorer, histories: Sequences, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Scores and items of the k best unseen items, both (B, k)."""
     if isinstance(scorer, Ranker):
-        require_unseen(histories, scorer.num_items, k)
         return _best_of_ranker(scorer, histories, k)
     scores = unseen_scores(scorer, histories)
     require_choice(scores, k)

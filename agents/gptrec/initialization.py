@@ -52,8 +52,9 @@ def initialize_from_teacher(policy: GPTRec, teacher: NeuralScorer) -> bool:
 def _fits(policy: GPTRec, body: Transformer, width: int) -> bool:
     """Whether the policy's transformer can hold the teacher's, whose item vectors are that wide."""
     config = policy.lm.config
-    blocks = [block for block in body.blocks if isinstance(block, PreNormBlock)]
-    if not body.causal or not isinstance(body.head, nn.Identity):
+    kinds = [block for block in body.blocks if isinstance(block, PreNormBlock)]
+    blocks = [block for block in kinds if not block.qk_norm]
+    if not body.causal or not isinstance(body.head, nn.Identity) or body.relative is not None:
         return False
     if not 0 < len(blocks) == len(body.blocks) <= config.n_layer:
         return False

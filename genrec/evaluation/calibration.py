@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from genrec.data import Sequences
 from genrec.metrics.calibration import Calibrated, CalibrationCurve, calibration_curve, sigmoids
-from genrec.models.config import BCEConfig, GBCEConfig
+from genrec.models.choices import BCEConfig, GBCEConfig
 from genrec.models.scorer import NeuralScorer
 from genrec.pipeline.loading import calibrated
 from genrec.pipeline.provenance import settings_in

@@ -10,7 +10,7 @@ from torch import nn
 from genrec.config.choices import ExternalComponent
 from genrec.config.components import load_object
 from genrec.config.errors import ConfigError, GenrecError
-from genrec.models import config as settings
+from genrec.models import choices as settings
 from genrec.models import losses, negatives
 from genrec.models.caser import Caser
 from genrec.models.config import NeuralConfig
@@ -23,7 +23,6 @@ from genrec.models.quantized import JointQuantized
 from genrec.models.scorer import NeuralScorer, Recipe
 from genrec.models.tisasrec import TiSASRec
 from genrec.models.transformer import Transformer
-from genrec.models.transitions import Transitions
 
 RECENCY_DECAY = 0.8  # of the exponential family, where neither decay nor power is set
 
@@ -73,7 +72,6 @@ def build_scorer(
         embedding = build_embedding(config, num_items)
         backbone = build_backbone(config)
         objective = build_objective(config.objective)
-        expert = build_expert(config, num_items)
     if isinstance(config.backbone, ExternalComponent) and not isinstance(objective, Masked):
         require_causal(backbone, config)
     return NeuralScorer(
@@ -83,17 +81,6 @@ def build_scorer(
         max_length=config.max_length,
         reads_times=isinstance(config.backbone, settings.TiSASRecConfig),
         score_offset=offset,
-        expert=expert,
-    )
-
-
-def build_expert(config: NeuralConfig, num_items: int) -> Transitions | None:
-    """The count-based expert, without counts; None where there is none."""
-    chosen = config.expert
-    if isinstance(chosen, settings.NoExpert):
-        return None
-    return Transitions(
-        num_items, config.hidden_size, order=chosen.order, smoothing=chosen.smoothing
     )
 
 
@@ -137,6 +124,9 @@ def build_backbone(config: NeuralConfig) -> nn.Module:
                 heads=chosen.heads,
                 causal=chosen.causal,
                 block=chosen.block,
+                relative=chosen.relative,
+                zero_init=chosen.zero_init,
+                qk_norm=chosen.qk_norm,
                 head=chosen.head,
             )
     backbone = _made(chosen, "backbone", settings.BACKBONES, **sized)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from genrec.data.sequences import Sequences
-from genrec.models.config import CL4SRecConfig, Contrast, NoContrast
+from genrec.models.choices import CL4SRecConfig, Contrast, NoContrast
 from genrec.models.scorer import NeuralScorer
 from genrec.models.views import Augmented, SameTarget, Views
 

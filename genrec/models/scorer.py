@@ -8,12 +8,10 @@ from torch.nn import functional
 
 from genrec.config.errors import GenrecError
 from genrec.data.sequences import Sequences
-from genrec.models.embeddings import Embedding, require_filled
+from genrec.models.embeddings import Embedding
 from genrec.models.losses import Loss
 from genrec.models.negatives import Negatives
 from genrec.models.objectives import Batch, Masked, Objective, newest_times
-from genrec.models.transitions import Transitions, recent_items
-from genrec.recommender import mask_seen, top_k
 
 
 class NeuralScorer(nn.Module):
@@ -30,7 +28,6 @@ class NeuralScorer(nn.Module):
         reads_times: whether the backbone also takes times (B, T). A MASK token has no time, so such
             a backbone cannot be trained with the Cloze objective.
         score_offset: a constant added to every score, see ``losses.uninformed_score``.
-        expert: counts that are added to the scores; None for the network alone.
 
     Raises:
         GenrecError: for a backbone that reads times with the ``Masked`` objective.
@@ -47,7 +44,6 @@ class NeuralScorer(nn.Module):
         max_length: int,
         reads_times: bool = False,
         score_offset: float = 0.0,
-        expert: Transitions | None = None,
     ) -> None:
         super().__init__()
         if reads_times and isinstance(objective, Masked):
@@ -61,7 +57,6 @@ class NeuralScorer(nn.Module):
         self.max_length = max_length
         self.reads_times = reads_times
         self.score_offset = score_offset
-        self.expert = expert
 
     @property
     def num_items(self) -> int:
@@ -108,12 +103,7 @@ class NeuralScorer(nn.Module):
         Returns:
             (B, V+1) float32; PAD is -inf, seen items are not filtered.
         """
-        states = self.final_states(histories)
-        scores = self.embedding.score(states).float() + self.score_offset
-        if self.expert is None:
-            return scores
-        added: torch.Tensor = self.expert(states, self._recent(histories, self.expert.order))
-        return scores + added
+        return self.embedding.score(self.final_states(histories)).float() + self.score_offset
 
     @torch.no_grad()
     def best(self, histories: Sequences, k: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -121,19 +111,10 @@ class NeuralScorer(nn.Module):
 
         Ties go to the smaller item index.
         """
-        if self.expert is not None:
-            best, items = top_k(mask_seen(self.score(histories), histories), k)
-            require_filled(best, k, self.num_items)
-            return best, items
         # The offset is the same for all items and does not change their order.
         seen = torch.from_numpy(histories.padded()).to(self.device)
         scores, items = self.embedding.top_k(self.final_states(histories), k, seen)
         return scores.float() + self.score_offset, items
-
-    def _recent(self, histories: Sequences, count: int) -> torch.Tensor:
-        """(B, count) newest items of histories, newest first, padded with PAD."""
-        newest = histories.padded(count, side="left")[:, ::-1].copy()
-        return torch.from_numpy(newest).to(self.device)
 
     @torch.no_grad()
     def final_states(self, histories: Sequences) -> torch.Tensor:
@@ -186,9 +167,6 @@ class Recipe:
         """
         hidden = self.scorer.states(batch.inputs, batch.positions, batch.times)
         ids = self.negatives(batch, generator)
-        expert, recent = self.scorer.expert, None
-        if expert is not None:
-            recent = recent_items(batch.inputs, batch.positions, expert.order)
         gradients, total = [], 0.0
         for start in range(0, len(hidden), chunk):
             rows = slice(start, start + chunk)
@@ -196,8 +174,6 @@ class Recipe:
             states, targets = hidden[rows].detach().requires_grad_(), batch.targets[rows]
             chunk_ids = ids if ids is None or ids.dim() == 1 else ids[rows]
             scores, positive = self.score_candidates(states, targets, chunk_ids)
-            if expert is not None and recent is not None:
-                scores = scores + expert(states, recent[rows], targets)
             loss = self.loss(scores, positive) * (len(targets) / len(batch.targets))
             torch.autograd.backward(loss)
             assert states.grad is not None

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from genrec.config.errors import GenrecError
-from genrec.models.transformer_blocks import BlockName, make_block
+from genrec.models.transformer_blocks import Attended, BlockName, make_block
 
 POSITION_SCALE = 0.6  # see sinusoidal_positions
 
@@ -22,7 +22,12 @@ class Transformer(nn.Module):
         max_length: length of the longest sequence.
         dropout: probability of dropping an activation.
         causal: whether a position reads only itself and earlier ones.
-        block: ``pre-norm``, ``sasrec`` (as in SASRec's published code) or ``ligr`` (gated).
+        block: ``pre-norm``, ``sasrec`` (as in SASRec's published code), ``ligr`` (gated) or
+            ``hstu`` (without softmax).
+        relative: whether each block has a learned bias for every distance between two positions,
+            which all heads share.
+        zero_init: whether the residual branches of the blocks add nothing at first.
+        qk_norm: whether queries and keys are normalised.
         head: whether a dense layer with GELU and a norm follow [Sun et al. 2019, eq. 7].
 
     Raises:
@@ -39,6 +44,9 @@ class Transformer(nn.Module):
         dropout: float,
         causal: bool,
         block: BlockName = "pre-norm",
+        relative: bool = False,
+        zero_init: bool = False,
+        qk_norm: bool = False,
         head: bool = False,
     ) -> None:
         super().__init__()
@@ -57,9 +65,19 @@ class Transformer(nn.Module):
         self.position = nn.Parameter(positions)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(
-            make_block(block, hidden_size=hidden_size, heads=heads, dropout=dropout)
+            make_block(
+                block,
+                hidden_size=hidden_size,
+                heads=heads,
+                dropout=dropout,
+                zero_init=zero_init,
+                qk_norm=qk_norm,
+            )
             for _ in range(blocks)
         )
+        # Column T - 1 + i - j is the distance of key j from query i.
+        distances = torch.zeros(blocks, 2 * max_length - 1)
+        self.relative = nn.Parameter(distances) if relative else None
         self.norm = nn.LayerNorm(hidden_size)
         layers = (nn.Linear(hidden_size, hidden_size), nn.GELU(), nn.LayerNorm(hidden_size))
         self.head = nn.Sequential(*layers) if head else nn.Identity()
@@ -80,9 +98,17 @@ class Transformer(nn.Module):
         # The first position is visible even in an empty sequence: a softmax over nothing is NaN.
         first = torch.arange(length, device=mask.device) == 0
         visible = None if self.causal else (mask | first)[:, None, None, :]
-        for block in self.blocks:
-            x = block(x, visible, self.causal)
+        for number, block in enumerate(self.blocks):
+            x = block(x, Attended(self.causal, visible, self._bias(number, length)))
         return self.head(self.norm(x))  # type: ignore[no-any-return]
+
+    def _bias(self, block: int, length: int) -> torch.Tensor | None:
+        """(T, T) bias of a block for the distances of keys from queries."""
+        if self.relative is None:
+            return None
+        places = torch.arange(length, device=self.relative.device)
+        distance = places[:, None] - places + self.relative.shape[1] // 2
+        return self.relative[block][distance]
 
 
 def sinusoidal_positions(length: int, hidden_size: int) -> torch.Tensor:

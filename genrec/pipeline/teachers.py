@@ -19,7 +19,7 @@ from genrec.baselines.ensemble import Ensemble, fit_factors
 from genrec.baselines.fpmc import FPMC
 from genrec.baselines.item_knn import ItemKNN
 from genrec.baselines.linear import EASE, SLIM
-from genrec.baselines.markov import Markov, count_transitions
+from genrec.baselines.markov import Markov
 from genrec.baselines.popularity import Popularity
 from genrec.baselines.storage import DESCRIPTION, WEIGHTS
 from genrec.baselines.user_knn import UserKNN
@@ -31,13 +31,13 @@ from genrec.data.sequences import Sequences
 from genrec.data.splits import Split
 from genrec.metrics.calibration import fit_temperature
 from genrec.models.build import build, build_scorer
+from genrec.models.choices import RecJPQConfig
 from genrec.models.codes import factor_codes, feature_codes, svd_codes
-from genrec.models.config import NeuralConfig, RecJPQConfig
+from genrec.models.config import NeuralConfig
 from genrec.models.contrastive import ContrastiveLoss, make_contrastive_loss
 from genrec.models.quantized import JointQuantized
 from genrec.models.scorer import NeuralScorer
 from genrec.models.trainer import fit, training_sequences
-from genrec.models.transitions import PREFIX
 from genrec.pipeline.provenance import DESCRIPTIONS, verified
 from genrec.recipes import (
     TEACHERS,
@@ -130,8 +130,6 @@ def train_scorer(
         if config.embedding.codes != "random":
             codes = _codes(split, config.embedding, seed)
             scorer.embedding.assign(torch.from_numpy(codes))
-    if scorer.expert is not None:
-        scorer.expert.assign(count_transitions(split.train, num_items, scorer.expert.order))
     scorer.to(device)
     fit(
         parts,
@@ -145,8 +143,7 @@ def train_scorer(
         k=k,
         trackers=trackers,
     )
-    counted = scorer.expert.stored_counts() if scorer.expert is not None else {}
-    save_tensors(directory / WEIGHTS, scorer.state_dict() | counted)
+    save_tensors(directory / WEIGHTS, scorer.state_dict())
     content = {
         "kind": NEURAL,
         "num_items": num_items,
@@ -320,8 +317,5 @@ def _load_neural(directory: Path, content: Mapping[str, Any]) -> NeuralScorer:
     scorer = build_scorer(
         config, num_items=num_items, seed=0, score_offset=float(content["score_offset"])
     )
-    if scorer.expert is not None:
-        scorer.expert.load_counts(tensors)
-    of_module = {name: each for name, each in tensors.items() if not name.startswith(PREFIX)}
-    load_weights(scorer, of_module, weights)
+    load_weights(scorer, tensors, weights)
     return scorer

@@ -7,11 +7,18 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from genrec.config.errors import GenrecError
 from genrec.models.caser import Caser
 from genrec.models.gru import GRU
 from genrec.models.nextitnet import NextItNet, ResidualBlock
 from genrec.models.transformer import Transformer
-from genrec.models.transformer_blocks import LiGRBlock, SASRecBlock
+from genrec.models.transformer_blocks import (
+    Attended,
+    HSTUBlock,
+    LiGRBlock,
+    SASRecBlock,
+    make_block,
+)
 
 T, D = 9, 8
 CHANGE = torch.linspace(-2, 3, D) ** 2  # not a constant, which the layer norms would remove
@@ -22,6 +29,7 @@ BACKBONES = {
     "nextitnet": partial(NextItNet, hidden_size=D, blocks=1),
     "sasrec": partial(transformer, block="sasrec"),
     "ligr": partial(transformer, block="ligr"),
+    "hstu": partial(transformer, block="hstu", relative=True),
 }
 every_backbone = pytest.mark.parametrize("name", BACKBONES)
 
@@ -188,7 +196,7 @@ def test_sasrec_block_agrees_with_torch_attention(causal):
     )
     z = functional.layer_norm(q + mixed.transpose(0, 1), (D,))
     expected = z + block.down(block.up(z).relu())
-    torch.testing.assert_close(block(x, None, causal), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(block(x, Attended(causal)), expected, atol=1e-5, rtol=1e-5)
     assert block.up.weight.shape == (D, D)
 
 
@@ -210,9 +218,59 @@ def test_ligr_block_with_open_and_with_closed_gates():
     expected = (
         y + (z[..., : 4 * D] * z[..., : 4 * D].sigmoid() * z[..., 4 * D :]) @ block.down.weight.T
     )
-    torch.testing.assert_close(block(x, None, True), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(block(x, Attended(True)), expected, atol=1e-5, rtol=1e-5)
     (
         nn.init.constant_(block.attention_gate.bias, -50.0),
         nn.init.constant_(block.forward_gate.bias, -50.0),
     )
-    torch.testing.assert_close(block(x, None, True), x)
+    torch.testing.assert_close(block(x, Attended(True)), x)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_hstu_block_position_by_position(causal):
+    torch.manual_seed(0)
+    block, x = HSTUBlock(D, heads=2, dropout=0.0), vectors()
+    bias = torch.randn(T, T)
+    found = block(x, Attended(causal, bias=bias))
+    for row in range(len(x)):
+        projected = functional.layer_norm(x[row], (D,)) @ block.uvqk.weight.T
+        u, v, q, k = functional.silu(projected).split(D, dim=-1)
+        for i in range(T):
+            mixed = torch.zeros(D)
+            for head in (slice(0, D // 2), slice(D // 2, D)):
+                for j in range(i + 1 if causal else T):
+                    weight = functional.silu(q[i, head] @ k[j, head] + bias[i, j])
+                    mixed[head] += weight * v[j, head]
+            expected = x[row, i] + block.out(u[i] * functional.layer_norm(mixed, (D,)))
+            torch.testing.assert_close(found[row, i], expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["pre-norm", "sasrec", "ligr"])
+def test_normalised_queries_and_keys_bound_the_scores(name):
+    """A large factor on queries and keys changes nothing."""
+    torch.manual_seed(0)
+    block, x = make_block(name, hidden_size=D, heads=2, dropout=0.0, qk_norm=True), vectors()
+    before = block(x, Attended(True))
+    with torch.no_grad():
+        if name == "sasrec":
+            for layer in (block.query, block.key):
+                layer.weight.mul_(100), layer.bias.mul_(100)
+        else:
+            block.qkv.weight[: 2 * D] *= 100
+            block.qkv.bias[: 2 * D] *= 100
+    torch.testing.assert_close(block(x, Attended(True)), before, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["pre-norm", "ligr", "hstu"])
+def test_branches_that_start_at_zero_are_the_identity(name):
+    x = vectors()
+    block = make_block(name, hidden_size=D, heads=2, dropout=0.0, zero_init=True)
+    torch.testing.assert_close(block(x, Attended(True)), x)
+    assert not torch.allclose(
+        make_block(name, hidden_size=D, heads=2, dropout=0.0)(x, Attended(True)), x
+    )
+
+
+def test_hstu_has_no_softmax_to_protect():
+    with pytest.raises(GenrecError, match="no softmax"):
+        make_block("hstu", hidden_size=D, heads=2, dropout=0.0, qk_norm=True)

@@ -9,7 +9,8 @@ import torch
 from genrec.data import Sequences, leave_one_out, synthetic
 from genrec.metrics.ranking import evaluate
 from genrec.models.build import build_scorer
-from genrec.models.config import CL4SRecConfig, DuoRecConfig, NeuralConfig, NoContrast
+from genrec.models.choices import CL4SRecConfig, DuoRecConfig, NoContrast
+from genrec.models.config import NeuralConfig
 from genrec.models.contrastive import (
     ContrastiveLoss,
     encode_by_length,

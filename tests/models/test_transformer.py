@@ -129,6 +129,31 @@ def test_agrees_with_torch_encoder_layers():
     torch.testing.assert_close(ours, model.norm(states), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("block", ["pre-norm", "sasrec", "ligr", "hstu"])
+@pytest.mark.parametrize("causal", [True, False])
+def test_relative_positions_bias_the_scores_of_their_distance(block, causal):
+    model = Transformer(
+        hidden_size=D,
+        blocks=2,
+        heads=2,
+        max_length=T,
+        dropout=0.0,
+        causal=causal,
+        block=block,
+        relative=True,
+    )
+    x, mask = vectors(), torch.ones(3, T, dtype=torch.bool)
+    before = model(x, mask)
+    with torch.no_grad():
+        model.relative[0, T - 1 + 2] = 3.0  # key two positions before the query, first block
+    changed = (model(x, mask) - before).abs().amax(dim=(0, 2)) > 1e-6
+    assert not changed[:2].any() or not causal  # nothing is two positions before these
+    assert changed[2:].all()
+    bias = model._bias(0, T)
+    assert bias.nonzero().tolist() == [[i, i - 2] for i in range(2, T)]
+    assert not model._bias(1, T).any()
+
+
 def test_a_head_is_a_dense_layer_with_gelu_and_a_norm():
     plain, headed = backbone(causal=False), backbone(causal=False, head=True)
     headed.load_state_dict(plain.state_dict(), strict=False)

@@ -9,11 +9,12 @@ import pytest
 from genrec.config import files
 from genrec.config.errors import ConfigError
 from genrec.config.files import find_config
-from genrec.models.config import (
+from genrec.models.choices import (
     CatalogueNegatives,
     GBCEConfig,
     PopularNegatives,
     SoftmaxConfig,
+    TableConfig,
     TransformerConfig,
 )
 from genrec.pipeline.settings import (
@@ -103,8 +104,9 @@ def test_every_recipe_is_a_valid_preset_of_its_own_name():
         teacher = recipe(name)
         assert isinstance(teacher, NeuralTeacher)
         assert teacher.recipe == name
-        assert set(preset.choices) == {"backbone", "objective", "negatives", "loss"}
-    assert recipe("bert4rec").backbone == TransformerConfig(causal=False)
+        assert set(preset.choices) >= {"backbone", "objective", "negatives", "loss"}
+    assert recipe("bert4rec").backbone == TransformerConfig(causal=False, head=True)
+    assert recipe("bert4rec").embedding == TableConfig(bias=True)
 
 
 def test_settings_survive_a_dump():

@@ -42,14 +42,7 @@ def trained(split: Split, config: Teacher, directory: Path, *, seed: int = 0) ->
 
 def test_names():
     transformers = ["sasrec", "sasrec_softmax", "gsasrec", "bert4rec", "sasrec_rss"]
-    assert list(PRESETS) == [
-        *transformers,
-        "gru4rec",
-        "caser",
-        "nextitnet",
-        "tisasrec",
-        "sasrec_markov",
-    ]
+    assert list(PRESETS) == [*transformers, "gru4rec", "caser", "nextitnet", "tisasrec"]
     assert list(BASELINES) == [
         *("popularity", "markov", "item_knn", "ease", "slim"),
         *("user_knn", "association_rules", "als", "bpr", "fpmc"),
