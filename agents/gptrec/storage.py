@@ -16,7 +16,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from genrec.agents.gptrec.conditioning import Conditioning, seeded_conditioning
 from genrec.config.errors import GenrecError, RunError
 from genrec.config.writing import write_text
-from genrec.results import first_problem
+from genrec.results.records import first_problem
 from genrec.training.checkpoint import load_tensors, load_weights, save_tensors
 from genrec.training.early_stopping import Tensors
 from genrec.training.run_directory import RESTORE, read_json, write_json

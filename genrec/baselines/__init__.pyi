@@ -18,6 +18,7 @@ from .fpmc import FPMC as FPMC
 from .item_knn import ItemKNN as ItemKNN
 from .linear import EASE as EASE
 from .linear import SLIM as SLIM
+from .linear import LinearItems as LinearItems
 from .markov import Markov as Markov
 from .popularity import Popularity as Popularity
 from .user_knn import UserKNN as UserKNN

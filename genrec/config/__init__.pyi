@@ -8,5 +8,6 @@ from .errors import DivergenceError as DivergenceError
 from .errors import GenrecError as GenrecError
 from .errors import RunError as RunError
 from .model import Config as Config
+from .model import PrecisionConfig as PrecisionConfig
 from .trust import UntrustedCodeError as UntrustedCodeError
 from .trust import name_code as name_code

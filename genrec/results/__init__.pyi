@@ -19,7 +19,6 @@ from .records import Record as Record
 from .records import RunFile as RunFile
 from .records import VersionedRecord as VersionedRecord
 from .records import explain_missing as explain_missing
-from .records import first_problem as first_problem
 from .records import read_object as read_object
 from .records import read_run_text as read_run_text
 from .runs import Kind as Kind
