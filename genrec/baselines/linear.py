@@ -51,6 +51,10 @@ class LinearItems:
     counts: NDArray[np.int64]
     decay: float = 1.0
 
+    def __post_init__(self) -> None:
+        if not 0 < self.decay <= 1:
+            raise GenrecError(f"{self.kind} decay is {self.decay}; it must lie in (0, 1]")
+
     @property
     def num_items(self) -> int:
         """V."""
@@ -173,11 +177,16 @@ def ease_weights(gram: Gram, regularisation: float) -> Floats:
 
     Args:
         gram: (V, V) XᵀX.
-        regularisation: λ.
+        regularisation: λ, positive.
+
+    Raises:
+        GenrecError: for another λ.
 
     >>> ease_weights(np.array([[2.0, 1.0], [1.0, 1.0]]), 2.0).tolist()
     [[0.0, 0.0, 0.0], [0.0, 0.0, 0.25], [0.0, 0.3333333432674408, 0.0]]
     """
+    if not regularisation > 0:
+        raise GenrecError(f"EASE regularisation is {regularisation}; it must be positive")
     inverse = _inverse(gram, regularisation)
     weights = -inverse / np.diag(inverse)
     np.fill_diagonal(weights, 0)
@@ -194,9 +203,14 @@ def slim_weights(gram: Gram, l1: float, l2: float) -> Floats:
 
     Args:
         gram: (V, V) XᵀX.
-        l1: λ₁.
-        l2: λ₂.
+        l1: λ₁, not negative.
+        l2: λ₂, positive.
+
+    Raises:
+        GenrecError: for another λ₁ or λ₂.
     """
+    if not (l1 >= 0 and l2 > 0):
+        raise GenrecError(f"SLIM l1 is {l1} and l2 is {l2}: l1 must be at least 0, l2 above 0")
     # The inverse is of float64, the many products that follow are of float32.
     rho = RHO * max(1.0, float(np.diag(gram).mean()))
     inverse = _inverse(gram, l2 + rho)

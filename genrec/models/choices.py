@@ -38,7 +38,8 @@ class TransformerConfig(Config):
     relative: bool = False
     """Whether every block has a learned bias for each distance between two positions."""
     zero_init: bool = False
-    """Whether the residual branches of the blocks add nothing at first."""
+    """Whether the residual branches of the blocks add nothing at first; of the sasrec block only
+    the feed-forward one."""
     qk_norm: bool = False
     """Whether queries and keys are normalised."""
     head: bool = False

@@ -68,3 +68,12 @@ def test_too_many_items_are_refused_before_memory_is_taken(kind, groups, monkeyp
     monkeypatch.setattr("genrec.baselines.linear.MOST_ITEMS", 39)
     with pytest.raises(GenrecError, match=r"40 items: at most 39 are possible; choose item_knn"):
         kind.fit(groups)
+
+
+def test_impossible_values_are_refused():
+    with pytest.raises(GenrecError, match="EASE regularisation is 0"):
+        ease_weights(GRAM, 0.0)
+    with pytest.raises(GenrecError, match="SLIM l1 is -1"):
+        slim_weights(GRAM, -1.0, 1.0)
+    with pytest.raises(GenrecError, match=r"ease decay is 1\.5; it must lie in"):
+        EASE(np.zeros((3, 3), np.float32), np.zeros(3, np.int64), 1.5)
