@@ -44,7 +44,7 @@ class Preset:
 
 
 CAUSAL = {"name": "transformer", "causal": True}
-BIDIRECTIONAL = {"name": "transformer", "causal": False, "head": True}
+BIDIRECTIONAL = {"name": "transformer", "causal": False}
 NEXT_ITEM = {"name": "shifted"}
 CATALOGUE = {"name": "catalogue"}
 SOFTMAX = {"name": "softmax"}
@@ -89,7 +89,6 @@ PRESETS: dict[str, Preset] = {
         " [Sun et al. 2019].",
         {
             "backbone": BIDIRECTIONAL,
-            "embedding": {"name": "table", "bias": True},
             "objective": {"name": "masked"},
             "negatives": CATALOGUE,
             "loss": SOFTMAX,
