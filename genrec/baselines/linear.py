@@ -102,7 +102,7 @@ class EASE(LinearItems):
 
         Args:
             split: training sequences, and validation cases to tune on.
-            regularisation: λ, in users; None tunes it on the validation cases.
+            regularisation: λ, in users; None tunes it on the validation cases, before β.
             decay: β; None tunes it on the validation cases.
 
         Raises:

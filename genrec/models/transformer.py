@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from genrec.config.errors import GenrecError
-from genrec.models.transformer_blocks import Attended, BlockName, make_block
+from genrec.models.transformer_blocks import AttentionMask, BlockName, make_block
 
 POSITION_SCALE = 0.6  # see sinusoidal_positions
 
@@ -99,7 +99,7 @@ class Transformer(nn.Module):
         first = torch.arange(length, device=mask.device) == 0
         visible = None if self.causal else (mask | first)[:, None, None, :]
         for number, block in enumerate(self.blocks):
-            x = block(x, Attended(self.causal, visible, self._bias(number, length)))
+            x = block(x, AttentionMask(self.causal, visible, self._bias(number, length)))
         return self.head(self.norm(x))  # type: ignore[no-any-return]
 
     def _bias(self, block: int, length: int) -> torch.Tensor | None:

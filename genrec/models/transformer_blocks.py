@@ -13,8 +13,8 @@ BlockName = Literal["pre-norm", "sasrec", "ligr", "hstu"]
 
 
 @dataclass(frozen=True, eq=False)
-class Attended:
-    """What positions may read.
+class AttentionMask:
+    """Which keys a query may read, and a bias of their scores.
 
     Attributes:
         causal: whether a position reads only itself and earlier ones.
@@ -60,10 +60,10 @@ class PreNormBlock(nn.Module):
         self.down = nn.Linear(4 * hidden_size, hidden_size)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: torch.Tensor, where: Attended) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, mask: AttentionMask) -> torch.Tensor:
         """(B, T, D) to (B, T, D)."""
         q, k, v = self.qkv(self.attention_norm(x)).chunk(3, dim=-1)
-        attended = attention(q, k, v, heads=self.heads, where=where, qk_norm=self.qk_norm)
+        attended = attention(q, k, v, heads=self.heads, mask=mask, qk_norm=self.qk_norm)
         x = x + self.dropout(self.out(attended))
         transformed = self.down(functional.gelu(self.up(self.forward_norm(x))))
         return x + self.dropout(transformed)  # type: ignore[no-any-return]
@@ -99,11 +99,11 @@ class SASRecBlock(nn.Module):
         self.down = nn.Linear(hidden_size, hidden_size)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: torch.Tensor, where: Attended) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, mask: AttentionMask) -> torch.Tensor:
         """(B, T, D) to (B, T, D)."""
         q = self.attention_norm(x)
         query, key, value = self.query(q), self.key(x), self.value(x)
-        attended = attention(query, key, value, heads=self.heads, where=where, qk_norm=self.qk_norm)
+        attended = attention(query, key, value, heads=self.heads, mask=mask, qk_norm=self.qk_norm)
         z = self.forward_norm(q + self.dropout(attended))
         transformed = self.down(self.dropout(functional.relu(self.up(z))))
         return z + self.dropout(transformed)  # type: ignore[no-any-return]
@@ -138,10 +138,10 @@ class LiGRBlock(nn.Module):
         self.forward_gate = nn.Linear(hidden_size, hidden_size)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: torch.Tensor, where: Attended) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, mask: AttentionMask) -> torch.Tensor:
         """(B, T, D) to (B, T, D)."""
         q, k, v = self.qkv(self.attention_norm(x)).chunk(3, dim=-1)
-        mixed = attention(q, k, v, heads=self.heads, where=where, qk_norm=self.qk_norm)
+        mixed = attention(q, k, v, heads=self.heads, mask=mask, qk_norm=self.qk_norm)
         attended = self.out(mixed)
         x = x + torch.sigmoid(self.attention_gate(x)) * self.dropout(attended)
         gate, value = self.up(self.forward_norm(x)).chunk(2, dim=-1)
@@ -175,14 +175,14 @@ class HSTUBlock(nn.Module):
         self.out = nn.Linear(hidden_size, hidden_size)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: torch.Tensor, where: Attended) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, mask: AttentionMask) -> torch.Tensor:
         """(B, T, D) to (B, T, D)."""
         u, *others = functional.silu(self.uvqk(self.norm(x))).chunk(4, dim=-1)
         v, q, k = (y.unflatten(-1, (self.heads, -1)).transpose(1, 2) for y in others)
         scores = q @ k.transpose(2, 3)
-        if where.bias is not None:
-            scores = scores + where.bias
-        allowed = where.allowed(x.shape[1], x.device)
+        if mask.bias is not None:
+            scores = scores + mask.bias
+        allowed = mask.allowed(x.shape[1], x.device)
         weights = functional.silu(scores).masked_fill(~allowed, 0)
         mixed = (weights @ v).transpose(1, 2).flatten(2)
         return x + self.out(self.dropout(u * self.mixed_norm(mixed)))  # type: ignore[no-any-return]
@@ -240,7 +240,7 @@ def attention(
     v: torch.Tensor,
     *,
     heads: int,
-    where: Attended,
+    mask: AttentionMask,
     qk_norm: bool = False,
 ) -> torch.Tensor:
     """Multi-head attention, scaled by 1/√(D/heads), with the heads' outputs concatenated.
@@ -253,7 +253,7 @@ def attention(
         k: (B, T, D) keys.
         v: (B, T, D) values.
         heads: number of heads; D is a multiple of it.
-        where: what may be read, and how near it is.
+        mask: what may be read, and how near it is.
         qk_norm: whether queries and keys are normalised.
 
     Returns:
@@ -262,15 +262,15 @@ def attention(
     q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))
     if qk_norm:
         q, k = (functional.rms_norm(x, x.shape[-1:]) for x in (q, k))
-    if q.device.type != "cpu" and where.bias is None:
+    if q.device.type != "cpu" and mask.bias is None:
         attended = functional.scaled_dot_product_attention(
-            q, k, v, attn_mask=where.visible, is_causal=where.causal
+            q, k, v, attn_mask=mask.visible, is_causal=mask.causal
         )
         return attended.transpose(1, 2).flatten(2)
     # Written out on a CPU, where the backward pass of the fused kernel takes two to four times as
     # long.
     scores = q @ k.transpose(2, 3) * q.shape[-1] ** -0.5
-    if where.bias is not None:
-        scores = scores + where.bias.to(scores.dtype)
-    scores = scores.masked_fill(~where.allowed(q.shape[2], q.device), -torch.inf)
+    if mask.bias is not None:
+        scores = scores + mask.bias.to(scores.dtype)
+    scores = scores.masked_fill(~mask.allowed(q.shape[2], q.device), -torch.inf)
     return (torch.softmax(scores, dim=-1, dtype=q.dtype) @ v).transpose(1, 2).flatten(2)

@@ -13,7 +13,7 @@ from genrec.models.gru import GRU
 from genrec.models.nextitnet import NextItNet, ResidualBlock
 from genrec.models.transformer import Transformer
 from genrec.models.transformer_blocks import (
-    Attended,
+    AttentionMask,
     HSTUBlock,
     LiGRBlock,
     SASRecBlock,
@@ -196,7 +196,7 @@ def test_sasrec_block_agrees_with_torch_attention(causal):
     )
     z = functional.layer_norm(q + mixed.transpose(0, 1), (D,))
     expected = z + block.down(block.up(z).relu())
-    torch.testing.assert_close(block(x, Attended(causal)), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(block(x, AttentionMask(causal)), expected, atol=1e-5, rtol=1e-5)
     assert block.up.weight.shape == (D, D)
 
 
@@ -218,12 +218,12 @@ def test_ligr_block_with_open_and_with_closed_gates():
     expected = (
         y + (z[..., : 4 * D] * z[..., : 4 * D].sigmoid() * z[..., 4 * D :]) @ block.down.weight.T
     )
-    torch.testing.assert_close(block(x, Attended(True)), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(block(x, AttentionMask(True)), expected, atol=1e-5, rtol=1e-5)
     (
         nn.init.constant_(block.attention_gate.bias, -50.0),
         nn.init.constant_(block.forward_gate.bias, -50.0),
     )
-    torch.testing.assert_close(block(x, Attended(True)), x)
+    torch.testing.assert_close(block(x, AttentionMask(True)), x)
 
 
 @pytest.mark.parametrize("causal", [True, False])
@@ -231,7 +231,7 @@ def test_hstu_block_position_by_position(causal):
     torch.manual_seed(0)
     block, x = HSTUBlock(D, heads=2, dropout=0.0), vectors()
     bias = torch.randn(T, T)
-    found = block(x, Attended(causal, bias=bias))
+    found = block(x, AttentionMask(causal, bias=bias))
     for row in range(len(x)):
         projected = functional.layer_norm(x[row], (D,)) @ block.uvqk.weight.T
         u, v, q, k = functional.silu(projected).split(D, dim=-1)
@@ -250,7 +250,7 @@ def test_normalised_queries_and_keys_bound_the_scores(name):
     """A large factor on queries and keys changes nothing."""
     torch.manual_seed(0)
     block, x = make_block(name, hidden_size=D, heads=2, dropout=0.0, qk_norm=True), vectors()
-    before = block(x, Attended(True))
+    before = block(x, AttentionMask(True))
     with torch.no_grad():
         if name == "sasrec":
             for layer in (block.query, block.key):
@@ -258,16 +258,16 @@ def test_normalised_queries_and_keys_bound_the_scores(name):
         else:
             block.qkv.weight[: 2 * D] *= 100
             block.qkv.bias[: 2 * D] *= 100
-    torch.testing.assert_close(block(x, Attended(True)), before, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(block(x, AttentionMask(True)), before, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["pre-norm", "ligr", "hstu"])
 def test_branches_that_start_at_zero_are_the_identity(name):
     x = vectors()
     block = make_block(name, hidden_size=D, heads=2, dropout=0.0, zero_init=True)
-    torch.testing.assert_close(block(x, Attended(True)), x)
+    torch.testing.assert_close(block(x, AttentionMask(True)), x)
     assert not torch.allclose(
-        make_block(name, hidden_size=D, heads=2, dropout=0.0)(x, Attended(True)), x
+        make_block(name, hidden_size=D, heads=2, dropout=0.0)(x, AttentionMask(True)), x
     )
 
 
