@@ -21,6 +21,7 @@ from genrec.baselines.config import (
     ItemKNNConfig,
     MarkovConfig,
     PopularityConfig,
+    SequentialRulesConfig,
     SLIMConfig,
     UserKNNConfig,
 )
@@ -184,6 +185,7 @@ TeacherConfig = Annotated[
     NeuralTeacher
     | PopularityConfig
     | MarkovConfig
+    | SequentialRulesConfig
     | ItemKNNConfig
     | EASEConfig
     | SLIMConfig
@@ -200,6 +202,7 @@ Teacher = (
     NeuralTeacher
     | PopularityConfig
     | MarkovConfig
+    | SequentialRulesConfig
     | ItemKNNConfig
     | EASEConfig
     | SLIMConfig

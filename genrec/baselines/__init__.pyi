@@ -10,6 +10,7 @@ from .config import FPMCConfig as FPMCConfig
 from .config import ItemKNNConfig as ItemKNNConfig
 from .config import MarkovConfig as MarkovConfig
 from .config import PopularityConfig as PopularityConfig
+from .config import SequentialRulesConfig as SequentialRulesConfig
 from .config import SLIMConfig as SLIMConfig
 from .config import UserKNNConfig as UserKNNConfig
 from .ensemble import Ensemble as Ensemble
@@ -21,4 +22,5 @@ from .linear import SLIM as SLIM
 from .linear import LinearItems as LinearItems
 from .markov import Markov as Markov
 from .popularity import Popularity as Popularity
+from .sequential_rules import SequentialRules as SequentialRules
 from .user_knn import UserKNN as UserKNN

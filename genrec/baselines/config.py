@@ -39,6 +39,23 @@ class MarkovConfig(Config):
     """Added to every transition count; by default tuned on validation users."""
 
 
+class SequentialRulesConfig(Config):
+    """Rules between an item and those that came after it, near or far."""
+
+    recipe: Literal["sequential_rules"] = "sequential_rules"
+    order: Length | None = None
+    """How many of the newest items are read, and the largest distance of a rule; by default 30, and
+    fewer on logs of more than a million events, so that the counts fit into memory."""
+    distance_decay: PositiveShare | None = None
+    """Weight of a pair of training events relative to one that is nearer by one event; by default
+    tuned on validation users."""
+    decay: PositiveShare | None = None
+    """Weight of each history item relative to the next newer one; by default tuned on validation
+    users."""
+    smoothing: Annotated[float, Field(ge=1e-6, le=1_000_000)] | None = None
+    """Count of a pair at which a rule has log 2; by default tuned on validation users."""
+
+
 class ItemKNNConfig(Config):
     """Item-based nearest neighbours."""
 
@@ -153,6 +170,7 @@ class EnsembleConfig(Config):
 BaselineConfig = (
     PopularityConfig
     | MarkovConfig
+    | SequentialRulesConfig
     | ItemKNNConfig
     | EASEConfig
     | SLIMConfig

@@ -23,6 +23,7 @@ POPULARITY_WEIGHT = 1e-3
 MOST_COUNTS = 30_000_000
 DECAYS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 SMOOTHINGS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+DISTANCE_DECAYS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,7 @@ from genrec.baselines.item_knn import ItemKNN
 from genrec.baselines.linear import EASE, SLIM
 from genrec.baselines.markov import Markov
 from genrec.baselines.popularity import Popularity
+from genrec.baselines.sequential_rules import SequentialRules
 from genrec.baselines.storage import DESCRIPTION, WEIGHTS
 from genrec.baselines.user_knn import UserKNN
 from genrec.config.components import load_object
@@ -83,6 +84,7 @@ class Baseline(Scorer, Protocol):
 BASELINES: dict[str, type[Baseline]] = {
     "popularity": Popularity,
     "markov": Markov,
+    "sequential_rules": SequentialRules,
     "item_knn": ItemKNN,
     "ease": EASE,
     "slim": SLIM,

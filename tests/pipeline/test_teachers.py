@@ -44,7 +44,7 @@ def test_names():
     transformers = ["sasrec", "sasrec_softmax", "gsasrec", "bert4rec", "sasrec_rss"]
     assert list(PRESETS) == [*transformers, "gru4rec", "caser", "nextitnet", "tisasrec"]
     assert list(BASELINES) == [
-        *("popularity", "markov", "item_knn", "ease", "slim"),
+        *("popularity", "markov", "sequential_rules", "item_knn", "ease", "slim"),
         *("user_knn", "association_rules", "als", "bpr", "fpmc"),
     ]
     assert get_args(NeuralTeacher.model_fields["recipe"].annotation) == tuple(PRESETS)
