@@ -125,6 +125,11 @@ PRESETS: dict[str, Preset] = {
         " [Li et al. 2020]; the log needs timestamps.",
         _next_item({"name": "tisasrec"}),
     ),
+    "sasrec_counts": Preset(
+        "SASRec with cross-entropy and a count-based expert, sequential rules that the network"
+        " weighs; trained together.",
+        {**_next_item(CAUSAL), "expert": {"name": "counts"}},
+    ),
 }
 
 
@@ -141,6 +146,7 @@ class NeuralTeacher(NeuralConfig):
         "caser",
         "nextitnet",
         "tisasrec",
+        "sasrec_counts",
     ] = "sasrec_softmax"
     """Name of the recipe or baseline."""
 

@@ -14,6 +14,7 @@ from genrec.models import choices as settings
 from genrec.models import losses, negatives
 from genrec.models.caser import Caser
 from genrec.models.config import NeuralConfig
+from genrec.models.count_expert import CountExpert
 from genrec.models.embeddings import Embedding, Table
 from genrec.models.gru import GRU
 from genrec.models.lambdarank_loss import lambdarank
@@ -72,6 +73,7 @@ def build_scorer(
         embedding = build_embedding(config, num_items)
         backbone = build_backbone(config)
         objective = build_objective(config.objective)
+        expert = build_expert(config, num_items)
     if isinstance(config.backbone, ExternalComponent) and not isinstance(objective, Masked):
         require_causal(backbone, config)
     return NeuralScorer(
@@ -81,6 +83,17 @@ def build_scorer(
         max_length=config.max_length,
         reads_times=isinstance(config.backbone, settings.TiSASRecConfig),
         score_offset=offset,
+        expert=expert,
+    )
+
+
+def build_expert(config: NeuralConfig, num_items: int) -> CountExpert | None:
+    """The count-based expert, without counts; None where there is none."""
+    chosen = config.expert
+    if isinstance(chosen, settings.NoExpert):
+        return None
+    return CountExpert(
+        num_items, config.hidden_size, order=chosen.order, smoothing=chosen.smoothing
     )
 
 

@@ -257,6 +257,26 @@ class DuoRecConfig(ContrastConfig):
     name: Literal["duorec"] = "duorec"
 
 
+class NoExpert(Config):
+    """The network alone."""
+
+    name: Literal["none"] = "none"
+
+
+class CountExpertConfig(Config):
+    """Counts of what followed the newest items in other sequences, weighted by the network."""
+
+    name: Literal["counts"] = "counts"
+    order: Annotated[int, Field(ge=1, le=1_000)] = 20
+    """How many of the newest items are looked up."""
+    distance_decay: PositiveShare = 0.4
+    """Weight of a pair of events relative to one that is nearer by one event."""
+    smoothing: Annotated[float, Field(ge=1e-6, le=1_000_000)] = 0.1
+    """Count of a pair at which it has log 2."""
+    folds: Annotated[int, Field(ge=2, le=20)] = 4
+    """Into how many parts the training sequences are divided; each reads counts of the others."""
+
+
 Backbone = Annotated[
     TransformerConfig
     | GRUConfig
@@ -278,4 +298,5 @@ Loss = Annotated[
     Choice(LOSSES),
 ]
 Embedding = Annotated[TableConfig | RecJPQConfig, Choice(default="table")]
+Expert = Annotated[NoExpert | CountExpertConfig, Choice(default="none")]
 Contrast = Annotated[NoContrast | CL4SRecConfig | DuoRecConfig, Choice(default="none")]

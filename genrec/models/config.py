@@ -19,13 +19,16 @@ from genrec.models.choices import (
     Backbone,
     CatalogueNegatives,
     Contrast,
+    CountExpertConfig,
     DuoRecConfig,
     Embedding,
+    Expert,
     GBCEConfig,
     Loss,
     MaskedConfig,
     Negatives,
     NoContrast,
+    NoExpert,
     Objective,
     RecencyConfig,
     RecJPQConfig,
@@ -80,6 +83,8 @@ class NeuralConfig(TrainingConfig):
     """How a target is compared with its negatives."""
     contrastive: Contrast = NoContrast()
     """A second, contrastive loss."""
+    expert: Expert = NoExpert()
+    """A count-based expert whose scores are added to those of the network."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -113,6 +118,14 @@ def _objective_misfits(config: NeuralConfig) -> Iterator[tuple[bool, str]]:
         isinstance(objective, RecencyConfig) and isinstance(negatives, SampledNegatives),
         f"the recency objective predicts a set of items, and {negatives.name} negatives are drawn"
         " for one item: choose teacher.negatives=catalogue, or teacher.objective=last",
+    )
+    yield (
+        isinstance(config.expert, CountExpertConfig)
+        and not (
+            isinstance(objective, ShiftedConfig) and isinstance(negatives, CatalogueNegatives)
+        ),
+        "the count expert scores all items after each one of a sequence: choose"
+        " teacher.objective=shifted and teacher.negatives=catalogue, or teacher.expert=none",
     )
 
 

@@ -21,12 +21,14 @@ class Batch:
         targets: (N,) the item that each of them predicts, or (N, M) a set of items, padded with 0.
         times: (B, T) int64 seconds at which the inputs happened, 0 at padding; None where the log
             has no times.
+        sequences: (B,) int64 which of the training sequences the rows are; None where nobody asks.
     """
 
     inputs: torch.Tensor
     positions: torch.Tensor
     targets: torch.Tensor
     times: torch.Tensor | None = None
+    sequences: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on a device."""
@@ -35,6 +37,7 @@ class Batch:
             positions=self.positions.to(device),
             targets=self.targets.to(device),
             times=None if self.times is None else self.times.to(device),
+            sequences=None if self.sequences is None else self.sequences.to(device),
         )
 
 

@@ -8,10 +8,12 @@ from torch.nn import functional
 
 from genrec.config.errors import GenrecError
 from genrec.data.sequences import Sequences
-from genrec.models.embeddings import Embedding
+from genrec.models.count_expert import CountExpert
+from genrec.models.embeddings import Embedding, require_filled
 from genrec.models.losses import Loss
 from genrec.models.negatives import Negatives
 from genrec.models.objectives import Batch, Masked, Objective, newest_times
+from genrec.recommender import mask_seen, top_k
 
 
 class NeuralScorer(nn.Module):
@@ -28,6 +30,7 @@ class NeuralScorer(nn.Module):
         reads_times: whether the backbone also takes times (B, T). A MASK token has no time, so such
             a backbone cannot be trained with the Cloze objective.
         score_offset: a constant added to every score, see ``losses.uninformed_score``.
+        expert: counts that are added to the scores; None for the network alone.
 
     Raises:
         GenrecError: for a backbone that reads times with the ``Masked`` objective.
@@ -44,6 +47,7 @@ class NeuralScorer(nn.Module):
         max_length: int,
         reads_times: bool = False,
         score_offset: float = 0.0,
+        expert: CountExpert | None = None,
     ) -> None:
         super().__init__()
         if reads_times and isinstance(objective, Masked):
@@ -57,6 +61,7 @@ class NeuralScorer(nn.Module):
         self.max_length = max_length
         self.reads_times = reads_times
         self.score_offset = score_offset
+        self.expert = expert
 
     @property
     def num_items(self) -> int:
@@ -103,7 +108,13 @@ class NeuralScorer(nn.Module):
         Returns:
             (B, V+1) float32; PAD is -inf, seen items are not filtered.
         """
-        return self.embedding.score(self.final_states(histories)).float() + self.score_offset
+        states = self.final_states(histories)
+        scores = self.embedding.score(states).float() + self.score_offset
+        if self.expert is None:
+            return scores
+        newest = histories.padded(self.expert.order, side="left")[:, ::-1].copy()
+        added: torch.Tensor = self.expert(states, torch.from_numpy(newest).to(self.device))
+        return scores + added
 
     @torch.no_grad()
     def best(self, histories: Sequences, k: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -111,6 +122,10 @@ class NeuralScorer(nn.Module):
 
         Ties go to the smaller item index.
         """
+        if self.expert is not None:
+            best, items = top_k(mask_seen(self.score(histories), histories), k)
+            require_filled(best, k, self.num_items)
+            return best, items
         # The offset is the same for all items and does not change their order.
         seen = torch.from_numpy(histories.padded()).to(self.device)
         scores, items = self.embedding.top_k(self.final_states(histories), k, seen)
@@ -167,6 +182,10 @@ class Recipe:
         """
         hidden = self.scorer.states(batch.inputs, batch.positions, batch.times)
         ids = self.negatives(batch, generator)
+        expert = self.scorer.expert
+        counted: tuple[torch.Tensor, ...] = ()
+        if expert is not None:
+            counted = expert.training_inputs(batch.inputs, batch.positions, batch.sequences)
         gradients, total = [], 0.0
         for start in range(0, len(hidden), chunk):
             rows = slice(start, start + chunk)
@@ -174,6 +193,8 @@ class Recipe:
             states, targets = hidden[rows].detach().requires_grad_(), batch.targets[rows]
             chunk_ids = ids if ids is None or ids.dim() == 1 else ids[rows]
             scores, positive = self.score_candidates(states, targets, chunk_ids)
+            if expert is not None:
+                scores = scores + expert(states, *(each[rows] for each in counted))
             loss = self.loss(scores, positive) * (len(targets) / len(batch.targets))
             torch.autograd.backward(loss)
             assert states.grad is not None

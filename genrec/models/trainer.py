@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +122,7 @@ def fit(
                         mask_id=scorer.embedding.mask_id,
                         generator=numbers,
                     )
+                    batch = replace(batch, sequences=torch.from_numpy(rows))
                     with autocast(device, config.bf16):
                         # Both run forward and backward, part by part, and add up gradients.
                         loss = recipe.training_step(batch.to(device), generator, chunk)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
+from scipy import sparse
 
 from genrec.baselines.als import ALS
 from genrec.baselines.association_rules import AssociationRules
@@ -19,9 +20,9 @@ from genrec.baselines.ensemble import Ensemble, fit_factors
 from genrec.baselines.fpmc import FPMC
 from genrec.baselines.item_knn import ItemKNN
 from genrec.baselines.linear import EASE, SLIM
-from genrec.baselines.markov import Markov
+from genrec.baselines.markov import Markov, count_transitions
 from genrec.baselines.popularity import Popularity
-from genrec.baselines.sequential_rules import SequentialRules
+from genrec.baselines.sequential_rules import SequentialRules, pooled
 from genrec.baselines.storage import DESCRIPTION, WEIGHTS
 from genrec.baselines.user_knn import UserKNN
 from genrec.config.components import load_object
@@ -32,10 +33,11 @@ from genrec.data.sequences import Sequences
 from genrec.data.splits import Split
 from genrec.metrics.calibration import fit_temperature
 from genrec.models.build import build, build_scorer
-from genrec.models.choices import RecJPQConfig
+from genrec.models.choices import CountExpertConfig, RecJPQConfig
 from genrec.models.codes import factor_codes, feature_codes, svd_codes
 from genrec.models.config import NeuralConfig
 from genrec.models.contrastive import ContrastiveLoss, make_contrastive_loss
+from genrec.models.count_expert import PREFIX
 from genrec.models.quantized import JointQuantized
 from genrec.models.scorer import NeuralScorer
 from genrec.models.trainer import fit, training_sequences
@@ -60,6 +62,7 @@ logger = logging.getLogger(__name__)
 TEACHER: TypeAdapter[Teacher] = TypeAdapter(TeacherConfig)
 PROBE = Sequences.from_lists([[], [1]])
 BPR_EPOCHS = 20  # for RecJPQ's codes, as in [Petrov & Macdonald 2024b]
+RULE_DISTANCE = 20  # largest distance of a count-based expert's rules
 RANDOM = ("als", "bpr", "fpmc")  # baselines that draw random numbers
 
 
@@ -132,6 +135,11 @@ def train_scorer(
         if config.embedding.codes != "random":
             codes = _codes(split, config.embedding, seed)
             scorer.embedding.assign(torch.from_numpy(codes))
+    if scorer.expert is not None:
+        assert isinstance(config.expert, CountExpertConfig)
+        folds = _rules_of_folds(split, config.expert)
+        scorer.expert.assign(sum(folds[1:], start=folds[0]))
+        scorer.expert.hold_out(folds)
     scorer.to(device)
     fit(
         parts,
@@ -145,7 +153,11 @@ def train_scorer(
         k=k,
         trackers=trackers,
     )
-    save_tensors(directory / WEIGHTS, scorer.state_dict())
+    counts_of_expert = {}
+    if scorer.expert is not None:
+        counts_of_expert = scorer.expert.stored_counts()
+        scorer.expert.held_out = None  # of no use after training
+    save_tensors(directory / WEIGHTS, scorer.state_dict() | counts_of_expert)
     content = {
         "kind": NEURAL,
         "num_items": num_items,
@@ -263,6 +275,19 @@ def _contrast(split: Split, config: NeuralTeacher, mask_id: int) -> ContrastiveL
     )
 
 
+def _rules_of_folds(split: Split, config: CountExpertConfig) -> list[sparse.csr_matrix]:
+    """Counts of sequential rules, (V+1, V+1), in each fold of the training sequences."""
+    sequences, num_items = training_sequences(split), split.catalogue.num_items
+    fold = np.arange(len(sequences)) % config.folds
+    return [
+        pooled(
+            count_transitions(sequences.take(fold == each), num_items, RULE_DISTANCE),
+            config.distance_decay,
+        )
+        for each in range(config.folds)
+    ]
+
+
 def _codes(split: Split, config: RecJPQConfig, seed: int) -> NDArray[np.uint8]:
     """(V+1, m) RecJPQ codes of the items, from what the settings name."""
     splits = config.splits
@@ -319,5 +344,8 @@ def _load_neural(directory: Path, content: Mapping[str, Any]) -> NeuralScorer:
     scorer = build_scorer(
         config, num_items=num_items, seed=0, score_offset=float(content["score_offset"])
     )
-    load_weights(scorer, tensors, weights)
+    if scorer.expert is not None:
+        scorer.expert.load_counts(tensors)
+    of_module = {name: each for name, each in tensors.items() if not name.startswith(PREFIX)}
+    load_weights(scorer, of_module, weights)
     return scorer

@@ -42,7 +42,8 @@ def trained(split: Split, config: Teacher, directory: Path, *, seed: int = 0) ->
 
 def test_names():
     transformers = ["sasrec", "sasrec_softmax", "gsasrec", "bert4rec", "sasrec_rss"]
-    assert list(PRESETS) == [*transformers, "gru4rec", "caser", "nextitnet", "tisasrec"]
+    others = ["gru4rec", "caser", "nextitnet", "tisasrec", "sasrec_counts"]
+    assert list(PRESETS) == [*transformers, *others]
     assert list(BASELINES) == [
         *("popularity", "markov", "sequential_rules", "item_knn", "ease", "slim"),
         *("user_knn", "association_rules", "als", "bpr", "fpmc"),
