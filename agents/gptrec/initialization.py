@@ -54,7 +54,9 @@ def _fits(policy: GPTRec, body: Transformer, width: int) -> bool:
     config = policy.lm.config
     kinds = [block for block in body.blocks if isinstance(block, PreNormBlock)]
     blocks = [block for block in kinds if not block.qk_norm]
-    if not body.causal or not isinstance(body.head, nn.Identity) or body.relative is not None:
+    if not body.causal or not isinstance(body.head, nn.Identity):
+        return False
+    if body.relative is not None or body.intervals is not None:
         return False
     if not 0 < len(blocks) == len(body.blocks) <= config.n_layer:
         return False

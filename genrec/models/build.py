@@ -81,10 +81,18 @@ def build_scorer(
         backbone,
         objective,
         max_length=config.max_length,
-        reads_times=isinstance(config.backbone, settings.TiSASRecConfig),
+        reads_times=reads_times(config),
         score_offset=offset,
         expert=expert,
     )
+
+
+def reads_times(config: NeuralConfig) -> bool:
+    """Whether the backbone reads the times of events."""
+    backbone = config.backbone
+    if isinstance(backbone, settings.TransformerConfig):
+        return backbone.intervals
+    return isinstance(backbone, settings.TiSASRecConfig)
 
 
 def build_expert(config: NeuralConfig, num_items: int) -> CountExpert | None:
@@ -138,6 +146,7 @@ def build_backbone(config: NeuralConfig) -> nn.Module:
                 causal=chosen.causal,
                 block=chosen.block,
                 relative=chosen.relative,
+                intervals=chosen.intervals,
                 zero_init=chosen.zero_init,
                 qk_norm=chosen.qk_norm,
                 head=chosen.head,

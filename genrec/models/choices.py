@@ -33,8 +33,11 @@ class TransformerConfig(Config):
     heads: Count = 1
     """Attention heads; hidden_size must be a multiple."""
     block: Literal["pre-norm", "sasrec", "ligr", "hstu"] = "pre-norm"
-    """Kind of block: pre-norm, SASRec's original one, LiGR's with gates, or HSTU's without softmax,
-    which does not read times here."""
+    """Kind of block: pre-norm, SASRec's original one, LiGR's with gates, or HSTU's without
+    softmax."""
+    intervals: bool = False
+    """Whether every block has a learned bias for the time between two events of the history; the
+    log needs timestamps."""
     relative: bool = False
     """Whether every block has a learned bias for each distance between two positions."""
     zero_init: bool = False

@@ -110,6 +110,13 @@ def _objective_misfits(config: NeuralConfig) -> Iterator[tuple[bool, str]]:
         " came before it: choose teacher.recipe=bert4rec, or teacher.objective=shifted",
     )
     yield (
+        isinstance(objective, MaskedConfig)
+        and isinstance(backbone, TransformerConfig)
+        and backbone.intervals,
+        "a masked item has no time that teacher.backbone.intervals could read: leave it out, or"
+        " choose teacher.objective=shifted",
+    )
+    yield (
         isinstance(objective, ShiftedConfig) and bidirectional,
         "with the shifted objective a bidirectional backbone would see the items that it has to"
         " predict: choose teacher.objective=masked, last or recency, or teacher.recipe=sasrec",

@@ -19,7 +19,7 @@ class AttentionMask:
     Attributes:
         causal: whether a position reads only itself and earlier ones.
         visible: (B, 1, 1, T), True at keys that may be read; None for all keys.
-        bias: (T, T) added to the scores of queries and keys; None for nothing.
+        bias: (T, T) or (B, 1, T, T) added to the scores of queries and keys; None for nothing.
     """
 
     causal: bool

@@ -91,6 +91,7 @@ def test_other_backbones_are_shifted_and_compare_with_the_whole_catalogue(
 def test_tisasrec_reads_times():
     assert built("tisasrec").scorer.reads_times
     assert not built("sasrec").scorer.reads_times
+    assert built("sasrec", backbone={"intervals": True}).scorer.reads_times
 
 
 @pytest.mark.parametrize(

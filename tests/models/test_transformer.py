@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from genrec.config.errors import GenrecError
-from genrec.models.transformer import Transformer, sinusoidal_positions
+from genrec.models.transformer import Transformer, power_of_interval, sinusoidal_positions
 
 T, D = 7, 8
 CHANGE = torch.linspace(-2, 3, D) ** 2  # not a constant, which the layer norms would remove
@@ -149,9 +149,9 @@ def test_relative_positions_bias_the_scores_of_their_distance(block, causal):
     changed = (model(x, mask) - before).abs().amax(dim=(0, 2)) > 1e-6
     assert not changed[:2].any() or not causal  # nothing is two positions before these
     assert changed[2:].all()
-    bias = model._bias(0, T)
+    bias = model._bias(0, T, None)
     assert bias.nonzero().tolist() == [[i, i - 2] for i in range(2, T)]
-    assert not model._bias(1, T).any()
+    assert not model._bias(1, T, None).any()
 
 
 def test_a_head_is_a_dense_layer_with_gelu_and_a_norm():
@@ -200,3 +200,55 @@ def test_initial_positions_of_a_bidirectional_model_depend_on_the_distance_only(
         beside = products.diagonal(distance)
         assert beside.tolist() == pytest.approx([float(beside[0])] * len(beside), abs=1e-5)
     assert float(backbone(causal=True).position.detach().std()) == pytest.approx(0.02, rel=0.5)
+
+
+TIMES = torch.tensor([[0, 0, 1, 5, 70, 900, 10**9]]).expand(3, -1)
+
+
+def timed(block: str) -> Transformer:
+    torch.manual_seed(0)
+    model = Transformer(
+        hidden_size=D,
+        blocks=2,
+        heads=2,
+        max_length=T,
+        dropout=0.0,
+        causal=True,
+        block=block,
+        relative=True,
+        intervals=True,
+    )
+    with torch.no_grad():
+        model.intervals.normal_()
+    return model
+
+
+@pytest.mark.parametrize("block", ["pre-norm", "ligr", "hstu"])
+def test_intervals_of_evenly_spaced_events_are_distances(block):
+    """A bias for d seconds is one for a distance of d positions, where events are 1 s apart."""
+    model, x, mask = timed(block), vectors(), torch.ones(3, T, dtype=torch.bool)
+    seconds = torch.arange(T).expand(3, -1)
+    expected = model(x, mask, seconds)
+    # 0 seconds are power 0, 1 is 1, 2 and 3 are 2, 4 to 6 are 3.
+    powers = torch.tensor([0, 1, 2, 2, 3, 3, 3])
+    with torch.no_grad():
+        model.relative[:, T - 1 :] = model.intervals[:, powers]
+    assert (model(x, mask) - expected).abs().max() < 1e-5
+    assert (model(x, mask, 2 * seconds) - expected).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("block", ["pre-norm", "sasrec", "ligr", "hstu"])
+def test_only_intervals_between_past_events_are_read(block):
+    model, x, mask = timed(block), vectors(), torch.ones(3, T, dtype=torch.bool)
+    states = model(x, mask, TIMES)
+    torch.testing.assert_close(model(x, mask, TIMES + 10**9), states)
+    later = TIMES.clone()
+    later[:, 5:] += 10**7
+    changed = model(x, mask, later)
+    torch.testing.assert_close(changed[:, :5], states[:, :5], atol=1e-6, rtol=0)
+    assert (changed[:, 5] - states[:, 5]).abs().max() > 1e-3
+
+
+def test_centuries_are_clipped():
+    powers = power_of_interval(torch.tensor([[0, 2**31, 2**32, 2**62]]))
+    assert powers[0, 0].tolist() == [0, 32, 32, 32]

@@ -350,3 +350,12 @@ def test_every_shipped_configuration_is_valid():
     assert found
     for path in found:
         read_settings(path.relative_to(folder))
+
+
+def test_published_settings_of_sasrec():
+    """The shipped file has the hyper-parameters of SASRec's published code."""
+    teacher = read_settings(find_config("ml-1m-sasrec.yaml")).teacher
+    assert (teacher.hidden_size, teacher.max_length, teacher.dropout) == (50, 200, 0.2)
+    assert (teacher.backbone.block, teacher.backbone.blocks) == ("sasrec", 2)
+    assert (teacher.negatives.count, teacher.negatives.reject_history) == (1, True)
+    assert teacher.tokens_per_step == 128 * 200
