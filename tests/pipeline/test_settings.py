@@ -354,7 +354,7 @@ def test_every_shipped_configuration_is_valid():
 
 def test_published_settings_of_sasrec():
     """The shipped file has the hyper-parameters of SASRec's published code."""
-    teacher = read_settings(find_config("ml-1m-sasrec.yaml")).teacher
+    teacher = read_settings(find_config(Path("ml-1m-sasrec.yaml"))).teacher
     assert (teacher.hidden_size, teacher.max_length, teacher.dropout) == (50, 200, 0.2)
     assert (teacher.backbone.block, teacher.backbone.blocks) == ("sasrec", 2)
     assert (teacher.negatives.count, teacher.negatives.reject_history) == (1, True)
