@@ -33,11 +33,13 @@ from genrec.data import Split, leave_one_out, load
 from genrec.models.build import build
 from genrec.models.config import NeuralConfig
 from genrec.models.trainer import fit
+from genrec.pipeline.teachers import prepare
 from genrec.training.device import half_precision_pays
 
 PEER = Path(__file__).parent / "peers" / "rectools_teacher.py"
 CHOICES: dict[str, dict[str, Any]] = {
     "sasrec": {},  # a causal transformer on shifted items with full softmax is the default
+    "sasrec_counts": {"expert": "counts"},  # against the peer's SASRec
     "bert4rec": {"backbone": {"name": "transformer", "causal": False}, "objective": "masked"},
 }
 
@@ -61,6 +63,7 @@ def train_genrec(options: argparse.Namespace, directory: Path) -> None:
     }
     config = NeuralConfig.model_validate(override(content, options.set, lambda keys: "name"))
     recipe = build(config, num_items=split.catalogue.num_items, seed=0)
+    prepare(recipe.scorer, split, config, seed=0)
     fit(
         recipe,
         split,
@@ -139,7 +142,7 @@ def peer_command(options: argparse.Namespace, log: Path) -> list[str]:
     np.savez(log, users=split.train.rows(), items=split.train.items, targets=split.test.targets)
     arguments = {
         "--log": log,
-        "--model": options.model,
+        "--model": options.model.removesuffix("_counts"),
         "--epochs": options.peer_epochs,
         "--goal": options.goal,
     }

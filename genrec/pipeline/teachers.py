@@ -130,16 +130,7 @@ def train_scorer(
     counts = torch.from_numpy(split.catalogue.counts)
     parts = build(config, num_items=num_items, seed=seed, counts=counts)
     scorer = parts.scorer
-    if isinstance(scorer.embedding, JointQuantized):
-        assert isinstance(config.embedding, RecJPQConfig)
-        if config.embedding.codes != "random":
-            codes = _codes(split, config.embedding, seed)
-            scorer.embedding.assign(torch.from_numpy(codes))
-    if scorer.expert is not None:
-        assert isinstance(config.expert, CountExpertConfig)
-        folds = _rules_of_folds(split, config.expert)
-        scorer.expert.assign(sum(folds[1:], start=folds[0]))
-        scorer.expert.hold_out(folds)
+    prepare(scorer, split, config, seed)
     scorer.to(device)
     fit(
         parts,
@@ -166,6 +157,28 @@ def train_scorer(
     }
     write_json(directory / DESCRIPTION, content)
     return scorer
+
+
+def prepare(scorer: NeuralScorer, split: Split, config: NeuralConfig, seed: int) -> None:
+    """Give an untrained scorer what is computed from the split before its training: codes of RecJPQ
+    and counts of the expert.
+
+    Args:
+        scorer: built from the settings.
+        split: training sequences.
+        config: settings of the scorer.
+        seed: random seed of the codes.
+    """
+    if isinstance(scorer.embedding, JointQuantized):
+        assert isinstance(config.embedding, RecJPQConfig)
+        if config.embedding.codes != "random":
+            codes = _codes(split, config.embedding, seed)
+            scorer.embedding.assign(torch.from_numpy(codes))
+    if scorer.expert is not None:
+        assert isinstance(config.expert, CountExpertConfig)
+        folds = _rules_of_folds(split, config.expert)
+        scorer.expert.assign(sum(folds[1:], start=folds[0]))
+        scorer.expert.hold_out(folds)
 
 
 def _fit_baseline(split: Split, config: Config, seed: int, directory: Path) -> Scorer:
