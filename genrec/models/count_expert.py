@@ -9,7 +9,8 @@ from torch.nn import functional
 from genrec.config.errors import GenrecError
 from genrec.training.early_stopping import Tensors
 
-MOST_ENTRIES = 2**29  # of all tables, 2 GiB of float32
+MOST_ENTRIES = 2**29  # of a dense table, 1 GiB in bfloat16
+BLOCK = 1024  # rows of a sparse table that are made dense at a time
 INITIAL_WEIGHT = 0.4  # of the newest item; that of the d-th newest is a d-th of it
 PREFIX = "expert.rules."  # of the names under which counts are stored beside the weights
 PARTS = ("data", "indices", "indptr")
@@ -37,18 +38,11 @@ class CountExpert(nn.Module):
         hidden_size: D.
         order: k.
         smoothing: s.
-
-    Raises:
-        GenrecError: if a table of V² counts is too large.
     """
-
-    evidence: torch.Tensor
-    held_out: torch.Tensor | None
 
     def __init__(self, num_items: int, hidden_size: int, *, order: int, smoothing: float) -> None:
         super().__init__()
         self.order, self.smoothing, self.size = order, smoothing, num_items + 1
-        self._require_memory(1)
         self.gate = nn.Linear(hidden_size, order)
         initial = INITIAL_WEIGHT / torch.arange(1, order + 1)
         with torch.no_grad():
@@ -56,13 +50,13 @@ class CountExpert(nn.Module):
             self.gate.bias.copy_(initial.expm1().log())
         # Not weights: they are counted, and stored as counts. ``held_out`` is in training alone.
         self.rules: sparse.csr_matrix | None = None
-        self.register_buffer("evidence", torch.zeros(self.size, self.size), persistent=False)
-        self.register_buffer("held_out", None, persistent=False)
+        self.evidence: Table | None = None
+        self.held_out: Table | None = None
 
     @property
     def folds(self) -> int:
         """F, 0 without tables for training."""
-        return 0 if self.held_out is None else len(self.held_out) // self.size
+        return 0 if self.held_out is None else self.held_out.rows // self.size
 
     def assign(self, rules: sparse.csr_matrix) -> None:
         """Set the counts.
@@ -74,24 +68,24 @@ class CountExpert(nn.Module):
             GenrecError: for counts of another shape.
         """
         self.rules = sparse.csr_matrix(rules, dtype=np.float32)
-        self.evidence.copy_(self._logs(rules, self.smoothing))
+        table = self._logs(self.rules, self.smoothing)
+        self.evidence = table_of(table).to(self.gate.weight.device)
 
     def hold_out(self, folds: list[sparse.csr_matrix]) -> None:
-        """Set the counts for training, from those of ``assign``.
+        """Set the counts for training.
 
         Args:
             folds: (V+1, V+1) counts of the sequences of each fold, which add up to N.
 
         Raises:
-            GenrecError: for fewer than two folds, counts of another shape, or tables beyond memory.
+            GenrecError: for fewer than two folds, or counts of another shape.
         """
         if len(folds) < 2:
             raise GenrecError(f"{len(folds)} folds: there must be at least 2 to leave one out")
-        self._require_memory(1 + len(folds))
         smoothing = self.smoothing * (len(folds) - 1) / len(folds)
         total = sum(folds[1:], start=folds[0])
-        tables = [self._logs(total - own, smoothing).bfloat16() for own in folds]
-        self.held_out = torch.cat(tables).to(self.evidence.device)
+        tables = sparse.vstack([self._logs(total - own, smoothing) for own in folds], format="csr")
+        self.held_out = table_of(tables, torch.bfloat16).to(self.gate.weight.device)
 
     def forward(
         self, states: torch.Tensor, recent: torch.Tensor, folds: torch.Tensor | None = None
@@ -105,14 +99,16 @@ class CountExpert(nn.Module):
 
         Returns:
             (N, V+1) float32.
+
+        Raises:
+            GenrecError: before ``assign``, or ``hold_out`` in training.
         """
-        table, rows = self.evidence, recent
-        if folds is not None:
-            assert self.held_out is not None
-            table, rows = self.held_out, recent + folds[:, None] * self.size
-        weights = functional.softplus(self.gate(states).float()).to(table.dtype)
-        added = functional.embedding_bag(rows, table, per_sample_weights=weights, mode="sum")
-        return added.float()
+        table = self.evidence if folds is None else self.held_out
+        if table is None:
+            raise GenrecError("this count expert has no counts")
+        rows = recent if folds is None else recent + folds[:, None] * self.size
+        added: torch.Tensor = table(rows, functional.softplus(self.gate(states).float()))
+        return added
 
     def training_inputs(
         self, inputs: torch.Tensor, positions: torch.Tensor, sequences: torch.Tensor | None
@@ -156,23 +152,98 @@ class CountExpert(nn.Module):
         rules.check_format(full_check=True)
         self.assign(rules)
 
-    def _logs(self, rules: sparse.csr_matrix, smoothing: float) -> torch.Tensor:
+    def _logs(self, rules: sparse.csr_matrix, smoothing: float) -> sparse.csr_matrix:
         """log(1 + N/s), where differences of sums may have left numbers just below 0."""
         if rules.shape != (self.size, self.size):
             shape = (self.size, self.size)
             raise GenrecError(f"counts have the shape {rules.shape}, not {shape}")
-        table = torch.from_numpy(rules.toarray()).float()
-        return table.clamp_(min=0).div_(smoothing).log1p_()
+        logs = np.log1p(np.maximum(rules.data, 0) / np.float32(smoothing))
+        return sparse.csr_matrix((logs, rules.indices, rules.indptr), shape=rules.shape)
 
-    def _require_memory(self, tables: int) -> None:
-        entries = tables * self.size**2
-        if entries > MOST_ENTRIES:
-            raise GenrecError(
-                f"the counts of {self.size - 1} items take {entries * 4 / 2**30:.1f} GiB in"
-                f" {tables} tables, and at most {MOST_ENTRIES * 4 / 2**30:.0f} GiB are taken: lower"
-                " teacher.expert.folds, or combine the network with sequential_rules in an"
-                " ensemble"
-            )
+
+class DenseTable(nn.Module):
+    """Weighted sums of the rows of a table of few items, most of whose entries are not 0.
+
+    Args:
+        table: (R, C).
+        dtype: of the table.
+    """
+
+    values: torch.Tensor
+
+    def __init__(self, table: sparse.csr_matrix, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.rows = table.shape[0]
+        values = torch.empty(table.shape, dtype=dtype)
+        for start in range(0, self.rows, BLOCK):
+            block = torch.from_numpy(table[start : start + BLOCK].toarray())
+            values[start : start + BLOCK] = block
+        self.register_buffer("values", values, persistent=False)
+
+    def forward(self, rows: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """Σ_j weights_nj · table[rows_nj].
+
+        Args:
+            rows: (N, k).
+            weights: (N, k) float32.
+
+        Returns:
+            (N, C) float32.
+        """
+        weights = weights.to(self.values.dtype)
+        return functional.embedding_bag(
+            rows, self.values, per_sample_weights=weights, mode="sum"
+        ).float()
+
+
+class SparseTable(nn.Module):
+    """Weighted sums of the rows of a table of many items, most of whose entries are 0.
+
+    Args:
+        table: (R, C).
+    """
+
+    values: torch.Tensor
+    columns: torch.Tensor
+    starts: torch.Tensor
+
+    def __init__(self, table: sparse.csr_matrix) -> None:
+        super().__init__()
+        self.rows, self.width = table.shape
+        for name, part in (
+            ("values", table.data),
+            ("columns", table.indices),
+            ("starts", table.indptr),
+        ):
+            self.register_buffer(name, torch.from_numpy(part), persistent=False)
+
+    def forward(self, rows: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """As ``DenseTable.forward``."""
+        flat = rows.flatten()
+        starts = self.starts[flat].long()
+        lengths = self.starts[flat + 1].long() - starts
+        # Entry e of the result is entry e - before of the row that owns it.
+        owner = torch.repeat_interleave(lengths)
+        before = lengths.cumsum(0) - lengths
+        entries = torch.arange(len(owner), device=rows.device) + (starts - before)[owner]
+        added = weights.flatten()[owner] * self.values[entries]
+        places = (owner // rows.shape[1], self.columns[entries].long())
+        total = torch.zeros(len(rows), self.width, device=rows.device)
+        return total.index_put(places, added, accumulate=True)
+
+
+Table = DenseTable | SparseTable
+
+
+def table_of(table: sparse.csr_matrix, dtype: torch.dtype = torch.float32) -> Table:
+    """The table in the form that is faster: dense, in that dtype, unless memory forbids it.
+
+    Args:
+        table: (R, C).
+        dtype: of a dense table; a sparse one is small, and stays in float32.
+    """
+    rows, columns = table.shape
+    return DenseTable(table, dtype) if rows * columns <= MOST_ENTRIES else SparseTable(table)
 
 
 def recent_items(inputs: torch.Tensor, positions: torch.Tensor, count: int) -> torch.Tensor:

@@ -10,8 +10,9 @@ from genrec.baselines.markov import count_transitions
 from genrec.baselines.sequential_rules import pooled
 from genrec.config.errors import ConfigError, GenrecError
 from genrec.data import Sequences
+from genrec.models import count_expert
 from genrec.models.build import build
-from genrec.models.count_expert import CountExpert, recent_items
+from genrec.models.count_expert import CountExpert, DenseTable, SparseTable, recent_items
 from genrec.models.objectives import Batch
 from genrec.recipes import recipe
 
@@ -105,7 +106,7 @@ def test_a_sequence_that_nobody_shares_gets_no_evidence_of_its_own_targets():
 def test_counts_survive_storage(expert):
     again = CountExpert(V, 3, order=ORDER, smoothing=S)
     again.load_counts(expert.stored_counts())
-    torch.testing.assert_close(again.evidence, expert.evidence)
+    assert torch.equal(again.evidence.values, expert.evidence.values)
     assert list(expert.state_dict()) == ["gate.weight", "gate.bias"]
 
 
@@ -126,9 +127,33 @@ def test_counts_that_do_not_fit_are_refused(expert):
         CountExpert(V, 3, order=1, smoothing=S).stored_counts()
 
 
-def test_tables_beyond_memory_are_refused():
-    with pytest.raises(GenrecError, match=r"11\.1 GiB.*at most 2 GiB.*ensemble"):
-        CountExpert(54_542, 8, order=1, smoothing=S)
+def test_sparse_and_dense_tables_agree():
+    rng = np.random.default_rng(0)
+    dense = (rng.integers(0, 5, (12, 7)) * rng.integers(0, 2, (12, 7))).astype(np.float32)
+    dense[3] = 0
+    table = sparse.csr_matrix(dense)
+    rows = torch.from_numpy(rng.integers(0, 12, (5, 3)))
+    rows[0] = 3
+    outcomes = []
+    for made in (DenseTable(table, torch.float32), SparseTable(table)):
+        weights = torch.arange(15.0).view(5, 3).requires_grad_()
+        total = made(rows, weights)
+        (total * torch.arange(7)).sum().backward()
+        outcomes.append((total, weights.grad))
+    expected = np.einsum("nk,nkc->nc", np.arange(15).reshape(5, 3), dense[rows])
+    np.testing.assert_allclose(outcomes[0][0].detach(), expected, rtol=1e-6)
+    for of_dense, of_sparse in zip(*outcomes, strict=True):
+        torch.testing.assert_close(of_dense, of_sparse)
+
+
+def test_large_tables_are_sparse(monkeypatch):
+    monkeypatch.setattr(count_expert, "MOST_ENTRIES", 2 * (V + 1) ** 2)
+    made = CountExpert(V, 3, order=ORDER, smoothing=S)
+    made.assign(rules_of(LOG))
+    made.hold_out([rules_of([each]) for each in LOG])
+    assert isinstance(made.evidence, DenseTable)
+    assert isinstance(made.held_out, SparseTable)
+    assert made.folds == 3
 
 
 @pytest.mark.parametrize(
