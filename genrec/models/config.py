@@ -48,6 +48,8 @@ class TrainingConfig(PrecisionConfig):
     """Passes over the training sequences."""
     learning_rate: LearningRate = 1e-3
     """Initial learning rate of AdamW; decays linearly to 5 % of it."""
+    warmup: Annotated[float, Field(ge=0, le=1_000)] = 0.0
+    """Epochs, or a part of one, in which the learning rate rises linearly to that of its decay."""
     tokens_per_step: Count = 8192
     """Padded positions per batch."""
     windows: Share = 0.5

@@ -116,6 +116,10 @@ def fit(
                 scorer.train()
                 read, batches = position.batches(sequences, config, scorer.max_length, numbers)
                 for rows in batches[position.batch :]:
+                    if config.warmup:
+                        done = epoch - 1 + (position.batch + 1) / len(batches)
+                        rise = min(1.0, done / config.warmup)
+                        set_learning_rate(optimizer, rise * learning_rate)
                     batch = scorer.objective.batch(
                         read.take(rows),
                         max_length=scorer.max_length,

@@ -12,6 +12,7 @@ import torch
 from genrec.data import Split, leave_one_out, synthetic
 from genrec.data.sequences import Sequences
 from genrec.metrics.ranking import evaluate
+from genrec.models import trainer
 from genrec.models.build import build
 from genrec.models.config import NeuralConfig
 from genrec.models.contrastive import ContrastiveLoss
@@ -271,6 +272,19 @@ def test_the_log_has_a_line_an_epoch(split: Split, tmp_path: Path):
     rates = [round(line["learning_rate"], 6) for line in lines]
     assert rates == [0.005, 0.002625, 0.00025]  # down to 5 %
     assert lines[-1]["loss"] < lines[0]["loss"]
+
+
+def test_warmup_rises_step_by_step(split: Split, monkeypatch):
+    rates = []
+    monkeypatch.setattr(trainer, "set_learning_rate", lambda _, rate: rates.append(rate))
+    config = CONFIG.model_copy(update={"epochs": 2, "warmup": 0.5})
+    trained(fresh(), split, config)
+    # One for the epoch, then one for each of its n steps: in half an epoch the rate is reached.
+    n = len(rates) // 2 - 1
+    epoch, rise = rates[: n + 1], np.minimum(1, np.arange(1, n + 1) / (n / 2))
+    assert n > 2
+    np.testing.assert_allclose(epoch, [0.005, *(0.005 * rise)])
+    assert rates[n + 1 :] == pytest.approx([0.00025] * (n + 1))
 
 
 def test_the_seed_decides_the_run(split: Split):
