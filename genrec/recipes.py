@@ -127,7 +127,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "sasrec_counts": Preset(
         "SASRec with cross-entropy and a count-based expert, sequential rules that the network"
-        " weighs; trained together.",
+        " weighs.",
         {**_next_item(CAUSAL), "expert": {"name": "counts"}},
     ),
 }

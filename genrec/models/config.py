@@ -86,7 +86,7 @@ class NeuralConfig(TrainingConfig):
     contrastive: Contrast = NoContrast()
     """A second, contrastive loss."""
     expert: Expert = NoExpert()
-    """A count-based expert whose scores are added to those of the network."""
+    """A count-based expert whose scores are combined with those of the network."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -11,27 +11,28 @@ from genrec.training.early_stopping import Tensors
 
 MOST_ENTRIES = 2**29  # of a dense table, 1 GiB in bfloat16
 BLOCK = 1024  # rows of a sparse table that are made dense at a time
-INITIAL_WEIGHT = 0.4  # of the newest item; that of the d-th newest is a d-th of it
+# Of the network, and of the newest item; that of the d-th newest is a d-th of it.
+NETWORK_WEIGHT, COUNT_WEIGHT = 0.7, 0.25
 PREFIX = "expert.rules."  # of the names under which counts are stored beside the weights
 PARTS = ("data", "indices", "indptr")
 
 
 class CountExpert(nn.Module):
-    """Adds sequential rules to the scores of a network: a product of experts.
+    """Combines the scores of a network with sequential rules: a product of experts [Hinton 2002].
 
-    score_i += Σ_{d=1..k} w_d(h) · log(1 + N[a_d, i] / s),   w(h) = softplus(G·h + b)
+    score_i = w_0(h) · s_i + Σ_{d=1..k} w_d(h) · log(1 + N[a_d, i] / s),   w(h) = softplus(G·h + b)
 
-    a_d is the d-th newest item of the history, N[a, i] how often i came after a in training, nearer
-    pairs counting more (``genrec.baselines.sequential_rules``), and h the state of the network,
-    which thereby decides how much counting is worth for this history and each of its items. Gate
-    and network are trained together, so that the network learns what counts do not know [products
-    of experts: Hinton 2002].
+    s_i is the score of the network, a_d the d-th newest item of the history, N[a, i] how often i
+    came after a in training, nearer pairs counting more (``genrec.baselines.sequential_rules``),
+    and h the state of the network, which decides how much either expert is worth for this history.
+    The network is trained by its own loss, and the gate, at the same time, by that of the combined
+    scores: a network that learns only what counts do not know loses its own knowledge of the rest.
 
     In training the counts come from other sequences. Those of a sequence itself know its targets,
-    and a network soon relies on them. Subtracting only the target's own occurrence is no remedy:
-    its count is then lower than the network remembers it, which gives it away as well. So the
-    sequences are divided into F folds, and those of fold f read N^(-f), the counts of all other
-    folds, with s·(F-1)/F for s.
+    and the gate would rely on them. Subtracting only the target's own occurrence is no remedy: its
+    count is then lower than the network remembers it, which gives it away as well. So the sequences
+    are divided into F folds, and those of fold f read N^(-f), the counts of all other folds, with
+    s·(F-1)/F for s.
 
     Args:
         num_items: V.
@@ -43,8 +44,9 @@ class CountExpert(nn.Module):
     def __init__(self, num_items: int, hidden_size: int, *, order: int, smoothing: float) -> None:
         super().__init__()
         self.order, self.smoothing, self.size = order, smoothing, num_items + 1
-        self.gate = nn.Linear(hidden_size, order)
-        initial = INITIAL_WEIGHT / torch.arange(1, order + 1)
+        self.gate = nn.Linear(hidden_size, 1 + order)
+        of_counts = COUNT_WEIGHT / torch.arange(1, order + 1)
+        initial = torch.cat([torch.tensor([NETWORK_WEIGHT]), of_counts])
         with torch.no_grad():
             self.gate.weight.zero_()
             self.gate.bias.copy_(initial.expm1().log())
@@ -88,17 +90,24 @@ class CountExpert(nn.Module):
         self.held_out = table_of(tables, torch.bfloat16).to(self.gate.weight.device)
 
     def forward(
-        self, states: torch.Tensor, recent: torch.Tensor, folds: torch.Tensor | None = None
+        self,
+        scores: torch.Tensor,
+        states: torch.Tensor,
+        recent: torch.Tensor,
+        folds: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """What is added to the scores.
+        """The combined scores.
+
+        Only the gate gets gradients.
 
         Args:
+            scores: (N, V+1) of the network.
             states: (N, D).
             recent: (N, k) newest items of the histories, newest first; PAD where there are fewer.
             folds: (N,) in training: fold of each history, whose counts are left out.
 
         Returns:
-            (N, V+1) float32.
+            (N, V+1) float32, -inf at PAD.
 
         Raises:
             GenrecError: before ``assign``, or ``hold_out`` in training.
@@ -107,8 +116,10 @@ class CountExpert(nn.Module):
         if table is None:
             raise GenrecError("this count expert has no counts")
         rows = recent if folds is None else recent + folds[:, None] * self.size
-        added: torch.Tensor = table(rows, functional.softplus(self.gate(states).float()))
-        return added
+        weights = functional.softplus(self.gate(states.detach()).float())
+        items = scores.detach().float()[:, 1:]  # -inf times the gradient of a weight is NaN
+        combined = weights[:, :1] * items + table(rows, weights[:, 1:])[:, 1:]
+        return functional.pad(combined, (1, 0), value=-torch.inf)
 
     def training_inputs(
         self, inputs: torch.Tensor, positions: torch.Tensor, sequences: torch.Tensor | None

@@ -30,7 +30,7 @@ class NeuralScorer(nn.Module):
         reads_times: whether the backbone also takes times (B, T). A MASK token has no time, so such
             a backbone cannot be trained with the Cloze objective.
         score_offset: a constant added to every score, see ``losses.uninformed_score``.
-        expert: counts that are added to the scores; None for the network alone.
+        expert: counts that are combined with the scores; None for the network alone.
 
     Raises:
         GenrecError: for a backbone that reads times with the ``Masked`` objective.
@@ -113,8 +113,10 @@ class NeuralScorer(nn.Module):
         if self.expert is None:
             return scores
         newest = histories.padded(self.expert.order, side="left")[:, ::-1].copy()
-        added: torch.Tensor = self.expert(states, torch.from_numpy(newest).to(self.device))
-        return scores + added
+        combined: torch.Tensor = self.expert(
+            scores, states, torch.from_numpy(newest).to(self.device)
+        )
+        return combined
 
     @torch.no_grad()
     def best(self, histories: Sequences, k: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -178,7 +180,8 @@ class Recipe:
             chunk: number of states scored at a time.
 
         Returns:
-            The mean loss over the targets of the batch.
+            The mean loss over the targets of the batch: of the network, plus that of the combined
+            scores where there is a count-based expert.
         """
         hidden = self.scorer.states(batch.inputs, batch.positions, batch.times)
         ids = self.negatives(batch, generator)
@@ -193,9 +196,11 @@ class Recipe:
             states, targets = hidden[rows].detach().requires_grad_(), batch.targets[rows]
             chunk_ids = ids if ids is None or ids.dim() == 1 else ids[rows]
             scores, positive = self.score_candidates(states, targets, chunk_ids)
+            loss = self.loss(scores, positive)
             if expert is not None:
-                scores = scores + expert(states, *(each[rows] for each in counted))
-            loss = self.loss(scores, positive) * (len(targets) / len(batch.targets))
+                combined = expert(scores, states, *(each[rows] for each in counted))
+                loss = loss + self.loss(combined, positive)
+            loss = loss * (len(targets) / len(batch.targets))
             torch.autograd.backward(loss)
             assert states.grad is not None
             gradients.append(states.grad)
