@@ -7,6 +7,7 @@ from .config import TrainingConfig as TrainingConfig
 from .contrastive import ContrastiveLoss as ContrastiveLoss
 from .contrastive import info_nce as info_nce
 from .contrastive import make_contrastive_loss as make_contrastive_loss
+from .count_expert import CountExpert as CountExpert
 from .embeddings import Embedding as Embedding
 from .embeddings import Table as Table
 from .gru import GRU as GRU

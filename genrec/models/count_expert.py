@@ -52,8 +52,8 @@ class CountExpert(nn.Module):
             self.gate.bias.copy_(initial.expm1().log())
         # Not weights: they are counted, and stored as counts. ``held_out`` is in training alone.
         self.rules: sparse.csr_matrix | None = None
-        self.evidence: Table | None = None
-        self.held_out: Table | None = None
+        self.evidence: RuleTable | None = None
+        self.held_out: RuleTable | None = None
 
     @property
     def folds(self) -> int:
@@ -243,10 +243,10 @@ class SparseTable(nn.Module):
         return total.index_put(places, added, accumulate=True)
 
 
-Table = DenseTable | SparseTable
+RuleTable = DenseTable | SparseTable
 
 
-def table_of(table: sparse.csr_matrix, dtype: torch.dtype = torch.float32) -> Table:
+def table_of(table: sparse.csr_matrix, dtype: torch.dtype = torch.float32) -> RuleTable:
     """The table in the form that is faster: dense, in that dtype, unless memory forbids it.
 
     Args:
