@@ -49,9 +49,9 @@ class Part:
         scores = self.scorer.embedding.score(states).float()
         if self.name == "network":
             return scores
-        assert self.scorer.expert is not None
-        newest = histories.padded(self.scorer.expert.order, side="left")[:, ::-1].copy()
-        counts: torch.Tensor = self.scorer.expert(scores * 0, states, torch.from_numpy(newest))
+        expert = self.scorer.expert
+        assert expert is not None
+        counts: torch.Tensor = expert(scores * 0, states, expert.newest(histories))
         return counts
 
 

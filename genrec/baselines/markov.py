@@ -23,7 +23,6 @@ POPULARITY_WEIGHT = 1e-3
 MOST_COUNTS = 30_000_000
 DECAYS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 SMOOTHINGS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-DISTANCE_DECAYS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +77,7 @@ class Markov:
             GenrecError: for an impossible value, or without validation cases to tune on.
         """
         num_items = split.catalogue.num_items
-        order = order or max(1, min(30, MOST_COUNTS // max(1, len(split.train.items))))
+        order = order or affordable_order(split.train)
         counts = split.catalogue.counts
         chain = cls(count_transitions(split.train, num_items, order), counts)
         decays = DECAYS if decay is None else (decay,)
@@ -151,6 +150,15 @@ class Markov:
         settings, arrays = storage.read(folder, "markov")
         table = storage.joined(arrays, len(arrays["counts"]))
         return cls(table, arrays["counts"], settings["decay"], settings["smoothing"])
+
+
+def affordable_order(train: Sequences, most: int = 30) -> int:
+    """The largest k, from 1 to ``most``, for which ``count_transitions`` keeps to ``MOST_COUNTS``.
+
+    >>> affordable_order(Sequences.from_lists([[1, 2, 1]]), most=20)
+    20
+    """
+    return max(1, min(most, MOST_COUNTS // max(1, len(train.items))))
 
 
 def count_transitions(train: Sequences, num_items: int, order: int) -> sparse.csr_matrix:

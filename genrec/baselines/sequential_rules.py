@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from genrec.baselines import storage
-from genrec.baselines.markov import DECAYS, MOST_COUNTS, POPULARITY_WEIGHT, count_transitions
+from genrec.baselines.markov import (
+    DECAYS,
+    POPULARITY_WEIGHT,
+    affordable_order,
+    count_transitions,
+)
 from genrec.baselines.popularity import log_popularity
 from genrec.baselines.profiles import profiles
 from genrec.baselines.tuning import best
@@ -75,8 +80,8 @@ class SequentialRules:
 
         Args:
             split: training sequences, and validation cases to tune on.
-            order: k; by default 30, and less on a log of more than a million events, so that there
-                are at most ``MOST_COUNTS`` counts.
+            order: k; by default 30, and less on a log of more than a million events, see
+                ``affordable_order``.
             distance_decay: λ; None tunes it on the validation cases.
             decay: β; None tunes it on the validation cases.
             smoothing: s; None tunes it on the validation cases.
@@ -85,7 +90,7 @@ class SequentialRules:
             GenrecError: for an impossible value, or without validation cases to tune on.
         """
         num_items, counts = split.catalogue.num_items, split.catalogue.counts
-        order = order or max(1, min(30, MOST_COUNTS // max(1, len(split.train.items))))
+        order = order or affordable_order(split.train)
         transitions = count_transitions(split.train, num_items, order)
         decays = DECAYS if decay is None else (decay,)
         smoothings = SMOOTHINGS if smoothing is None else (smoothing,)

@@ -1,4 +1,4 @@
-"""A count-based expert inside a network: what followed the newest items in other sequences."""
+"""A count-based expert beside a network: what followed the newest items in other sequences."""
 
 import numpy as np
 import torch
@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from genrec.config.errors import GenrecError
+from genrec.data.sequences import Sequences
 from genrec.training.early_stopping import Tensors
 
 MOST_ENTRIES = 2**29  # of a dense table, 1 GiB in bfloat16
@@ -120,6 +121,11 @@ class CountExpert(nn.Module):
         items = scores.detach().float()[:, 1:]  # -inf times the gradient of a weight is NaN
         combined = weights[:, :1] * items + table(rows, weights[:, 1:])[:, 1:]
         return functional.pad(combined, (1, 0), value=-torch.inf)
+
+    def newest(self, histories: Sequences) -> torch.Tensor:
+        """(B, k) newest items of histories, newest first; PAD where there are fewer."""
+        padded = histories.padded(self.order, side="left")[:, ::-1].copy()
+        return torch.from_numpy(padded).to(self.gate.weight.device)
 
     def training_inputs(
         self, inputs: torch.Tensor, positions: torch.Tensor, sequences: torch.Tensor | None

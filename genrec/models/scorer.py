@@ -112,10 +112,7 @@ class NeuralScorer(nn.Module):
         scores = self.embedding.score(states).float() + self.score_offset
         if self.expert is None:
             return scores
-        newest = histories.padded(self.expert.order, side="left")[:, ::-1].copy()
-        combined: torch.Tensor = self.expert(
-            scores, states, torch.from_numpy(newest).to(self.device)
-        )
+        combined: torch.Tensor = self.expert(scores, states, self.expert.newest(histories))
         return combined
 
     @torch.no_grad()

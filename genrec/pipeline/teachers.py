@@ -20,7 +20,7 @@ from genrec.baselines.ensemble import Ensemble, fit_factors
 from genrec.baselines.fpmc import FPMC
 from genrec.baselines.item_knn import ItemKNN
 from genrec.baselines.linear import EASE, SLIM
-from genrec.baselines.markov import Markov, count_transitions
+from genrec.baselines.markov import Markov, affordable_order, count_transitions
 from genrec.baselines.popularity import Popularity
 from genrec.baselines.sequential_rules import SequentialRules, pooled
 from genrec.baselines.storage import DESCRIPTION, WEIGHTS
@@ -62,7 +62,7 @@ logger = logging.getLogger(__name__)
 TEACHER: TypeAdapter[Teacher] = TypeAdapter(TeacherConfig)
 PROBE = Sequences.from_lists([[], [1]])
 BPR_EPOCHS = 20  # for RecJPQ's codes, as in [Petrov & Macdonald 2024b]
-RULE_DISTANCE = 20  # largest distance of a count-based expert's rules
+RULE_DISTANCE = 20  # largest distance of a count-based expert's rules, where memory allows it
 RANDOM = ("als", "bpr", "fpmc")  # baselines that draw random numbers
 
 
@@ -292,9 +292,10 @@ def _rules_of_folds(split: Split, config: CountExpertConfig) -> list[sparse.csr_
     """Counts of sequential rules, (V+1, V+1), in each fold of the training sequences."""
     sequences, num_items = training_sequences(split), split.catalogue.num_items
     fold = np.arange(len(sequences)) % config.folds
+    distance = affordable_order(sequences, RULE_DISTANCE)
     return [
         pooled(
-            count_transitions(sequences.take(fold == each), num_items, RULE_DISTANCE),
+            count_transitions(sequences.take(fold == each), num_items, distance),
             config.distance_decay,
         )
         for each in range(config.folds)
