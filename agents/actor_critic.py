@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from genrec.agents.gptrec.head import Choices, Reference
 from genrec.agents.gptrec.model import GPTRec
 from genrec.agents.rollout import Rollout
 
@@ -40,21 +41,23 @@ class ActorCritic(nn.Module):
         self.critic = ValueHead(int(policy.lm.config.n_embd)).to(policy.device)
 
     def forward(
-        self, rollout: Rollout, *, with_entropy: bool
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Log-probabilities, entropies and values along the lists of a rollout, each (H, G, K).
+        self, rollout: Rollout, *, with_entropy: bool, reference: Reference | None = None
+    ) -> tuple[Choices, torch.Tensor]:
+        """Statistics of the policy along the lists of a rollout, and values, each (H, G, K).
 
         Args:
             rollout: lists, and the weights that the policy was conditioned on.
-            with_entropy: whether to compute entropies; they are zeros otherwise.
+            with_entropy: whether to compute entropies.
+            reference: of the same lists, for the divergence from another policy.
         """
         prefix = self.policy.encode(rollout.histories, rollout.weights)
         states = self.policy.slate_states(prefix, rollout.slates)
-        logp, entropy = self.policy.evaluate_items(
+        found = self.policy.evaluate_items(
             prefix,
             states,
             rollout.slates,
             items=rollout.slates[..., None],
             with_entropy=with_entropy,
+            reference=reference,
         )
-        return logp.squeeze(3), entropy, self.critic(states)
+        return found._replace(logp=found.logp.squeeze(3)), self.critic(states)

@@ -157,8 +157,8 @@ def demonstration_loss(
         weights = torch.from_numpy(demonstrations.weights[rows]).to(policy.device)
     prefix = policy.encode(demonstrations.histories.take(rows), weights)
     states = policy.slate_states(prefix, slates)
-    logp, _ = policy.evaluate_items(prefix, states, slates, items=pool)
-    return -(target * logp[:, 0]).sum(dim=2).mean()
+    found = policy.evaluate_items(prefix, states, slates, items=pool)
+    return -(target * found.logp[:, 0]).sum(dim=2).mean()
 
 
 def pretrain(

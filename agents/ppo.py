@@ -14,6 +14,7 @@ from torch import nn
 from genrec.agents.actor_critic import ActorCritic
 from genrec.agents.advantages import gae, group_advantages, returns_to_go, scale_by_std
 from genrec.agents.config import PPOConfig
+from genrec.agents.gptrec.head import Reference
 from genrec.agents.gptrec.model import GPTRec
 from genrec.agents.rollout import Rollout, collect
 from genrec.agents.trainer import PolicyValidation, Validate, policy_checkpointer, update_seed
@@ -110,14 +111,15 @@ class Minibatch:
         logp_old: (H, G, K) log-probabilities under the policy that acted.
         advantages: (H, G, K), scaled by their standard deviation over the whole rollout.
         returns: (H, G, K) targets of the critic.
-        ref_logp: (H, G, K) log-probabilities under the reference policy; None without a KL penalty.
+        reference: of the lists, under the policy that alignment starts from; None without a KL
+            penalty.
     """
 
     rollout: Rollout
     logp_old: torch.Tensor
     advantages: torch.Tensor
     returns: torch.Tensor
-    ref_logp: torch.Tensor | None
+    reference: Reference | None
 
 
 @torch.no_grad()
@@ -141,22 +143,22 @@ def compute_advantages(
     # The same teacher-forced pass as in the update, minibatch by minibatch, so that the first
     # probability ratio of an update is exactly 1 in any precision.
     passes = [actor(part, with_entropy=True) for part in parts]
-    values = torch.cat([v_t for _, _, v_t in passes])
-    entropy = float(torch.cat([entropies for _, entropies, _ in passes]).mean())
+    values = torch.cat([v_t for _, v_t in passes])
+    entropy = float(torch.cat([found.entropy for found, _ in passes]).mean())
     advantages, returns = _advantages_and_returns(rollout, values, config)
     minibatches, start = [], 0
-    for part, (logp, _, _) in zip(parts, passes, strict=True):
+    for part, (found, _) in zip(parts, passes, strict=True):
         rows = slice(start, start + len(part.histories))
-        ref_logp = None
+        of_part = None
         if reference is not None:
-            ref_logp = reference.logp(part.histories, part.slates, part.weights)
+            of_part = reference.as_reference(part.histories, part.slates, part.weights)
         minibatches.append(
             Minibatch(
                 part,
-                logp_old=logp,
+                logp_old=found.logp,
                 advantages=advantages[rows],
                 returns=returns[rows],
-                ref_logp=ref_logp,
+                reference=of_part,
             )
         )
         start = rows.stop
@@ -190,11 +192,14 @@ def loss_and_metrics(
         actor: policy and critic that are trained.
         batch: lists, advantages and returns.
         config: clip range, entropy weight and baseline.
-        kl_coef: weight of the KL divergence from the reference policy.
+        kl_coef: weight of KL(policy ‖ reference), summed exactly over all items at each position
+            and averaged over positions. The gradient of an estimate from drawn items would be that
+            of another divergence, since the draws do not depend on the parameters.
     """
-    logp, entropies, v_t = actor(batch.rollout, with_entropy=config.entropy > 0)
+    found, v_t = actor(batch.rollout, with_entropy=config.entropy > 0, reference=batch.reference)
+    logp = found.logp
     loss = clipped_loss(logp, batch.logp_old, batch.advantages, config.clip)
-    loss = loss - config.entropy * entropies.mean()
+    loss = loss - config.entropy * found.entropy.mean()
     with torch.no_grad():
         clipped = ((logp - batch.logp_old).exp() - 1).abs() > config.clip
         metrics = {
@@ -206,8 +211,8 @@ def loss_and_metrics(
         loss = loss + VALUE_COEFFICIENT * error.square().mean()
         variance = batch.returns.var(correction=0).clamp(min=1e-12)
         metrics["explained_variance"] = float(1 - error.detach().var(correction=0) / variance)
-    if batch.ref_logp is not None:
-        ref_kl = kl_estimate(logp, batch.ref_logp)
+    if batch.reference is not None:
+        ref_kl = found.kl.mean()
         loss = loss + kl_coef * ref_kl
         metrics |= {"ref_kl": float(ref_kl.detach()), "kl_coef": kl_coef}
     return loss, metrics

@@ -2,12 +2,13 @@
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from genrec.agents.gptrec.head import Allowed, choice_log_probabilities
+from genrec.agents.gptrec.head import Allowed, Choices, Reference, choice_log_probabilities
 from genrec.agents.gptrec.network import ListTransformer
 from genrec.agents.gptrec.prefix import Prefix, placed_before, require_room
 from genrec.agents.gptrec.storage import StoredPolicy
@@ -106,8 +107,9 @@ class GPTRec(ListTransformer):
         *,
         items: torch.Tensor,
         with_entropy: bool = False,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Log-probabilities of some items along slates, and entropies; differentiable.
+        reference: Reference | None = None,
+    ) -> Choices:
+        """Log-probabilities of some items along slates, entropies and divergences; differentiable.
 
         Never holds the logits of all V items for all positions, unlike ``masked_logits``.
 
@@ -116,10 +118,13 @@ class GPTRec(ListTransformer):
             states: (H, G, K, D) from ``slate_states``.
             slates: (H, G, K), whose earlier items are masked at each position.
             items: (H, G, K, C) the items evaluated at each position.
-            with_entropy: whether to compute entropies; they are zeros otherwise.
+            with_entropy: whether to compute entropies.
+            reference: ``as_reference`` of another policy for the same lists, for the divergence
+                from it.
 
         Returns:
-            (H, G, K, C) log-probabilities, and (H, G, K) entropies of the whole distributions.
+            (H, G, K, C) log-probabilities, and (H, G, K) entropies and divergences of the whole
+            distributions.
 
         Raises:
             GenrecError: if a history leaves fewer than K items.
@@ -128,14 +133,29 @@ class GPTRec(ListTransformer):
         require_room(prefix.blocked, k)
         history = torch.arange(histories, device=slates.device).repeat_interleave(lists * k)
         placed = placed_before(slates).reshape(-1, k)
-        logp, entropy = choice_log_probabilities(
+        if reference is not None:
+            reference = replace(reference, states=reference.states.reshape(len(history), -1))
+        found = choice_log_probabilities(
             states.reshape(len(history), -1),
             self.lm.lm_head.weight,
             allowed=Allowed(prefix.blocked, history, placed),
             columns=items.reshape(len(history), -1),
             with_entropy=with_entropy,
+            reference=reference,
         )
-        return logp.view(items.shape), entropy.view(slates.shape)
+        return Choices(
+            found.logp.view(items.shape),
+            found.entropy.view(slates.shape),
+            found.kl.view(slates.shape),
+        )
+
+    @torch.no_grad()
+    def as_reference(
+        self, histories: Sequences, slates: torch.Tensor, weights: torch.Tensor | None = None
+    ) -> Reference:
+        """States (H, G, K, D) along slates (H, G, K), and the output layer, without gradient."""
+        states = self.slate_states(self.encode(histories, weights), slates)
+        return Reference(states, self.lm.lm_head.weight.detach())
 
     def logp(
         self, histories: Sequences, slates: torch.Tensor, weights: torch.Tensor | None = None
@@ -143,8 +163,8 @@ class GPTRec(ListTransformer):
         """(H, G, K) log-probability of each item of slates (H, G, K); differentiable."""
         prefix = self.encode(histories, weights)
         states = self.slate_states(prefix, slates)
-        logp, _ = self.evaluate_items(prefix, states, slates, items=slates[..., None])
-        return logp.squeeze(3)
+        found = self.evaluate_items(prefix, states, slates, items=slates[..., None])
+        return found.logp.squeeze(3)
 
     @torch.no_grad()
     def score(self, histories: Sequences) -> torch.Tensor:

@@ -165,14 +165,14 @@ class GPTRecPolicy(MaskableActorCriticPolicy):
         """Values (N, 1), log-probabilities (N,) of items (N,), entropies (N,); differentiable."""
         states = self._states(obs)
         allowed = self._allowed(obs, action_masks)
-        logp, entropy = choice_log_probabilities(
+        found = choice_log_probabilities(
             states,
             self._weight,
             allowed=allowed,
             columns=actions.long()[:, None],
             with_entropy=True,
         )
-        return self.actor.critic(states)[:, None], logp.squeeze(1), entropy
+        return self.actor.critic(states)[:, None], found.logp.squeeze(1), found.entropy
 
     def predict_values(self, obs: Observations) -> torch.Tensor:
         """Values (N, 1)."""

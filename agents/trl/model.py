@@ -145,11 +145,11 @@ class ListModel(PreTrainedModel):
         slates = rows.slates[:, None]
         prefix = self.policy.encode(rows.histories)
         states = self.policy.slate_states(prefix, slates)
-        logp, entropy = self.policy.evaluate_items(
+        found = self.policy.evaluate_items(
             prefix, states, slates, items=slates[..., None], with_entropy=True
         )
-        log_probs = rows.at_columns(logp.view(rows.slates.shape)) * labelled
-        entropies = rows.at_columns(entropy.view(rows.slates.shape)) * labelled
+        log_probs = rows.at_columns(found.logp.view(rows.slates.shape)) * labelled
+        entropies = rows.at_columns(found.entropy.view(rows.slates.shape)) * labelled
         count = labelled.sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch
         return ListOutput(
             loss=-log_probs.sum() / count,

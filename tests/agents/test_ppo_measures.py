@@ -155,7 +155,7 @@ def test_the_penalty_is_adapted_to_its_target(tmp_path, monkeypatch):
         assert target / 3 < found[target] < target * 3
         assert coefficients[target][0] == 0.3
     assert found[0.02] < found[0.2] / 3
-    assert coefficients[0.02][-1] > 2 * coefficients[0.2][-1] > 0.6
+    assert coefficients[0.02][-1] > coefficients[0.2][-1] > 0.3
 
 
 def test_logged_metrics_are_means_over_the_steps_of_an_update(tmp_path, monkeypatch):
@@ -208,7 +208,7 @@ def test_the_gradient_norm_is_the_policys_before_it_is_clipped(tmp_path):
         progress=0.0,
     )
     states = policy.slate_states(prefix := policy.encode(rollout.histories), rollout.slates)
-    logp, entropy = policy.evaluate_items(
+    logp, entropy, _ = policy.evaluate_items(
         prefix, states, rollout.slates, items=rollout.slates[..., None], with_entropy=True
     )
     with torch.random.fork_rng():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from genrec.agents.gptrec import head
-from genrec.agents.gptrec.head import Allowed, choice_log_probabilities
+from genrec.agents.gptrec.head import Allowed, Reference, choice_log_probabilities
 
 H, N, V, D, C = 3, 14, 11, 6, 4
 BLOCKED = torch.zeros(H, V, dtype=torch.bool)
@@ -63,7 +63,7 @@ def allowed() -> Allowed:
 @pytest.mark.parametrize("with_entropy", [False, True])
 def test_values(rows, with_entropy):
     states, weight, columns = inputs()
-    logp, entropy = choice_log_probabilities(
+    logp, entropy, _ = choice_log_probabilities(
         states, weight, allowed=allowed(), columns=columns, with_entropy=with_entropy
     )
     expected, entropies = plain(states.double(), weight.double(), columns)
@@ -88,7 +88,7 @@ def test_gradients(rows, to_logp, to_entropy):
         if function is plain:
             logp, entropy = plain(*leaves, columns)
         else:
-            logp, entropy = choice_log_probabilities(
+            logp, entropy, _ = choice_log_probabilities(
                 *leaves, allowed=allowed(), columns=columns, with_entropy=to_entropy != 0
             )
         ((of_logp * logp).sum() + (of_entropy * entropy).sum()).backward()
@@ -97,12 +97,55 @@ def test_gradients(rows, to_logp, to_entropy):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 
 
+def test_the_divergence_from_a_reference(rows):
+    """Value and gradient are those of KL(p ‖ q) over the whole distributions, in float64."""
+    states, weight, columns = inputs()
+    generator = torch.Generator().manual_seed(2)
+    other = Reference(
+        torch.randn(N, 3, generator=generator), torch.randn(len(weight), 3, generator=generator)
+    )
+    of_kl = torch.randn(N, generator=generator)
+    leaves = [states.clone().requires_grad_(), weight.clone().requires_grad_()]
+    _, entropy, kl = choice_log_probabilities(
+        *leaves, allowed=allowed(), columns=columns, reference=other
+    )
+    assert not entropy.any()
+    (of_kl * kl).sum().backward()
+
+    exact = [states.double().requires_grad_(), weight.double().requires_grad_()]
+    divergences = []
+    for n in range(N):
+        free = (~banned(n)).nonzero().flatten()
+        log_p = torch.log_softmax(exact[1][free] @ exact[0][n], dim=0)
+        log_q = torch.log_softmax(other.weight[free].double() @ other.states[n].double(), dim=0)
+        divergences.append((log_p.exp() * (log_p - log_q)).sum())
+    expected = torch.stack(divergences)
+    torch.testing.assert_close(kl.double(), expected, atol=2e-6, rtol=1e-6)
+    (of_kl.double() * expected).sum().backward()
+    for ours, theirs in zip(leaves, exact, strict=True):
+        torch.testing.assert_close(ours.grad.double(), theirs.grad, atol=1e-5, rtol=1e-5)
+
+
+def test_the_divergence_by_hand():
+    """p = (3/4, 1/4) and q = (1/2, 1/2): 3/4·log(3/2) + 1/4·log(1/2) = .1308."""
+    free = Allowed(torch.zeros(1, 2, dtype=torch.bool), torch.tensor([0]), torch.zeros(1, 0).long())
+    one = torch.ones(1, 1)
+    found = choice_log_probabilities(
+        one,
+        torch.tensor([[3.0], [1.0]]).log(),
+        allowed=free,
+        columns=torch.tensor([[0]]),
+        reference=Reference(one, torch.zeros(2, 1)),
+    )
+    torch.testing.assert_close(found.kl, torch.tensor([0.130812]))
+
+
 def test_two_equal_choices_by_hand():
     """Of columns 0..3, 0 is blocked and 1 placed: two equal logits, log-probability -log 2 and
     entropy log 2."""
     blocked = torch.tensor([[True, False, False, False]])
     free = Allowed(blocked, torch.tensor([0]), torch.tensor([[1]]))
-    logp, entropy = choice_log_probabilities(
+    logp, entropy, _ = choice_log_probabilities(
         torch.ones(1, 2),
         torch.ones(4, 2),
         allowed=free,
@@ -117,7 +160,7 @@ def test_a_single_choice_has_no_entropy_and_no_gradient():
     blocked = torch.tensor([[True, True, False]])
     states, weight = torch.ones(1, 2, requires_grad=True), torch.ones(3, 2, requires_grad=True)
     free = Allowed(blocked, torch.tensor([0]), torch.tensor([[0]]))
-    logp, entropy = choice_log_probabilities(
+    logp, entropy, _ = choice_log_probabilities(
         states, weight, allowed=free, columns=torch.tensor([[2]]), with_entropy=True
     )
     assert (logp.item(), entropy.item()) == (0, 0)
@@ -128,7 +171,7 @@ def test_a_single_choice_has_no_entropy_and_no_gradient():
 
 def test_a_choice_that_is_not_allowed_is_impossible():
     states, weight, _ = inputs()
-    logp, _ = choice_log_probabilities(
+    logp, _, _ = choice_log_probabilities(
         states, weight, allowed=allowed(), columns=torch.zeros(N, 1, dtype=torch.long)
     )
     assert (logp < -9e8).all()
@@ -138,7 +181,7 @@ def test_bfloat16_is_close():
     states, weight, columns = inputs()
     leaves = [states.requires_grad_(), weight.requires_grad_()]
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        logp, entropy = choice_log_probabilities(
+        logp, entropy, _ = choice_log_probabilities(
             *leaves, allowed=allowed(), columns=columns, with_entropy=True
         )
     assert logp.dtype == entropy.dtype == torch.float32
