@@ -2,6 +2,8 @@
 checkpoints.
 """
 
+import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +21,14 @@ from genrec.training.early_stopping import EarlyStopping
 from genrec.training.interruption import Interruption
 from genrec.training.logger import RunLogger
 
+logger = logging.getLogger(__name__)
+
 Validate = Callable[[GPTRec], Mapping[str, float]]
-"""Measures the greedy lists of a policy; its "objective" chooses the weights that are kept."""
+"""Measures the greedy lists of a policy. Its "objective" chooses the weights that are kept.
+
+Where it gives a "tail_limit", weights that training has changed are kept only if their
+"tail_concentration" (``genrec.metrics.exposure``) is no higher.
+"""
 
 ConfigT = TypeVar("ConfigT", bound=PolicyOptimizationConfig, contravariant=True)
 
@@ -48,7 +56,7 @@ class Trainer(Protocol[ConfigT]):
         """Train the policy in place; it ends with its best validated weights.
 
         The untouched policy is validated first and is a candidate, so that a training that only
-        does harm returns it.
+        does harm, or whose lists all end with the same few items, returns it.
 
         Args:
             policy: policy to train; it starts as the student.
@@ -88,6 +96,7 @@ class PolicyValidation:
         extra: further values that a checkpoint holds, such as an adapted coefficient.
         update: number of updates in the last checkpoint.
         resumed: number of updates in the checkpoint that was resumed; None where there was none.
+        refused: validations whose weights were not kept because of their tails.
     """
 
     policy: GPTRec
@@ -100,6 +109,7 @@ class PolicyValidation:
     extra: dict[str, float] = field(default_factory=dict)
     update: int = 0
     resumed: int | None = field(default=None, init=False)
+    refused: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         if progress := self.checkpointer.restore():
@@ -130,6 +140,10 @@ class PolicyValidation:
         with locate_errors(f"validation after update {update}"):
             measured = dict(self.validate(self.policy))
         self.log.log_metrics(update, {f"val/{name}": value for name, value in measured.items()})
+        # The untouched policy is a candidate whatever its tails are.
+        if update and has_shared_tails(measured):
+            self.refused += 1
+            return
         # The weights of the whole module, so that a critic is restored as it was with its policy.
         checkpointer = self.checkpointer
         checkpointer.stopping.step({"update": update, **measured}, checkpointer.module)
@@ -140,10 +154,31 @@ class PolicyValidation:
         self.show(update, f"reward {reward:.4f}, best val/objective {best:.4f}")
 
     def restore_best(self) -> dict[str, float]:
-        """Load the best weights; their validation and the update that they are from."""
+        """Load the best weights; their validation and the update that they are from.
+
+        Warns if training has changed nothing because all later lists had tails in common.
+        """
         best = self.checkpointer.stopping.restore_best(self.checkpointer.module)
+        if self.refused and best["update"] == 0:
+            logger.warning(
+                "the policy that training started from is kept: no later one was better without"
+                " ending the lists of many users with the same few items (tail_concentration above"
+                " %.3f). Raise align.kl, or lower the weight of the reward",
+                best["tail_limit"],
+            )
         self.policy.eval()
         return best
+
+
+def has_shared_tails(measured: Mapping[str, float]) -> bool:
+    """Whether the tails of validated lists are more concentrated than their limit.
+
+    >>> has_shared_tails({"objective": 1.0})
+    False
+    >>> has_shared_tails({"tail_concentration": 0.9, "tail_limit": 0.3})
+    True
+    """
+    return measured.get("tail_concentration", 0.0) > measured.get("tail_limit", math.inf)
 
 
 def policy_checkpointer(

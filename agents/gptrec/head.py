@@ -98,7 +98,10 @@ def choice_log_probabilities(
         else states.dtype
     )
     request = _Request(allowed, dtype, with_entropy, reference)
-    return Choices(*_Choice.apply(states, weight, columns, request))  # type: ignore[no-untyped-call]
+    found: tuple[torch.Tensor, ...] = _Choice.apply(  # type: ignore[no-untyped-call]
+        states, weight, columns, request
+    )
+    return Choices(*found)
 
 
 @dataclass(frozen=True, eq=False)

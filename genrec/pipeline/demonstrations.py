@@ -1,7 +1,7 @@
 """What a student is taught: its teacher's lists, and the best lists known for its rewards."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -175,6 +175,39 @@ def greedy_demonstrations(
                 )
     written_for = grid[point].astype(np.float32) if ranges else None
     return Demonstrations(histories.take(rows), items, deficits / TEMPERATURE, written_for)
+
+
+def greedy_lists(
+    workspace: Workspace,
+    scorer: Calibrated,
+    histories: Sequences,
+    *,
+    reward: WeightedSum,
+    points: Sequence[Mapping[str, float]],
+) -> list[NDArray[np.int64]]:
+    """The lists of the greedy re-ranker for a reward at some weights, as in a comparison.
+
+    Args:
+        workspace: settings and data.
+        scorer: the teacher.
+        histories: H of them.
+        reward: what lists earn; ``ndcg`` is replaced by its expectation.
+        points: weights of its terms, name -> weight; a term that is not named keeps its own.
+
+    Returns:
+        (H, K) lists for each of the points.
+    """
+    k = workspace.settings.k
+    pool = draw_pool(
+        scorer,
+        histories,
+        workspace.split.catalogue,
+        k=k,
+        candidates=num_candidates(workspace),
+        probabilities=scorer.probabilities,
+    )
+    rewards = [checked(with_surrogates(_expected(reward, weights))) for weights in points]
+    return [greedy(pool, k, each) for each in rewards]
 
 
 def _expected(reward: WeightedSum, weights: Mapping[str, float]) -> WeightedSum:

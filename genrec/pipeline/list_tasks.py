@@ -9,12 +9,16 @@ from genrec.agents.gptrec.model import GPTRec
 from genrec.data import Cases, Sequences
 from genrec.data.cases import random_cases, whole_cases
 from genrec.envs import ListTask
+from genrec.metrics.calibration import Calibrated
 from genrec.metrics.context import Context, Floats
+from genrec.metrics.exposure import tail_concentration
 from genrec.metrics.ranking import measure
-from genrec.pipeline.demonstrations import with_room
+from genrec.pipeline.demonstrations import greedy_lists, with_room
 from genrec.pipeline.workspace import Workspace
 from genrec.rewards import Ranges, Reward, RewardObjective, WeightedSum, checked, weight_grid
 
+# Greedy lists that are good for many users share some items, and so may a policy's.
+TAIL_FACTOR = 1.5
 VALID_WEIGHTS = 5  # points of the grid of weights in a validation
 MOST_RANDOM_CASES = 100_000
 
@@ -62,26 +66,31 @@ def list_task(
 
 
 def validation(
-    workspace: Workspace, objective: RewardObjective, probabilities: Probabilities
+    workspace: Workspace, objective: RewardObjective, teacher: Calibrated
 ) -> Callable[[GPTRec], dict[str, float]]:
     """A function that measures a policy's greedy lists on the validation cases.
 
-    Its "objective" is the mean reward of the lists. Where weights have ranges, every metric is the
-    mean over a small grid of weights, each objective with the weights of its point.
+    Its "objective" is the mean reward of the lists, its "tail_concentration" says how much of the
+    last third of their positions the ten most frequent items have, and its "tail_limit" is
+    ``TAIL_FACTOR`` times what the greedy re-ranker's lists for the same reward have there. Where
+    weights have ranges, every metric is the mean over a small grid of weights, each objective with
+    the weights of its point.
 
     Args:
         workspace: settings and data.
         objective: what lists earn.
-        probabilities: of the teacher.
+        teacher: which the re-ranker takes candidates and probabilities from.
     """
     cases, reward = workspace.split.valid, objective.reward
-    context = context_of(cases, workspace, reward, probabilities)
+    context = context_of(cases, workspace, reward, teacher.probabilities)
     terms = {term.name: checked(term) for term, _ in reward.terms}
     points = _grid(objective.ranges)
+    greedy = greedy_lists(workspace, teacher, cases.histories, reward=reward, points=points)
+    limits = [TAIL_FACTOR * tail_concentration(slates) for slates in greedy]
 
     def validate(policy: GPTRec) -> dict[str, float]:
         found = []
-        for weights in points:
+        for weights, limit in zip(points, limits, strict=True):
             recommender = NextK(policy.at(weights))
             slates = recommender.recommend(cases.histories, workspace.settings.k)
             gains = [
@@ -89,7 +98,9 @@ def validation(
                 for term, weight in reward.terms
             ]
             total = float(np.sum(gains, axis=0).mean())
-            found.append({"objective": total, **measure(slates, context, terms).means})
+            tails = {"tail_concentration": tail_concentration(slates), "tail_limit": limit}
+            means = measure(slates, context, terms).means
+            found.append({"objective": total, **means, **tails})
         return _means(found)
 
     return validate

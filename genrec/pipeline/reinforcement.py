@@ -48,10 +48,13 @@ def reinforce(
     untouched = conditioned_policy(student, objective.ranges, workspace)
     if RunMetadata.read(start).kind != "aligned":  # an aligned policy was sharpened before
         policy.apply_temperature(settings.align.temperature)
-    probabilities = calibrated(teacher, workspace).probabilities
-    validate = validation(workspace, objective, probabilities)
+    scorer = calibrated(teacher, workspace)
+    validate = validation(workspace, objective, scorer)
     task = list_task(
-        workspace, objective.reward, probabilities=probabilities, max_length=policy.max_length
+        workspace,
+        objective.reward,
+        probabilities=scorer.probabilities,
+        max_length=policy.max_length,
     )
     env = ListGenerationVectorEnv(
         replace(task, ranges=objective.ranges),

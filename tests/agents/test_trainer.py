@@ -80,6 +80,46 @@ def test_it_validates_at_intervals_and_at_the_end_and_keeps_the_best(tmp_path: P
     assert weight.tolist() == [2.0] * 8
 
 
+def test_weights_whose_lists_share_their_tails_are_not_kept(caplog):
+    """The objective rises with every validation, but so does the concentration of the tails."""
+    policy, update = tiny(), 0
+    found = {0: (0.1, 0.9), 2: (0.2, 0.3), 4: (0.3, 0.31), 5: (0.4, 0.95)}
+    validation = validation_of(policy, None, lambda: 0.0, Interruption())
+
+    def measured(_: GPTRec) -> dict[str, float]:
+        objective, concentration = found[update]
+        return {
+            "objective": objective,
+            "tail_concentration": concentration,
+            "tail_limit": 0.3,
+        }
+
+    validation.validate = measured
+    weight = policy.lm.transformer.ln_f.weight
+    for update in range(6):
+        torch.nn.init.constant_(weight, float(update))
+        validation.step(update)
+    validation.log.close()
+    # Update 2 is at the limit, 4 and 5 are above it; 0 was a candidate in spite of its tails.
+    assert validation.restore_best()["update"] == 2
+    assert weight.tolist() == [2.0] * 8
+    assert not caplog.records
+
+
+def test_the_start_is_kept_with_a_warning_where_all_other_tails_are_shared(caplog):
+    policy, values = tiny(), iter([0.1, 0.2, 0.3, 0.4])
+    validation = validation_of(policy, None, lambda: 0.0, Interruption())
+    tails = {"tail_concentration": 0.9, "tail_limit": 0.3}
+    validation.validate = lambda _: {"objective": next(values), **tails}
+    for update in range(6):
+        validation.step(update)
+    validation.log.close()
+    assert validation.restore_best()["update"] == 0
+    (record,) = caplog.records
+    assert "tail_concentration above 0.300" in record.getMessage()
+    assert "Raise align.kl" in record.getMessage()
+
+
 def test_an_interrupted_training_is_saved_and_resumed(tmp_path: Path):
     policy, stop = tiny(), Interruption()
     validation = validation_of(policy, tmp_path, lambda: 0.1, stop)
