@@ -9,6 +9,13 @@ from .context import Context as Context
 from .context import Floats as Floats
 from .context import Gains as Gains
 from .context import Slates as Slates
+from .exposure import Exposure as Exposure
+from .exposure import ItemCounts as ItemCounts
+from .exposure import count_by_position as count_by_position
+from .exposure import exposure_by_position as exposure_by_position
+from .exposure import position_groups as position_groups
+from .exposure import summarize_exposure as summarize_exposure
+from .exposure import tail_concentration as tail_concentration
 from .pareto import direction as direction
 from .pareto import hypervolume as hypervolume
 from .pareto import pareto_front as pareto_front
