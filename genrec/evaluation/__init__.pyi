@@ -4,6 +4,7 @@ from .comparison import compare as compare
 from .comparison import compare_runs as compare_runs
 from .curves import gaps as gaps
 from .curves import gaps_along as gaps_along
+from .exposure import measure_exposure as measure_exposure
 from .goals import Goals as Goals
 from .hypervolume import compare_hypervolumes as compare_hypervolumes
 from .hypervolume import measure_hypervolumes as measure_hypervolumes

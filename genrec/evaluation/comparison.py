@@ -10,6 +10,7 @@ import torch
 from genrec.config.errors import RunError
 from genrec.data import Cases
 from genrec.evaluation.curves import gaps, gaps_along
+from genrec.evaluation.exposure import measure_exposure
 from genrec.evaluation.goals import Goals
 from genrec.evaluation.hypervolume import measure_hypervolumes
 from genrec.evaluation.methods import OWN, Method, average_over_seeds, collect_methods, policy_of
@@ -218,6 +219,7 @@ def _rows(methods: Sequence[Method], k: int) -> list[ComparisonRow]:
                 **_overall(method, k),
             },
             errors=_errors(method),
+            exposure=measure_exposure(method, k),
         )
         for method in methods
     ]

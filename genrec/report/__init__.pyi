@@ -1,5 +1,7 @@
 from .evaluations import evaluation_sentences as evaluation_sentences
 from .evaluations import evaluation_table as evaluation_table
+from .exposure import exposure_rows as exposure_rows
+from .exposure import exposure_table as exposure_table
 from .pages import page as page
 from .pictures import Curve as Curve
 from .pictures import plot as plot

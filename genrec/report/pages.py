@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from genrec.config.text import printable
+from genrec.report.exposure import exposure_rows, positions
 from genrec.report.rows import Rows, best_of, by_method, metrics_of
 from genrec.report.wording import (
     SIGNIFICANT,
@@ -20,7 +21,7 @@ def page(comparison: Comparison) -> str:
     """Every table of a comparison as Markdown.
 
     Sections: each method at its best weight, differences at equal goal, hypervolumes, side effects,
-    policies, seeds, all rows. A section without content is left out.
+    exposure, policies, seeds, all rows. A section without content is left out.
     """
     best = [best_of(rows) for rows in by_method(comparison.rows).values()]
     parts = [
@@ -31,6 +32,7 @@ def page(comparison: Comparison) -> str:
         *_section("Difference along the curve of the policy", _gaps_along(comparison)),
         *_section("Hypervolumes", _hypervolumes(comparison)),
         *_section("Side effects", _side_effects(comparison)),
+        *_section("Exposure by position", _exposure(comparison)),
         *_section("Policies by position", _policies(comparison)),
         *_section("Single seeds", _seeds(comparison)),
         *_section("All rows", _rows(comparison, comparison.rows)),
@@ -190,6 +192,27 @@ def _change(change: Change | None) -> str:
     if change.p is None:
         return difference
     return f"{difference} ± {error}" + ("\\*" if change.p < SIGNIFICANT else "")
+
+
+def _exposure(comparison: Comparison) -> str:
+    cells = []
+    for row in exposure_rows(comparison):
+        for group in row.exposure:
+            values = [number(value) for value in (group.top_share, group.gini, group.entropy)]
+            different = f"{group.distinct:g}"
+            cells.append([row.method, _weight(row.weight), positions(group), *values, different])
+    if not cells:
+        return ""
+    text = (
+        "How the slots at the first, middle and last third of the positions are distributed over"
+        " the items: share of the ten most frequent items, Gini coefficient over the catalogue,"
+        " entropy in nats, number of different items. A policy whose lists end with the same items"
+        " for everybody has a high share at its last positions. Re-rankers have the weight whose"
+        " goal is nearest to that of the policy, and of their variants the one with the best"
+        " objective is shown; comparison.json has every row."
+    )
+    headings = ["method", "weight", "positions", "ten items", "Gini", "entropy", "different"]
+    return f"{text}\n\n{_table(headings, cells)}"
 
 
 def _policies(comparison: Comparison) -> str:

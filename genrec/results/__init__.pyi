@@ -6,6 +6,7 @@ from .comparison import GapAtWeight as GapAtWeight
 from .comparison import Hypervolume as Hypervolume
 from .comparison import Hypervolumes as Hypervolumes
 from .comparison import PolicyStatistics as PolicyStatistics
+from .comparison import PositionExposure as PositionExposure
 from .comparison import SeedRow as SeedRow
 from .comparison import SideEffects as SideEffects
 from .evaluation import CalibrationRow as CalibrationRow

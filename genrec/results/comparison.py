@@ -9,6 +9,28 @@ from genrec.config.errors import RunError
 from genrec.results.records import Metrics, Record, RunFile
 
 
+class PositionExposure(Record):
+    """How the slots of a third of the positions are distributed over the items.
+
+    See ``genrec.metrics.Exposure``; the row of several seeds has the means of theirs.
+
+    Attributes:
+        first: first of the positions, counted from 1.
+        last: last of them.
+        top_share: share of the slots that the ten most frequent items have.
+        gini: Gini coefficient over all items of the catalogue.
+        entropy: of the shares of the items, in nats.
+        distinct: number of different items.
+    """
+
+    first: int
+    last: int
+    top_share: float
+    gini: float
+    entropy: float
+    distinct: float
+
+
 class ComparisonRow(Record):
     """One method of a comparison at one weight.
 
@@ -17,12 +39,14 @@ class ComparisonRow(Record):
         weight: of the method's grid; None for a method without one.
         metrics: means over the users, and metrics of all lists together.
         errors: standard error of each mean.
+        exposure: of the items, in each third of the positions.
     """
 
     method: str
     weight: float | None = None
     metrics: Metrics
     errors: Metrics
+    exposure: tuple[PositionExposure, ...] = ()
 
 
 class SeedRow(Record):
