@@ -40,7 +40,7 @@ def compare(
     """Compare an aligned policy with its teacher, MMR, SOG, DPP, greedy re-ranking and baselines.
 
     Prints each method at its best weight. The run directory gets comparison.json, the picture
-    comparison.png, and comparison.md with all weights, areas, side effects and
+    comparison.png, and comparison.md with all weights, areas under hulls, side effects and
     exposure by position.
 
     \b

@@ -6,6 +6,5 @@ from .pages import page as page
 from .pictures import Curve as Curve
 from .pictures import plot as plot
 from .pictures import plot_calibration as plot_calibration
-from .rows import hypervolumes as hypervolumes
 from .tables import sentences as sentences
 from .tables import table as table

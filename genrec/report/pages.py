@@ -20,8 +20,8 @@ from genrec.results import Change, Comparison, GapAtWeight
 def page(comparison: Comparison) -> str:
     """Every table of a comparison as Markdown.
 
-    Sections: each method at its best weight, differences at equal goal, hypervolumes, side effects,
-    exposure, policies, seeds, all rows. A section without content is left out.
+    Sections: each method at its best weight, differences at equal goal, areas under the
+    hull, side effects, exposure, policies, seeds, all rows. A section without content is left out.
     """
     best = [best_of(rows) for rows in by_method(comparison.rows).values()]
     parts = [
@@ -30,7 +30,7 @@ def page(comparison: Comparison) -> str:
         *_section("Every method at its weight with the best objective", _rows(comparison, best)),
         *_section("Difference from each re-ranker at an equal goal", _gaps(comparison)),
         *_section("Difference along the curve of the policy", _gaps_along(comparison)),
-        *_section("Hypervolumes", _hypervolumes(comparison)),
+        *_section("Area under the mixing hull", _hull_areas(comparison)),
         *_section("Side effects", _side_effects(comparison)),
         *_section("Exposure by position", _exposure(comparison)),
         *_section("Policies by position", _policies(comparison)),
@@ -138,30 +138,34 @@ def _gap_at_weight(gap: GapAtWeight) -> str:
     return "–" if gap.difference is None else " ± ".join(signed(gap.difference, gap.error))
 
 
-def _hypervolumes(comparison: Comparison) -> str:
-    found = comparison.hypervolumes
+def _hull_areas(comparison: Comparison) -> str:
+    found = comparison.hull_areas
+    if not found.methods:
+        return ""
     cells = [
         [
             name_of(each.method),
             str(each.points),
+            interval(*(each.common_range or (None, None))),
+            number(each.policy_area),
             number(each.area),
-            interval(each.low, each.high),
             signed(each.difference)[0],
-            interval(each.difference_low, each.difference_high),
+            interval(each.low, each.high),
             _p(each.p),
         ]
         for each in found.methods
     ]
-    sides = zip(found.axes, found.worst, found.best, strict=True)
-    ends = [f"{name} {number(low)} to {number(high)}" for name, low, high in sides]
+    goal, accuracy = found.axes
     text = (
-        f"Share of the box {' and '.join(ends)} that the points of a method dominate. The corners"
-        " of the box are the worst and the best value of any row in this table. A method of one"
-        " point dominates a rectangle; many points favour a curve. Intervals cover 95 % of"
-        " resampled users; p is that of a bootstrap test with Holm's correction."
+        f"Area under the upper concave hull of the {found.points} points of the policy and of the"
+        f" points of a re-ranker: mixing users between two weights reaches every point of it. Both"
+        f" are measured over the range of {goal} that both reach, and divided by its length, which"
+        f" makes them mean {accuracy} at an equal goal; – means that they reach no goal in common."
+        " Intervals cover 95 % of resampled users and, where a point is a mean over seeds,"
+        " resampled seeds; p is that of a bootstrap test with Holm's correction."
     )
-    headings = ["method", "points", "hypervolume", "95 % interval"]
-    headings += ["policy minus method", "95 % interval", "p"]
+    headings = ["re-ranker", "points", "common range", "policy", "re-ranker"]
+    headings += ["policy minus re-ranker", "95 % interval", "p"]
     return f"{text}\n\n{_table(headings, cells)}"
 
 

@@ -105,8 +105,9 @@ def test_a_conditioned_run_is_a_curve(workspace, folder):
     assert content.ranges == {"diversity": (0, 2)}
     assert content.weights == {"relevance": 1, "diversity": 0.5}
     assert (content.policy_weight, content.seeds) == (0.5, ())
-    points = {each.method: each.points for each in content.hypervolumes.methods}
-    assert (points["aligned"], points["mmr"]) == (3, 3)
+    points = {each.method: each.points for each in content.hull_areas.methods}
+    assert (content.hull_areas.points, points["mmr"]) == (3, 3)
+    assert "aligned" not in points
     assert "aligned" not in {gap.method for gap in content.gaps}
 
 
