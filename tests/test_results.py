@@ -132,6 +132,9 @@ def test_a_comparison_of_an_older_format_is_refused(tmp_path):
     with pytest.raises(RunError, match=f"run the comparison of {tmp_path} again"):
         Comparison.read(tmp_path)
     (tmp_path / "comparison.json").write_text('{"schema_version": 1, "rows": []}')
+    with pytest.raises(RunError, match=r"another version of genrec \(schema version 1, not 2\)"):
+        Comparison.read(tmp_path)
+    (tmp_path / "comparison.json").write_text('{"schema_version": 2, "rows": []}')
     with pytest.raises(RunError, match=r"comparison\.json cannot be used: reward: Field required"):
         Comparison.read(tmp_path)
 

@@ -28,7 +28,7 @@ PRIVATE = {
     "chances = teacher.probabilities(histories)": "probabilities",
     "advantages / rollout.spread": "std",
     "kl_estimate(logp, batch.logp_student)": "ref_logp",
-    'comparison["areas"]': "hypervolumes",
+    'comparison["areas"]': "hull_areas",
     "in `start/` (the warm start)": "supervised_warmup/",
     "'kl from\nlast policy'": "approx_kl",
     '"check loss": loss': "val/loss",

@@ -40,7 +40,8 @@ def compare(
     """Compare an aligned policy with its teacher, MMR, SOG, DPP, greedy re-ranking and baselines.
 
     Prints each method at its best weight. The run directory gets comparison.json, the picture
-    comparison.png, and comparison.md with all weights, hypervolumes and side effects.
+    comparison.png, and comparison.md with all weights, areas under hulls, side effects and
+    exposure by position.
 
     \b
     Examples:
@@ -83,6 +84,9 @@ def show_comparison(run: Path, as_json: bool) -> None:
 
     console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
     console.print(report.table(content, rows_per_method=1, width=console.width))
+    exposure = report.exposure_table(content)
+    if exposure is not None:
+        console.print(exposure)
     for line in report.sentences(content):
         echo(line)
     logger.info("picture: %s", picture)

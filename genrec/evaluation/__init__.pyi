@@ -4,9 +4,10 @@ from .comparison import compare as compare
 from .comparison import compare_runs as compare_runs
 from .curves import gaps as gaps
 from .curves import gaps_along as gaps_along
+from .exposure import measure_exposure as measure_exposure
 from .goals import Goals as Goals
-from .hypervolume import compare_hypervolumes as compare_hypervolumes
-from .hypervolume import measure_hypervolumes as measure_hypervolumes
+from .hull_areas import compare_hull_areas as compare_hull_areas
+from .hull_areas import measure_hull_areas as measure_hull_areas
 from .methods import Method as Method
 from .methods import collect_methods as collect_methods
 from .policies import AlignedRuns as AlignedRuns

@@ -10,8 +10,9 @@ import torch
 from genrec.config.errors import RunError
 from genrec.data import Cases
 from genrec.evaluation.curves import gaps, gaps_along
+from genrec.evaluation.exposure import measure_exposure
 from genrec.evaluation.goals import Goals
-from genrec.evaluation.hypervolume import measure_hypervolumes
+from genrec.evaluation.hull_areas import measure_hull_areas
 from genrec.evaluation.methods import OWN, Method, average_over_seeds, collect_methods, policy_of
 from genrec.evaluation.policies import AlignedRuns, read_runs
 from genrec.evaluation.side_effects import PolicyDivergence, measure_side_effects
@@ -192,7 +193,7 @@ def _summary(
         rows=tuple(_rows(methods, k)),
         gaps=tuple(gaps(methods, axis, k=k, seed=seed, resamples=resamples)),
         gaps_along=tuple(gaps_along(methods, axis, k=k)),
-        hypervolumes=measure_hypervolumes(methods, axis, k=k, seed=seed, resamples=resamples),
+        hull_areas=measure_hull_areas(methods, axis, k=k, seed=seed, resamples=resamples),
         side_effects=tuple(measure_side_effects(methods, axis, rewarded)),
         seeds=tuple(_seed_row(member, k) for member in members),
         policy_weight=policy_of(methods).weight,
@@ -218,6 +219,7 @@ def _rows(methods: Sequence[Method], k: int) -> list[ComparisonRow]:
                 **_overall(method, k),
             },
             errors=_errors(method),
+            exposure=measure_exposure(method, k),
         )
         for method in methods
     ]

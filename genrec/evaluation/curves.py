@@ -21,7 +21,7 @@ def gaps(
     NDCG is the same mix of the two, user by user. The difference is tested in pairs over the users
     [Student 1908], with Holm's correction over the re-rankers. Where several pairs of neighbours
     reach the goal, the one with the best NDCG counts. A policy of several weights is taken at the
-    middle one (``policy_of``); ``measure_hypervolumes`` compares its whole curve.
+    middle one (``policy_of``); ``measure_hull_areas`` compares its whole curve.
 
     Args:
         methods: measured.

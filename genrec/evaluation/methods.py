@@ -14,6 +14,7 @@ from genrec.evaluation.goals import Goals
 from genrec.evaluation.policies import AlignedRuns, policy_points
 from genrec.evaluation.reranking import own_rerankers, reranker_grids
 from genrec.metrics.context import Floats, Slates
+from genrec.metrics.exposure import ItemCounts, count_by_position
 from genrec.metrics.ranking import measure
 from genrec.pipeline.loading import calibrated, open_recommender
 from genrec.pipeline.provenance import parent_run
@@ -40,7 +41,7 @@ class Method:
         members: the methods that this one is the mean of, over seeds.
         per_user: metric name -> values, one array (B,) per batch of histories.
         list_hashes: a hash of each list, one array (B,) per batch; equal lists have equal hashes.
-        listed: items that were in a list so far.
+        item_counts: how often each item was listed so far, for each third of the positions.
     """
 
     name: str
@@ -52,7 +53,7 @@ class Method:
     members: tuple["Method", ...] = ()
     per_user: dict[str, list[Floats]] = field(default_factory=dict)
     list_hashes: list[NDArray[np.int64]] = field(default_factory=list)
-    listed: set[int] = field(default_factory=set)
+    item_counts: list[ItemCounts] = field(default_factory=list)
 
     def measure_batch(
         self, pool: Pool, *, targets: Slates, goals: Goals, metrics: Mapping[str, Reward]
@@ -80,9 +81,17 @@ class Method:
         # float32: hundreds of methods keep several values of every user.
         for name, values in measured.items():
             self.per_user.setdefault(name, []).append(values.astype(np.float32))
-        self.listed.update(np.unique(slates).tolist())
+        counts = count_by_position(slates)
+        if self.item_counts:
+            counts = [one + new for one, new in zip(self.item_counts, counts, strict=True)]
+        self.item_counts = counts
         self.list_hashes.append(hash_lists(slates))
         return slates
+
+    @property
+    def listed(self) -> NDArray[np.int32]:
+        """(m,) the items that were in a list so far, in rising order."""
+        return np.unique(np.concatenate([counts.items for counts in self.item_counts]))
 
     def values(self, metric: str) -> Floats:
         """(N,) a metric of each user."""

@@ -16,8 +16,10 @@ from .exposure import exposure_by_position as exposure_by_position
 from .exposure import position_groups as position_groups
 from .exposure import summarize_exposure as summarize_exposure
 from .exposure import tail_concentration as tail_concentration
+from .pareto import common_range as common_range
+from .pareto import concave_hull as concave_hull
 from .pareto import direction as direction
-from .pareto import hypervolume as hypervolume
+from .pareto import mean_height as mean_height
 from .pareto import pareto_front as pareto_front
 from .ranking import Evaluation as Evaluation
 from .ranking import accuracy as accuracy

@@ -1,4 +1,4 @@
-"""Trade-offs between two metrics: Pareto fronts and the area that they dominate."""
+"""Trade-offs between two metrics: Pareto fronts, concave hulls, and the area under them."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,35 +28,72 @@ def pareto_front(points: ArrayLike) -> NDArray[np.bool_]:
     return np.logical_not((as_large & larger).any(axis=0))
 
 
-def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
-    """Area that 2-D points dominate above a reference point [Zitzler & Thiele 1999].
+def concave_hull(points: ArrayLike) -> NDArray[np.float64]:
+    """The upper concave hull of 2-D points: all that mixing two of them can reach at best.
+
+    With probability w the one and 1 − w the other, a mix of two systems has every mean on the line
+    between theirs [Provost & Fawcett 2001]. The hull reaches from the smallest to the largest x; it
+    is built from left to right [Andrew 1979].
 
     Args:
-        points: (n, 2); larger is better on both axes.
-        reference: (2,) the corner that the area is measured from; a point below it on either axis
-            adds nothing.
+        points: (n, 2), at least one.
 
-    >>> hypervolume([[1, 3], [2, 2], [3, 1]], reference=[0, 0])
-    6.0
+    Returns:
+        (m, 2) its corners, with rising x and falling slope.
+
+    >>> concave_hull([[2, 0], [0, 2], [1, 0.5], [1, 1.5], [0, 1]]).tolist()
+    [[0.0, 2.0], [1.0, 1.5], [2.0, 0.0]]
     """
-    corner = np.asarray(reference, dtype=np.float64)
-    return float(dominated_areas(np.asarray(points, dtype=np.float64).reshape(-1, 2) - corner))
+    corners: list[tuple[float, float]] = []
+    for x, y in sorted(map(tuple, np.asarray(points, dtype=np.float64).tolist())):
+        if corners and corners[-1][0] == x:
+            corners.pop()  # of points above each other the highest counts
+        while len(corners) > 1 and not _is_above(corners[-1], corners[-2], (x, y)):
+            corners.pop()
+        corners.append((x, y))
+    return np.array(corners)
 
 
-def dominated_areas(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(...) area that each set of points (..., n, 2) dominates above the origin.
+def _is_above(
+    middle: tuple[float, float], left: tuple[float, float], right: tuple[float, float]
+) -> bool:
+    """Whether a point lies above the line from one on its left to one on its right."""
+    along, up = right[0] - left[0], right[1] - left[1]
+    return (middle[1] - left[1]) * along > up * (middle[0] - left[0])
 
-    >>> dominated_areas(np.array([[[1.0, 3], [3, 1]], [[2, 2], [1, 1]]])).tolist()
-    [5.0, 4.0]
+
+def common_range(one: NDArray[np.float64], other: NDArray[np.float64]) -> tuple[float, float]:
+    """The range of x over which two hulls (m, 2) are both defined.
+
+    Its lower end is above its upper end where there is no such range.
+
+    >>> common_range(concave_hull([[0, 1], [2, 1]]), concave_hull([[1, 5], [3, 1]]))
+    (1.0, 2.0)
     """
-    above = np.maximum(points, 0)
-    order = np.argsort(-above[..., 0], axis=-1, kind="stable")
-    widest_first = np.take_along_axis(above, order[..., None], axis=-2)
-    height = np.maximum.accumulate(widest_first[..., 1], axis=-1)
-    # Each point adds a strip as wide as itself and as high as it exceeds the wider points.
-    strips: NDArray[np.float64] = widest_first[..., 0] * np.diff(height, axis=-1, prepend=0)
-    areas: NDArray[np.float64] = strips.sum(axis=-1)
-    return areas
+    return float(max(one[0, 0], other[0, 0])), float(min(one[-1, 0], other[-1, 0]))
+
+
+def mean_height(hull: NDArray[np.float64], low: float, high: float) -> float:
+    """Area under a hull between two values of x, divided by their distance.
+
+    Where they are equal it is the height of the hull there; where ``low`` is above ``high``, that
+    in the middle between them. Outside its range a hull has the height of its nearer end.
+
+    Args:
+        hull: (m, 2) corners with rising x.
+        low: lower value of x.
+        high: upper value of x.
+
+    >>> hull = concave_hull([[0, 2], [1, 2], [3, 0]])
+    >>> mean_height(hull, 0, 3), mean_height(hull, 2, 2), mean_height(hull, 0, 1)
+    (1.3333333333333333, 1.0, 2.0)
+    """
+    x, y = hull.T
+    if low >= high:
+        return float(np.interp((low + high) / 2, x, y))
+    inside = x[(x > low) & (x < high)]
+    places = np.concatenate([[low], inside, [high]])
+    return float(np.trapezoid(np.interp(places, x, y), places) / (high - low))
 
 
 def direction(metric: str, values: ArrayLike) -> int:
@@ -76,12 +113,3 @@ def direction(metric: str, values: ArrayLike) -> int:
     """
     is_cost = metric.split("@")[0] in LOWER_IS_BETTER and bool((np.asarray(values) >= 0).all())
     return -1 if is_cost else 1
-
-
-def box(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The bounding box of points (n, 2): its lower corner (2,) and its extent (2,).
-
-    The extent is 1 along an axis on which all points are equal, so that it can be divided by.
-    """
-    low, extent = points.min(axis=0), np.ptp(points, axis=0)
-    return low, np.where(extent > 0, extent, 1)

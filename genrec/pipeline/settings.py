@@ -90,15 +90,16 @@ class CompareConfig(Config):
 
     weights: Length = 21
     """Points of each re-ranker's grid of weights."""
-    policy_weights: Annotated[int, Field(ge=2, le=10_000)] = 11
-    """Points of the grid of a policy that was aligned for a range of weights."""
+    policy_weights: Annotated[int, Field(ge=2, le=10_000)] = 21
+    """Points of the grid of a policy that was aligned for a range of weights; as many as the
+    re-rankers have by default."""
     candidates: Count = 200
     """Candidates per user of the re-rankers: the teacher's best items."""
     highest: Annotated[float, Field(gt=0, le=1_000_000)] = 16.0
     """Largest weight of the reward for the greedy re-ranker, in units of the aligned policy's
     weight, before the last point of the grid, which is the reward alone."""
     resamples: Annotated[int, Field(ge=1, le=1_000_000)] = 2000
-    """Bootstrap resamples of the users for intervals and tests."""
+    """Bootstrap resamples of the users, and of several seeds, for intervals and tests."""
     rerankers: Annotated[tuple[Target, ...], BeforeValidator(listed)] = ()
     """Re-rankers of your own that take part, separated by commas: the name of a plugin, module:attr
     or file.py:attr of a function (pool, k, weight)."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from genrec.config.text import printable
+from genrec.report.exposure import exposure_rows, positions
 from genrec.report.rows import Rows, best_of, by_method, metrics_of
 from genrec.report.wording import (
     SIGNIFICANT,
@@ -19,8 +20,8 @@ from genrec.results import Change, Comparison, GapAtWeight
 def page(comparison: Comparison) -> str:
     """Every table of a comparison as Markdown.
 
-    Sections: each method at its best weight, differences at equal goal, hypervolumes, side effects,
-    policies, seeds, all rows. A section without content is left out.
+    Sections: each method at its best weight, differences at equal goal, areas under the
+    hull, side effects, exposure, policies, seeds, all rows. A section without content is left out.
     """
     best = [best_of(rows) for rows in by_method(comparison.rows).values()]
     parts = [
@@ -29,8 +30,9 @@ def page(comparison: Comparison) -> str:
         *_section("Every method at its weight with the best objective", _rows(comparison, best)),
         *_section("Difference from each re-ranker at an equal goal", _gaps(comparison)),
         *_section("Difference along the curve of the policy", _gaps_along(comparison)),
-        *_section("Hypervolumes", _hypervolumes(comparison)),
+        *_section("Area under the mixing hull", _hull_areas(comparison)),
         *_section("Side effects", _side_effects(comparison)),
+        *_section("Exposure by position", _exposure(comparison)),
         *_section("Policies by position", _policies(comparison)),
         *_section("Single seeds", _seeds(comparison)),
         *_section("All rows", _rows(comparison, comparison.rows)),
@@ -136,30 +138,34 @@ def _gap_at_weight(gap: GapAtWeight) -> str:
     return "–" if gap.difference is None else " ± ".join(signed(gap.difference, gap.error))
 
 
-def _hypervolumes(comparison: Comparison) -> str:
-    found = comparison.hypervolumes
+def _hull_areas(comparison: Comparison) -> str:
+    found = comparison.hull_areas
+    if not found.methods:
+        return ""
     cells = [
         [
             name_of(each.method),
             str(each.points),
+            interval(*(each.common_range or (None, None))),
+            number(each.policy_area),
             number(each.area),
-            interval(each.low, each.high),
             signed(each.difference)[0],
-            interval(each.difference_low, each.difference_high),
+            interval(each.low, each.high),
             _p(each.p),
         ]
         for each in found.methods
     ]
-    sides = zip(found.axes, found.worst, found.best, strict=True)
-    ends = [f"{name} {number(low)} to {number(high)}" for name, low, high in sides]
+    goal, accuracy = found.axes
     text = (
-        f"Share of the box {' and '.join(ends)} that the points of a method dominate. The corners"
-        " of the box are the worst and the best value of any row in this table. A method of one"
-        " point dominates a rectangle; many points favour a curve. Intervals cover 95 % of"
-        " resampled users; p is that of a bootstrap test with Holm's correction."
+        f"Area under the upper concave hull of the {found.points} points of the policy and of the"
+        f" points of a re-ranker: mixing users between two weights reaches every point of it. Both"
+        f" are measured over the range of {goal} that both reach, and divided by its length, which"
+        f" makes them mean {accuracy} at an equal goal; – means that they reach no goal in common."
+        " Intervals cover 95 % of resampled users and, where a point is a mean over seeds,"
+        " resampled seeds; p is that of a bootstrap test with Holm's correction."
     )
-    headings = ["method", "points", "hypervolume", "95 % interval"]
-    headings += ["policy minus method", "95 % interval", "p"]
+    headings = ["re-ranker", "points", "common range", "policy", "re-ranker"]
+    headings += ["policy minus re-ranker", "95 % interval", "p"]
     return f"{text}\n\n{_table(headings, cells)}"
 
 
@@ -190,6 +196,27 @@ def _change(change: Change | None) -> str:
     if change.p is None:
         return difference
     return f"{difference} ± {error}" + ("\\*" if change.p < SIGNIFICANT else "")
+
+
+def _exposure(comparison: Comparison) -> str:
+    cells = []
+    for row in exposure_rows(comparison):
+        for group in row.exposure:
+            values = [number(value) for value in (group.top_share, group.gini, group.entropy)]
+            different = f"{group.distinct:g}"
+            cells.append([row.method, _weight(row.weight), positions(group), *values, different])
+    if not cells:
+        return ""
+    text = (
+        "How the slots at the first, middle and last third of the positions are distributed over"
+        " the items: share of the ten most frequent items, Gini coefficient over the catalogue,"
+        " entropy in nats, number of different items. A policy whose lists end with the same items"
+        " for everybody has a high share at its last positions. Re-rankers have the weight whose"
+        " goal is nearest to that of the policy, and of their variants the one with the best"
+        " objective is shown; comparison.json has every row."
+    )
+    headings = ["method", "weight", "positions", "ten items", "Gini", "entropy", "different"]
+    return f"{text}\n\n{_table(headings, cells)}"
 
 
 def _policies(comparison: Comparison) -> str:

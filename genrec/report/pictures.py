@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from genrec.config.text import printable
 from genrec.config.writing import replacing
-from genrec.report.rows import Rows, axes_of, by_method, column, hypervolumes, lower_is_better
+from genrec.report.rows import Rows, axes_of, by_method, column, lower_is_better
 from genrec.report.wording import family_of, name_of, title_of
 from genrec.results import Comparison
 
@@ -84,9 +84,9 @@ def plot(comparison: Comparison, path: Path, x: str | None = None) -> None:
     """
     x, y = axes_of(comparison, x)
     figure, axes = _new_figure()
-    areas, styles = _areas(comparison, x), _styles(comparison.rows)
+    styles = _styles(comparison.rows)
     for method, rows in by_method(comparison.rows).items():
-        _draw(axes, rows, names=(x, y), style=styles[method], label=_label(rows, areas.get(method)))
+        _draw(axes, rows, names=(x, y), style=styles[method], label=_label(rows))
     reverse = lower_is_better(comparison.rows, x)
     if reverse:
         axes.invert_xaxis()
@@ -177,14 +177,6 @@ def _styles(rows: Rows) -> dict[str, Style]:
     return styles
 
 
-def _areas(comparison: Comparison, x: str) -> dict[str, float]:
-    """Method -> hypervolume: that of the comparison where it has this axis, else a new one."""
-    tested = comparison.hypervolumes
-    if tested.axes[0] == x:
-        return {each.method: each.area for each in tested.methods}
-    return hypervolumes(comparison, x)
-
-
 def _draw(axes: Axes, rows: Rows, *, names: tuple[str, str], style: Style, label: str) -> None:
     """Draw a curve with a band through the weights in order, or one larger marker with a bar."""
     xs, ys = column(rows, names[0]), column(rows, names[1])
@@ -210,14 +202,13 @@ def _draw(axes: Axes, rows: Rows, *, names: tuple[str, str], style: Style, label
     )
 
 
-def _label(rows: Rows, area: float | None) -> str:
-    """Legend of a method: its name, weights, and hypervolume."""
+def _label(rows: Rows) -> str:
+    """Legend of a method: its name and weights."""
     weights = [f"{row.weight:g}" for row in rows if row.weight is not None]
     lines = [_plain(name_of(rows[0].method))]
     if len(rows) > 1:
         points = f"weights, {weights[0]} to {weights[-1]}" if weights else "points"
-        share = "" if area is None else f", hypervolume {area:.2f}"
-        lines.append(f"{len(rows)} {points}{share}")
+        lines.append(f"{len(rows)} {points}")
     elif weights:
         lines.append(f"weight {weights[0]}")
     return "\n".join(lines)

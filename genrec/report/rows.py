@@ -1,4 +1,4 @@
-"""Rows of a comparison: metrics, groups by method, hypervolumes."""
+"""Rows of a comparison: metrics, and groups by method."""
 
 from collections.abc import Sequence
 
@@ -6,33 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genrec.config.errors import GenrecError
-from genrec.metrics.pareto import box, direction, hypervolume
+from genrec.metrics.pareto import direction
 from genrec.results import Comparison, ComparisonRow
 
 Rows = Sequence[ComparisonRow]
-
-
-def hypervolumes(comparison: Comparison, x: str | None = None) -> dict[str, float]:
-    """Method -> share of the trade-off box that its rows dominate, 0 to 1.
-
-    The box reaches from the worst to the best value of any row on both axes, x and NDCG@K. An axis
-    on which all rows are equal gives 0.
-
-    Args:
-        comparison: with at least one row.
-        x: metric of the horizontal axis, by default the rewarded one.
-
-    Raises:
-        GenrecError: if not every row has that metric.
-    """
-    x, y = axes_of(comparison, x)
-    rows = comparison.rows
-    points = np.stack([column(rows, x) * direction(x, column(rows, x)), column(rows, y)], axis=1)
-    low, extent = box(points)
-    scaled = (points - low) / extent
-    methods = np.array([row.method for row in rows])
-    names = list(dict.fromkeys(methods.tolist()))
-    return {name: hypervolume(scaled[methods == name], [0, 0]) for name in names}
 
 
 def axes_of(comparison: Comparison, x: str | None) -> tuple[str, str]:

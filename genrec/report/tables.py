@@ -13,6 +13,7 @@ from genrec.report.rows import Rows, best_of, best_value, by_method, metrics_of
 from genrec.report.wording import (
     family_of,
     heading_of,
+    interval,
     label_of,
     name_of,
     number,
@@ -20,7 +21,7 @@ from genrec.report.wording import (
     title_of,
     verdict,
 )
-from genrec.results import Comparison, ComparisonRow, Gap, Hypervolume
+from genrec.results import Comparison, ComparisonRow, Gap, HullAreas
 
 ALL_TABLES = "comparison.md"
 
@@ -135,7 +136,7 @@ def _caption(comparison: Comparison, shown: Rows, metrics: Sequence[str]) -> str
 
 def sentences(comparison: Comparison) -> list[str]:
     """Differences between the aligned policy and the curves: one line per kind of re-ranker, and
-    one about hypervolumes.
+    one about the areas under their hulls.
 
     Of the variants of a re-ranker (scaled, calibrated, raw relevance) the line is about the one
     against which the policy does worst; ``page`` has them all.
@@ -144,7 +145,7 @@ def sentences(comparison: Comparison) -> list[str]:
     for gap in comparison.gaps:
         kinds.setdefault(family_of(gap.method)[0], []).append(gap)
     lines = [_gap_sentence(comparison, kind, gaps) for kind, gaps in kinds.items()]
-    return [*lines, *_hypervolume_sentences(comparison.hypervolumes.methods)]
+    return [*lines, *_area_sentences(comparison.hull_areas, comparison.reward)]
 
 
 def _gap_sentence(comparison: Comparison, kind: str, gaps: Sequence[Gap]) -> str:
@@ -162,23 +163,25 @@ def _gap_sentence(comparison: Comparison, kind: str, gaps: Sequence[Gap]) -> str
     )
 
 
-def _hypervolume_sentences(methods: Sequence[Hypervolume]) -> list[str]:
-    """One sentence, about the re-ranker with the largest area; none without re-rankers."""
-    own = next(each for each in methods if each.difference is None)
-    others = [each for each in methods if each.difference is not None]
-    if not others:
+def _area_sentences(found: HullAreas, goal: str) -> list[str]:
+    """One sentence, about the re-ranker against which the policy does worst; none without one."""
+    compared = [each for each in found.methods if each.difference is not None]
+    if not compared:
         return []
-    best = max(others, key=lambda each: each.area)
-    difference, low, high = (
-        signed(value)[0] for value in (best.difference, best.difference_low, best.difference_high)
+    worst = min(compared, key=lambda each: each.difference or 0.0)
+    low, high = worst.common_range or (None, None)
+    where = f"at {goal} {number(low)}" if low == high else f"for {goal} {interval(low, high)}"
+    difference, start, end = (
+        signed(value)[0] for value in (worst.difference, worst.low, worst.high)
     )
-    outcome = "" if best.p is None else f", {verdict(best.p)}"
+    outcome = "" if worst.p is None else f", {verdict(worst.p)}"
     return [
-        f"hypervolume: aligned policy {number(own.area)} ({_points(own)}),"
-        f" {name_of(best.method)}, the best re-ranker, {number(best.area)} ({_points(best)});"
-        f" difference {difference}, 95 % interval {low} to {high}{outcome}"
+        f"area under the mixing hull, mean {found.axes[1].replace('ndcg', 'NDCG')} {where}: aligned"
+        f" policy {number(worst.policy_area)} ({_points(found.points)}), {name_of(worst.method)},"
+        f" the strongest re-ranker, {number(worst.area)} ({_points(worst.points)}); difference"
+        f" {difference}, 95 % interval {start} to {end}{outcome}"
     ]
 
 
-def _points(hypervolume: Hypervolume) -> str:
-    return "1 point" if hypervolume.points == 1 else f"{hypervolume.points} points"
+def _points(count: int) -> str:
+    return "1 point" if count == 1 else f"{count} points"

@@ -3,9 +3,10 @@ from .comparison import Comparison as Comparison
 from .comparison import ComparisonRow as ComparisonRow
 from .comparison import Gap as Gap
 from .comparison import GapAtWeight as GapAtWeight
-from .comparison import Hypervolume as Hypervolume
-from .comparison import Hypervolumes as Hypervolumes
+from .comparison import HullArea as HullArea
+from .comparison import HullAreas as HullAreas
 from .comparison import PolicyStatistics as PolicyStatistics
+from .comparison import PositionExposure as PositionExposure
 from .comparison import SeedRow as SeedRow
 from .comparison import SideEffects as SideEffects
 from .evaluation import CalibrationRow as CalibrationRow

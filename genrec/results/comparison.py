@@ -1,12 +1,34 @@
 """Results of a comparison of an aligned policy with its competitors."""
 
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field
 
 from genrec.config.errors import RunError
 from genrec.results.records import Metrics, Record, RunFile
+
+
+class PositionExposure(Record):
+    """How the slots of a third of the positions are distributed over the items.
+
+    See ``genrec.metrics.Exposure``; the row of several seeds has the means of theirs.
+
+    Attributes:
+        first: first of the positions, counted from 1.
+        last: last of them.
+        top_share: share of the slots that the ten most frequent items have.
+        gini: Gini coefficient over all items of the catalogue.
+        entropy: of the shares of the items, in nats.
+        distinct: number of different items.
+    """
+
+    first: int
+    last: int
+    top_share: float
+    gini: float
+    entropy: float
+    distinct: float
 
 
 class ComparisonRow(Record):
@@ -17,12 +39,14 @@ class ComparisonRow(Record):
         weight: of the method's grid; None for a method without one.
         metrics: means over the users, and metrics of all lists together.
         errors: standard error of each mean.
+        exposure: of the items, in each third of the positions.
     """
 
     method: str
     weight: float | None = None
     metrics: Metrics
     errors: Metrics
+    exposure: tuple[PositionExposure, ...] = ()
 
 
 class SeedRow(Record):
@@ -80,46 +104,47 @@ class GapAtWeight(Record):
     error: float | None = None
 
 
-class Hypervolume(Record):
-    """How much of the trade-off the points of one method dominate.
+class HullArea(Record):
+    """Areas under the concave hulls of the policy and of one re-ranker, on their common range.
+
+    An area is divided by the length of the range: it is mean NDCG at an equal goal. All values but
+    the first two are None where the two reach no goal in common.
 
     Attributes:
-        method: its name.
+        method: the re-ranker.
         points: how many it has.
-        area: share of the box that they dominate, 0 to 1.
-        low: lower end of the 95 % interval over resampled users.
+        common_range: lowest and highest goal that both reach, in units of the goal.
+        policy_area: of the policy.
+        area: of the re-ranker.
+        difference: area of the policy minus that of the re-ranker.
+        low: lower end of its 95 % interval over resampled users and seeds.
         high: upper end.
-        difference: area of the policy minus this one; None for the policy itself.
-        difference_low: lower end of the interval of that difference.
-        difference_high: upper end.
         p: of no difference, two-sided, from the bootstrap, with Holm's correction.
     """
 
     method: str
     points: int
-    area: float
-    low: float
-    high: float
+    common_range: tuple[float, float] | None = None
+    policy_area: float | None = None
+    area: float | None = None
     difference: float | None = None
-    difference_low: float | None = None
-    difference_high: float | None = None
+    low: float | None = None
+    high: float | None = None
     p: float | None = None
 
 
-class Hypervolumes(Record):
-    """Hypervolumes of all methods in one box.
+class HullAreas(Record):
+    """Areas under the hulls of all methods, each compared with the policy.
 
     Attributes:
-        axes: the two metrics.
-        worst: corner of the box, in units of the metrics.
-        best: opposite corner.
-        methods: one entry per method.
+        axes: the goal and the accuracy.
+        points: how many the policy has.
+        methods: one entry per re-ranker.
     """
 
     axes: tuple[str, str]
-    worst: tuple[float, float]
-    best: tuple[float, float]
-    methods: tuple[Hypervolume, ...]
+    points: int
+    methods: tuple[HullArea, ...]
 
 
 class Change(Record):
@@ -187,7 +212,7 @@ class Comparison(RunFile):
         rows: one row per method and weight.
         gaps: differences in NDCG where the rewarded metric is equal.
         gaps_along: the same at every weight of a policy of several.
-        hypervolumes: shares of the trade-off that methods dominate.
+        hull_areas: areas under the concave hulls of the policy and of each re-ranker.
         side_effects: changes of the metrics that were not rewarded.
         seeds: the single seeds of rows that are means.
         policy_weight: at which the policy of several weights is taken for gaps and side effects.
@@ -198,6 +223,7 @@ class Comparison(RunFile):
     file_name = "comparison.json"
     remedy = "run the comparison of {directory} again"
 
+    schema_version: Literal[2] = 2
     reward: str
     weights: dict[str, float]
     ranges: dict[str, tuple[float, float]]
@@ -214,7 +240,7 @@ class Comparison(RunFile):
     rows: tuple[ComparisonRow, ...] = Field(min_length=1)
     gaps: tuple[Gap, ...]
     gaps_along: tuple[GapAtWeight, ...]
-    hypervolumes: Hypervolumes
+    hull_areas: HullAreas
     side_effects: tuple[SideEffects, ...]
     seeds: tuple[SeedRow, ...]
     policy_weight: float | None

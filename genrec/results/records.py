@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError
 
@@ -12,9 +12,8 @@ from genrec.config.errors import RunError
 from genrec.config.writing import write_text
 
 CHECKSUM = "checksum"  # key of the hash of everything else in a file of a run directory
-# Raise it whenever a field of any result is renamed or removed, or changes its meaning.
-SCHEMA_VERSION: Literal[1] = 1
-"""Version of the format of all results."""
+SCHEMA_VERSION = 1
+"""Version of the format of a result, unless its class has one of its own."""
 
 
 def _require_number(value: object) -> int | float:
@@ -37,11 +36,14 @@ class Record(BaseModel):
 class VersionedRecord(Record):
     """A record that is read outside the process that made it.
 
+    A class gets a higher version whenever one of its fields is renamed or removed, or changes its
+    meaning; files of other classes stay readable.
+
     Attributes:
         schema_version: version of the format; a reader accepts its own version only.
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: int = SCHEMA_VERSION
 
     def to_json(self, indent: int | None = 2) -> str:
         """JSON text of the record; floats keep every digit."""
@@ -61,11 +63,14 @@ class VersionedRecord(Record):
                 was changed after its checksum was computed.
         """
         content = read_object(text, source, remedy)
-        found = content.get("schema_version", "none")
-        if found != SCHEMA_VERSION:
+        found, own = (
+            content.get("schema_version", "none"),
+            cls.model_fields["schema_version"].default,
+        )
+        if found != own:
             raise RunError(
                 f"{source} was written by another version of genrec (schema version {found}, not"
-                f" {SCHEMA_VERSION}): {remedy}"
+                f" {own}): {remedy}"
             )
         expected = content.pop(CHECKSUM, None)
         # strict: JSON has numbers, so that "0.3" in their place is a mistake

@@ -91,7 +91,7 @@ def test_it_goes_on_and_leaves_alone_what_is_finished(folder, monkeypatch):
     again = CliRunner().invoke(app, [*more[:-2], "--quiet"])  # once more, and nothing is trained
     assert again.exit_code == 0, again.output
     assert written(folder / "runs") == after
-    assert "hypervolume: aligned" in again.output
+    assert "area under the mixing hull" in again.output
 
 
 def test_an_interrupted_sweep_goes_on(folder, monkeypatch):

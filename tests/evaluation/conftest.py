@@ -10,6 +10,7 @@ import torch
 from genrec.data.splits import leave_one_out
 from genrec.data.synthetic import demo
 from genrec.evaluation.methods import Method
+from genrec.metrics.exposure import ItemCounts
 from genrec.pipeline import stages
 from genrec.pipeline.settings import settings_of
 from genrec.pipeline.workspace import Workspace
@@ -84,7 +85,7 @@ def made() -> Made:
         columns = {"goal": goal, "ndcg": ndcg, **others}
         method.per_user = {f"{key}@5": [np.array(values)] for key, values in columns.items()}
         method.list_hashes = [np.arange(len(goal))]
-        method.listed = {1}
+        method.item_counts = [ItemCounts.of(np.array([[1]]))]
         return method
 
     return make

@@ -1,5 +1,6 @@
 """A comparison on a small log: rows that must agree, and targets that no method may see."""
 
+from collections import Counter
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -269,10 +270,28 @@ def test_lists_are_of_new_items_and_do_not_depend_on_the_targets(
     assert len(lists) == len(found)  # one batch
     for method, slates, other in zip(found, lists, measured, strict=True):
         np.testing.assert_array_equal(slates, other, err_msg=method.name)
-        assert sorted(method.listed) == np.unique(slates).tolist()
+        assert method.listed.tolist() == np.unique(slates).tolist()
         for history, slate in zip(test.histories, slates.tolist(), strict=True):
             assert len(set(slate)) == K
             assert not set(slate) & {0, *history.tolist()}, method.name
+
+
+def test_every_row_has_the_exposure_of_its_lists(workspace, folder, content):
+    """The teacher's lists counted one by one; of five positions 2, 1 and 2 are thirds."""
+    lists = loading.open_recommender(folder / "teacher", workspace.device).recommend(
+        workspace.split.test.histories, K
+    )
+    for each in content.rows:
+        assert [(group.first, group.last) for group in each.exposure] == [(1, 2), (3, 3), (4, 5)]
+        assert all(0 < group.top_share <= 1 for group in each.exposure)
+    (teacher,) = (each for each in content.rows if each.method == "teacher")
+    for group in teacher.exposure:
+        slots = lists[:, group.first - 1 : group.last].ravel().tolist()
+        times = sorted(Counter(slots).values(), reverse=True)
+        assert group.top_share == pytest.approx(sum(times[:10]) / len(slots))
+        assert group.distinct == len(times)
+    popularity = content.rows[0].exposure
+    assert popularity[0].top_share > teacher.exposure[0].top_share
 
 
 def test_batches_change_nothing(workspace, folder, content, monkeypatch):
@@ -281,6 +300,7 @@ def test_batches_change_nothing(workspace, folder, content, monkeypatch):
     for one, other in zip(content.rows, again.rows, strict=True):
         assert (one.method, one.weight) == (other.method, other.weight)
         assert one.metrics == pytest.approx(other.metrics, abs=1e-6)
+        assert one.exposure == other.exposure
 
 
 def test_some_users_only(workspace, folder, monkeypatch):

@@ -13,8 +13,10 @@ from genrec.data.splits import leave_one_out
 from genrec.data.synthetic import demo
 from genrec.evaluation import policies, side_effects
 from genrec.evaluation.comparison import compare, compare_runs
+from genrec.evaluation.exposure import measure_exposure
 from genrec.evaluation.methods import Method, average_over_seeds
 from genrec.evaluation.policies import AlignedRuns
+from genrec.metrics.exposure import ItemCounts
 from genrec.metrics.ranking import evaluate
 from genrec.pipeline import loading, stages
 from genrec.pipeline.settings import settings_of
@@ -103,8 +105,9 @@ def test_a_conditioned_run_is_a_curve(workspace, folder):
     assert content.ranges == {"diversity": (0, 2)}
     assert content.weights == {"relevance": 1, "diversity": 0.5}
     assert (content.policy_weight, content.seeds) == (0.5, ())
-    points = {each.method: each.points for each in content.hypervolumes.methods}
-    assert (points["aligned"], points["mmr"]) == (3, 3)
+    points = {each.method: each.points for each in content.hull_areas.methods}
+    assert (content.hull_areas.points, points["mmr"]) == (3, 3)
+    assert "aligned" not in points
     assert "aligned" not in {gap.method for gap in content.gaps}
 
 
@@ -192,22 +195,25 @@ def test_a_comparison_of_another_version_is_replaced(workspace, folder, tmp_path
 
 
 def test_seeds_are_averaged_user_by_user_by_hand():
-    def made(seed: int | None, values: list[float], listed: set[int], hashes: list[int]) -> Method:
+    def made(seed: int | None, values: list[float], listed: list[int], hashes: list[int]) -> Method:
         method = Method(
             name="aligned", weight=0.1, recommend=lambda pool: pool.items, num_items=2, seed=seed
         )
         method.per_user["ndcg@4"] = [np.array(values)]
         method.list_hashes.append(np.array(hashes))
-        method.listed |= listed
+        method.item_counts = [ItemCounts.of(np.array([[item] for item in listed]))]
         return method
 
-    other = replace(made(None, [9, 9], {1, 2}, [1, 1]), name="teacher")
-    both = [made(0, [0, 1], {1}, [1, 1]), made(1, [1, 1], {1, 2}, [1, 2])]
+    other = replace(made(None, [9, 9], [1, 2], [1, 1]), name="teacher")
+    both = [made(0, [0, 1], [1, 1], [1, 1]), made(1, [1, 1], [1, 2], [1, 2])]
     teacher, mean = average_over_seeds([other, *both])
     assert teacher is other
     assert mean.values("ndcg@4").tolist() == [0.5, 1]
     assert mean.overall == {"coverage": 0.75, "distinct": 0.75}
     assert [each.seed for each in mean.members] == [0, 1]
+    (exposure,) = measure_exposure(mean, 1)  # [1, 1] has Gini 1 and entropy 0, [1, 2] 0 and log 2
+    assert (exposure.gini, exposure.top_share, exposure.distinct) == (0.5, 1, 1.5)
+    assert exposure.entropy == pytest.approx(np.log(2) / 2)
 
 
 def test_what_is_no_curve_is_refused(workspace, folder):

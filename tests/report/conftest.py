@@ -8,8 +8,8 @@ from genrec.results import (
     ComparisonRow,
     Gap,
     GapAtWeight,
-    Hypervolume,
-    Hypervolumes,
+    HullArea,
+    HullAreas,
     PolicyStatistics,
     SideEffects,
 )
@@ -42,7 +42,6 @@ def comparison() -> Comparison:
         row("teacher", None, 0.11, 0.30, popularity=0.004),
         row("aligned", None, 0.10, 0.45, 0.4, 0.001),
     ]
-    own = Hypervolume(method="aligned", points=1, area=0.5, low=0.4, high=0.6)
     return Comparison(
         reward="diversity",
         weights={"relevance": 1, "diversity": 0.1},
@@ -60,9 +59,7 @@ def comparison() -> Comparison:
         rows=[*points, *curve],
         gaps=[],
         gaps_along=[],
-        hypervolumes=Hypervolumes(
-            axes=("diversity@10", "ndcg@10"), worst=(0.3, 0.06), best=(0.46, 0.1), methods=[own]
-        ),
+        hull_areas=HullAreas(axes=("diversity@10", "ndcg@10"), points=1, methods=[]),
         side_effects=[],
         seeds=[],
         policy_weight=None,
@@ -80,18 +77,18 @@ def full(comparison) -> Comparison:
         GapAtWeight(weight=2.0, method="mmr"),
         GapAtWeight(weight=2.0, method="sog-raw", difference=0.5, error=0.01),
     ]
-    mmr = Hypervolume(
+    mmr = HullArea(
         method="mmr",
         points=9,
+        common_range=(0.3, 0.46),
+        policy_area=0.5,
         area=0.25,
-        low=0.2,
-        high=0.3,
         difference=0.25,
-        difference_low=0.15,
-        difference_high=0.35,
+        low=0.15,
+        high=0.35,
         p=0.002,
     )
-    methods = (mmr, *comparison.hypervolumes.methods)
+    methods = (mmr, HullArea(method="sog-raw", points=3))
     changes = {
         "novelty@10": Change(difference=-0.25, error=0.01, p=0.01),
         "distinct": Change(difference=0.125),
@@ -110,7 +107,7 @@ def full(comparison) -> Comparison:
         "rows": tuple(rows),
         "gaps": (gap, Gap(method="sog-raw")),
         "gaps_along": tuple(along),
-        "hypervolumes": comparison.hypervolumes.model_copy(update={"methods": methods}),
+        "hull_areas": comparison.hull_areas.model_copy(update={"methods": methods}),
         "side_effects": side_effects,
         "policies": (policy,),
     }

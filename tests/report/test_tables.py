@@ -25,26 +25,6 @@ def rows_of(text: str, method: str) -> list[list[str]]:
     return [line.split()[:2] for line in text.splitlines() if line.startswith(f" {method}")]
 
 
-def test_hypervolumes_are_shares_of_the_box(comparison, make_row):
-    rows = (
-        make_row("a", None, 0.1, 0.0),
-        make_row("b", None, 0.0, 0.2),
-        make_row("c", None, 0.05, 0.1),
-    )
-    found = report.hypervolumes(comparison.model_copy(update={"rows": rows}))
-    assert found == pytest.approx({"a": 0.0, "b": 0.0, "c": 0.25})
-
-
-def test_less_popularity_is_better(comparison, make_row):
-    rows = (
-        make_row("low", None, 0.1, 0, popularity=0.1),
-        make_row("high", None, 0.1, 0, popularity=0.3),
-        make_row("bad", None, 0.0, 0, popularity=0.3),
-    )
-    found = report.hypervolumes(comparison.model_copy(update={"rows": rows}), "popularity@10")
-    assert found == pytest.approx({"low": 1.0, "high": 0.0, "bad": 0.0})
-
-
 def test_table_shows_five_weights_and_the_best(comparison):
     text = printed(report.table(comparison))
     weights = ["0", "0.375", "0.625", "1"]
@@ -116,7 +96,7 @@ def test_no_column_disappears_and_no_line_is_too_long(wide, width):
             assert name.removesuffix("@1")[:4] in printed(view, width)
 
 
-def test_sentences_name_the_hardest_variant_and_the_largest_hypervolume(full):
+def test_sentences_name_the_hardest_variant_and_the_strongest_hull(full):
     hard = full.gaps[0].model_copy(
         update={"method": "mmr-calibrated", "difference": -0.5, "p": 0.5}
     )
@@ -125,9 +105,21 @@ def test_sentences_name_the_hardest_variant_and_the_largest_hypervolume(full):
         "aligned policy minus MMR (calibrated) at equal diversity: -.5000 ± .0021 NDCG@10, not"
         " significantly different (p = .50)",
         "SOG: no weight of its grid has the diversity of the aligned policy",
-        "hypervolume: aligned policy .5000 (1 point), MMR, the best re-ranker, .2500 (9 points);"
-        " difference +.2500, 95 % interval +.1500 to +.3500, significantly different (p = .002)",
+        "area under the mixing hull, mean NDCG@10 for diversity .3000 to .4600: aligned policy"
+        " .5000 (1 point), MMR, the strongest re-ranker, .2500 (9 points); difference +.2500, 95 %"
+        " interval +.1500 to +.3500, significantly different (p = .002)",
     ]
+
+
+def test_a_policy_of_one_weight_is_compared_at_its_goal(full):
+    """And the re-ranker against which it does worst is named, wherever it is in the table."""
+    mmr, unreached = full.hull_areas.methods
+    one = mmr.model_copy(update={"common_range": (0.45, 0.45)})
+    better = one.model_copy(update={"method": "dpp", "difference": -0.1})
+    areas = full.hull_areas.model_copy(update={"methods": (one, better, unreached)})
+    line = report.sentences(full.model_copy(update={"hull_areas": areas}))[-1]
+    assert "mean NDCG@10 at diversity .4500: aligned policy" in line
+    assert "DPP, the strongest re-ranker" in line
 
 
 def test_sentences_are_about_what_was_measured(comparison):
