@@ -9,6 +9,9 @@ from .context import Context as Context
 from .context import Floats as Floats
 from .context import Gains as Gains
 from .context import Slates as Slates
+from .features import history_shares as history_shares
+from .features import item_shares as item_shares
+from .features import require_features as require_features
 from .pareto import direction as direction
 from .pareto import hypervolume as hypervolume
 from .pareto import pareto_front as pareto_front

@@ -11,9 +11,11 @@ from genrec.metrics.context import Context, Floats, Slates
 from genrec.rewards.accuracy import Ndcg
 from genrec.rewards.contract import FunctionReward, Reward
 from genrec.rewards.diversity import Diversity
+from genrec.rewards.genre_calibration import GenreCalibration
 from genrec.rewards.novelty import Novelty
 from genrec.rewards.popularity import Popularity
 from genrec.rewards.relevance import Relevance
+from genrec.rewards.serendipity import Serendipity
 
 FACTS = frozenset({"targets", "probabilities", "times"})
 
@@ -114,7 +116,15 @@ REWARDS: Registry[Reward] = Registry(
     "genrec.rewards",
     built_in={
         built_in.name: built_in
-        for built_in in (Ndcg(), Relevance(), Diversity(), Novelty(), Popularity())
+        for built_in in (
+            Ndcg(),
+            Relevance(),
+            Diversity(),
+            Novelty(),
+            Popularity(),
+            GenreCalibration(),
+            Serendipity(),
+        )
     },
     convert=as_reward,
     proposes=lambda value: isinstance(value, Reward),
