@@ -22,9 +22,9 @@ class GenreCalibration(Reward):
     scores.
 
     gain_i = f(g_1 … g_i) − f(g_1 … g_{i−1}), where f of no items is 0. The gains sum to f of the
-    list: 0 where it has exactly the history's distribution, log α = −4.61 where it shares no feature
-    with the history. The first gain is usually the lowest, since one item seldom has all features
-    of a history; what matters is which items make it less low.
+    list: 0 where it has exactly the history's distribution, log α = −4.61 where it shares no
+    feature with the history. The first gain is usually the lowest, since one item seldom has all
+    features of a history; later ones are positive where they complete the distribution.
 
     An item without features in the list counts as an item with none of the history's features:
     otherwise unlabelled items would fill lists for free. Unlabelled items of the history do not
