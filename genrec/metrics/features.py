@@ -15,20 +15,19 @@ def item_shares(items: Slates, catalogue: Catalogue) -> NDArray[np.float64]:
     """p(f | item): 1 / (number of features of the item) for those that it has [Steck 2018].
 
     Args:
-        items: (n, m) item indices.
+        items: (...) item indices.
         catalogue: with features.
 
     Returns:
-        (n, m, F) rows that sum to 1; to 0 for an item without features.
+        (..., F) rows that sum to 1; to 0 for an item without features.
 
     >>> from genrec.data import make_catalogue
     >>> catalogue = make_catalogue(["a", "b"], features={"a": ["x", "y"], "b": []})
     >>> item_shares(np.array([[1, 2]]), catalogue).tolist()
     [[[0.5, 0.5], [0.0, 0.0]]]
     """
-    features = catalogue.features[items]
-    count = np.maximum(features.sum(axis=-1, keepdims=True), 1)
-    shares: NDArray[np.float64] = features / count
+    count = np.maximum(catalogue.feature_counts[items], 1)
+    shares: NDArray[np.float64] = catalogue.features[items] / count[..., None]
     return shares
 
 
@@ -52,7 +51,7 @@ def history_shares(context: Context) -> Floats:
         histories, features = context.of_histories, context.catalogue.features
         # Item i weighs 1 / (number of its features), so that one sparse product over all events is
         # the sum of p(f | item); a loop over users would be far slower.
-        count = features.sum(axis=1)[histories.items]
+        count = context.catalogue.feature_counts[histories.items]
         shape = (len(histories), len(features))
         weights = sparse.csr_matrix(
             (1 / np.maximum(count, 1), histories.items, histories.offsets), shape=shape

@@ -3,11 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec.metrics.context import Floats
-from genrec.metrics.features import require_features
-from genrec.rerankers.greedy_selection import select_sequentially
-from genrec.rerankers.pool import Pool, in_parts, relevance_of, require_weight
-from genrec.rewards.genre_calibration import GenreCalibration
+from genrec.metrics.features import history_shares, item_shares, require_features
+from genrec.rerankers.pool import Pool, in_parts, items_at, relevance_of, require_weight
+from genrec.rewards.genre_calibration import CandidateFeatures
 
 
 def calibrate(pool: Pool, k: int, weight: float, *, normalise: bool = True) -> NDArray[np.int64]:
@@ -47,17 +45,20 @@ def calibrate(pool: Pool, k: int, weight: float, *, normalise: bool = True) -> N
     """
     require_weight(weight)
     require_features(pool.context.catalogue)
-    calibration = GenreCalibration()
+    return in_parts(pool, k, lambda part: _calibrate(part, k, weight, normalise), items_each=2)
 
-    def lists(part: Pool) -> NDArray[np.int64]:
-        relevance = weight * relevance_of(part, normalise)
 
-        def value_of(placed: NDArray[np.int64], free: NDArray[np.bool_]) -> Floats:
-            # What the placed items are worth is the same for every candidate.
-            gain = calibration.marginal(placed, part.items, part.context)
-            value: Floats = relevance + (1 - weight) * gain
-            return value
-
-        return select_sequentially(part, k, value_of)
-
-    return in_parts(pool, k, lists, items_each=4)
+def _calibrate(pool: Pool, k: int, weight: float, normalise: bool) -> NDArray[np.int64]:
+    relevance = weight * relevance_of(pool, normalise)
+    catalogue, own = pool.context.catalogue, history_shares(pool.context)
+    candidates = CandidateFeatures(pool.items, catalogue)
+    listed = np.zeros(own.shape)
+    chosen = np.empty((len(pool.items), k), np.int64)
+    rows, free = np.arange(len(pool.items)), pool.allowed
+    for position in range(k):
+        # What the placed items are worth is the same for every candidate.
+        score = relevance + (1 - weight) * candidates.gains(own, listed, position)
+        chosen[:, position] = best = np.where(free, score, -np.inf).argmax(axis=1)
+        free[rows, best] = False
+        listed += item_shares(pool.items[rows, best], catalogue)
+    return items_at(pool, chosen)

@@ -32,6 +32,7 @@ from .registry import REWARDS as REWARDS
 from .registry import Entry as Entry
 from .registry import as_reward as as_reward
 from .registry import available as available
+from .registry import list_metrics as list_metrics
 from .registry import resolve as resolve
 from .registry import reward as reward
 from .relevance import Relevance as Relevance

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from genrec.data.dataset import Catalogue
 from genrec.metrics.context import Context, Floats, Slates
 from genrec.metrics.features import history_shares, item_shares, require_features
 from genrec.rewards.contract import Reward
@@ -60,13 +61,51 @@ class GenreCalibration(Reward):
         return gains
 
     def marginal(self, slates: Slates, candidates: Slates, context: Context) -> Floats:
-        """(n, C) gains in O(n·C·F), whatever the number of placed items."""
+        """(n, C) gains in O(n·C·F·M), M being how many different numbers of features there are."""
         require_features(context.catalogue)
         own, placed = history_shares(context), slates.shape[1]
-        total = item_shares(slates, context.catalogue).sum(axis=1, keepdims=True)
-        before = _divergence(own, total / placed) if placed else np.zeros((len(slates), 1))
-        longer = (total + item_shares(candidates, context.catalogue)) / (placed + 1)
-        gains: Floats = before - _divergence(own, longer)
+        listed = item_shares(slates, context.catalogue).sum(axis=1)
+        before = _divergence(own, listed[:, None] / placed) if placed else 0
+        without = _divergence(own, listed[:, None] / (placed + 1))
+        added = CandidateFeatures(candidates, context.catalogue).gains(own, listed, placed)
+        gains: Floats = before - without + added
+        return gains
+
+
+class CandidateFeatures:
+    """The features of candidates, for computing what each of them takes off the divergence.
+
+    The logarithms of q̃ with one item more differ from those without it for the item's own features
+    only, and by an amount that depends on their number. They are computed once per list, feature
+    and number of features, not once per candidate.
+    """
+
+    def __init__(self, candidates: Slates, catalogue: Catalogue) -> None:
+        """Look up the features.
+
+        Args:
+            candidates: (n, C) item indices.
+            catalogue: with features.
+        """
+        self._has = catalogue.features[candidates].astype(np.float64)
+        number = catalogue.feature_counts[candidates]
+        self._numbers = np.flatnonzero(np.bincount(number.ravel()))
+        self._column = np.searchsorted(self._numbers, number)[:, :, None]
+
+    def gains(self, own: Floats, listed: Floats, placed: int) -> Floats:
+        """(n, C) KL(p ‖ q̃) with an item without features as the next one, minus that with each.
+
+        Args:
+            own: (n, F) p(f | user).
+            listed: (n, F) sum of p(f | item) over the placed items.
+            placed: number of placed items.
+        """
+        smoothed = (1 - SMOOTHING) * listed + SMOOTHING * own * (placed + 1)
+        ratio = (1 - SMOOTHING) / np.where(own > 0, smoothed, 1)
+        # A candidate without features has no row of ones: what it is divided by does not matter.
+        share = 1 / np.maximum(self._numbers, 1)
+        each = self._has @ (own[:, :, None] * np.log1p(ratio[:, :, None] * share))
+        gains: Floats = np.take_along_axis(each, self._column, axis=2)[:, :, 0]
         return gains
 
 

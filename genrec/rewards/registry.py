@@ -7,6 +7,7 @@ from typing import overload
 from genrec.config.components import Component, Modules, Registry
 from genrec.config.errors import GenrecError
 from genrec.config.trust import name_code
+from genrec.data.dataset import Catalogue
 from genrec.metrics.context import Context, Floats, Slates
 from genrec.rewards.accuracy import Ndcg
 from genrec.rewards.contract import FunctionReward, Reward
@@ -158,6 +159,20 @@ def available() -> list[Entry]:
     A plugin that cannot be loaded is reported in its row, not raised.
     """
     return [_entry(row) for row in REWARDS.available()]
+
+
+def list_metrics(catalogue: Catalogue) -> list[Reward]:
+    """The rewards that every evaluation measures, whatever was rewarded.
+
+    Diversity, novelty and, where the items have features, the calibration of genres. The popularity
+    of lists is measured anyway (``genrec.metrics.measure``).
+
+    >>> from genrec.data import make_catalogue
+    >>> [metric.name for metric in list_metrics(make_catalogue(["a"], features={"a": ["x"]}))]
+    ['diversity', 'novelty', 'genre_calibration']
+    """
+    metrics: list[Reward] = [Diversity(), Novelty()]
+    return [*metrics, GenreCalibration()] if catalogue.feature_names else metrics
 
 
 def _entry(row: Component[Reward]) -> Entry:
