@@ -53,7 +53,7 @@ STYLES = {
     "popularity": Style("#7F7F7F", "v"),
 }
 SPARE_STYLES = (Style("#56B4E9", "p"), Style("#7F7F7F", "<"), Style("#56B4E9", ">"))
-MOST_CURVES = 12  # that can be told apart, and whose legend fits beside the plot
+MOST_CURVES = 12  # that readers can distinguish; their legend fits beside the plot
 LINES = {"": "-", "calibrated": "--", "raw": ":", "sorted": "-."}
 BAND = 1.96  # standard errors; the middle 95 % of a normal distribution
 
