@@ -16,11 +16,12 @@ SMOOTHING = 0.01  # α
 class GenreCalibration(Reward):
     """Minus the divergence of a list's features from the history's [Steck 2018].
 
-    f(list) = −KL(p ‖ q̃) = −Σ_f p_f log(p_f / q̃_f),   q̃ = (1 − α) q + α p,   α = .01, where p is the
-    distribution of features in the history, the mean of p(f | item) over its items, and q that in
-    the list; p(f | item) is 1 / (number of the item's features) for each that it has. The features
-    are those of the catalogue, usually genres. This is another concept than the calibration of
-    scores.
+    f(list) = −KL(p ‖ q̃) = −Σ_f p_f log(p_f / q̃_f),   q̃ = (1 − α) q + α p,   α = .01,
+
+    where p is the distribution of features in the history, the mean of p(f | item) over its items,
+    and q that in the list; p(f | item) is 1 / (number of the item's features) for each that it has.
+    The features are those of the catalogue, usually genres. This is another concept than the
+    calibration of scores.
 
     gain_i = f(g_1 … g_i) − f(g_1 … g_{i−1}), where f of no items is 0. The gains sum to f of the
     list: 0 where it has exactly the history's distribution, log α = −4.61 where it shares no
@@ -35,8 +36,8 @@ class GenreCalibration(Reward):
     >>> catalogue = make_catalogue(["a", "b", "c"], features={"a": ["x"], "b": ["x"], "c": ["y"]})
     >>> context = Context(Sequences.from_lists([[1, 3]]), np.array([0]), catalogue, k=2)
 
-    p = (.5, .5). After b, q̃ = (.995, .005) and KL = −.5 log(.995 · .005 / .25) = 1.9585; after c as
-    well, q̃ = p.
+    p = (.5, .5). After b, q̃ = (.995, .005) and KL = −.5 log(.995 · .005 / .25) = 1.9585; after c
+    as well, q̃ = p.
 
     >>> GenreCalibration()(np.array([[2, 3]]), context).round(4).tolist()
     [[-1.9585, 1.9585]]
