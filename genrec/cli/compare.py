@@ -37,7 +37,7 @@ def compare(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compare an aligned policy with its teacher, MMR, SOG, DPP, greedy re-ranking and baselines.
+    """Compare an aligned policy with its teacher, its student, re-rankers and baselines.
 
     Prints each method at its best weight. The run directory gets comparison.json, the picture
     comparison.png, and comparison.md with all weights, areas under hulls, side effects and

@@ -54,6 +54,12 @@ class Catalogue:
         return flags
 
     @cached_property
+    def feature_counts(self) -> NDArray[np.int64]:
+        """(V+1,) number of features of each item."""
+        counts: NDArray[np.int64] = self.features.sum(axis=1, dtype=np.int64)
+        return counts
+
+    @cached_property
     def index(self) -> dict[str, int]:
         """Index of each raw item id."""
         return {str(raw): i for i, raw in enumerate(self.item_ids) if i}

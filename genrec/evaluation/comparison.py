@@ -22,7 +22,7 @@ from genrec.pipeline.provenance import parent_run
 from genrec.pipeline.workspace import Workspace
 from genrec.rerankers import draw_pool
 from genrec.results import Comparison, ComparisonRow, PolicyStatistics, SeedRow
-from genrec.rewards import Diversity, Novelty, Reward, RewardLike
+from genrec.rewards import RewardLike, Serendipity, list_metrics
 from genrec.training.checkpoint import save_tensors
 from genrec.training.logger import RunLogger
 from genrec.training.run_directory import exclusive, versions
@@ -128,8 +128,9 @@ def _measure(
 ) -> list[PolicyStatistics]:
     """Let every method write its lists for the cases, batch by batch, and follow the policies."""
     settings = workspace.settings
-    rewards = [Diversity(), Novelty(), *(term for term, _ in goals.weighted_sum.terms)]
-    metrics: dict[str, Reward] = {reward.name: reward for reward in rewards}
+    rewards = [*list_metrics(workspace.split.catalogue), Serendipity()]
+    rewards += [term for term, _ in goals.weighted_sum.terms]
+    metrics = {reward.name: reward for reward in rewards}
     followed = {
         method.name: PolicyDivergence(method.name, method.policy)
         for method in methods

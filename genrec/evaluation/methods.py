@@ -145,6 +145,7 @@ def collect_methods(workspace: Workspace, aligned: AlignedRuns, goals: Goals) ->
         goals,
         settings.compare.weights,
         settings.compare.highest,
+        features=bool(workspace.split.catalogue.feature_names),
         own=own_rerankers(settings.compare.rerankers),
     )
     for grid in grids:

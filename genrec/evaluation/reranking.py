@@ -14,21 +14,25 @@ from genrec.evaluation.goals import Goals
 from genrec.rerankers import (
     Pool,
     Reranker,
+    calibrate,
     dpp,
     greedy,
     greedy_lookahead,
     mmr,
+    msd,
     popularity_penalised,
     sog,
     sort_by_relevance,
+    ssd,
     with_surrogates,
+    xquad,
 )
 from genrec.rerankers.registry import RERANKERS
 
 # Names of the other methods of a comparison
 RESERVED = (
     *("popularity", "markov", "teacher", "student", "supervised warm-up", "aligned"),
-    *("mmr", "sog", "dpp", "popularity-sort", "greedy"),
+    *("mmr", "msd", "sog", "dpp", "ssd", "steck", "xquad", "popularity-sort", "greedy"),
 )
 
 
@@ -75,14 +79,15 @@ def reranker_grids(
     points: int,
     highest: float,
     *,
+    features: bool = True,
     own: Mapping[str, Reranker] = MappingProxyType({}),
 ) -> Iterator[RerankerGrid]:
     """All re-rankers and their grids.
 
     Relevance in [0, 1] comes from the scores of the teacher, scaled in each pool, and once more
-    from its calibrated probabilities, scaled alike ("-calibrated"). MMR and SOG also take raw
-    scores ("-raw"), as published [Petrov 2025, ch. 8]; these grids are dense where the goal has
-    most weight, because scores are larger than similarities.
+    from its calibrated probabilities, scaled alike ("-calibrated"). MMR, SOG and Steck's
+    calibration also take raw scores ("-raw"), as published [Petrov 2025, ch. 8; Steck 2018]; these
+    grids are dense where the goal has most weight, because scores are larger than similarities.
 
     Greedy selection maximises the reward of the run itself ("greedy"). Its lists also take part
     sorted by relevance wherever that does not reduce the reward ("greedy-sorted"), and, where a
@@ -92,15 +97,19 @@ def reranker_grids(
         goals: of the run.
         points: number of weights of each grid.
         highest: see ``greedy_weights``.
+        features: whether the items have any; without, Steck's calibration and xQuAD are left out.
         own: name -> re-ranker of the user's own, which chooses from the same two pools.
     """
     even = np.linspace(0, 1, points)
-    rerankers: dict[str, Reranker] = {"mmr": mmr, "sog": sog, "dpp": dpp}
+    rerankers: dict[str, Reranker] = {"mmr": mmr, "msd": msd, "sog": sog, "dpp": dpp, "ssd": ssd}
+    if features:
+        rerankers |= {"steck": calibrate, "xquad": xquad}
     if any(term.name == "popularity" for term, _ in goals.terms):
         rerankers["popularity-sort"] = popularity_penalised
     rerankers |= own
     # Weights of relevance near 0 and weights of the goal near 1, where raw scores matter least.
-    raw = {"mmr": (mmr, even**2), "sog": (sog, 1 - even[::-1] ** 2)}
+    near_0, near_1 = even**2, 1 - even[::-1] ** 2
+    raw = {"mmr": (mmr, near_0), "sog": (sog, near_1), "steck": (calibrate, near_0)}
     for name, rerank in rerankers.items():
         yield RerankerGrid(name, rerank, _rounded(even))
         calibrated = partial(_rerank_probabilities, rerank=rerank)

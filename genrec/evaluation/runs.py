@@ -27,7 +27,7 @@ from genrec.results import (
     SeedSummary,
     read_metrics,
 )
-from genrec.rewards import Diversity, Novelty, require_inside
+from genrec.rewards import list_metrics, require_inside
 
 KINDS: tuple[Kind, ...] = ("teacher", "student", "supervised_warmup", "aligned")
 
@@ -169,7 +169,7 @@ def measure_run(
         cases,
         workspace.split.catalogue,
         k=workspace.settings.k,
-        rewards={reward.name: reward for reward in (Diversity(), Novelty())},
+        rewards={reward.name: reward for reward in list_metrics(workspace.split.catalogue)},
     )
     return Measured(
         run=run,

@@ -16,6 +16,9 @@ from .exposure import exposure_by_position as exposure_by_position
 from .exposure import position_groups as position_groups
 from .exposure import summarize_exposure as summarize_exposure
 from .exposure import tail_concentration as tail_concentration
+from .features import history_shares as history_shares
+from .features import item_shares as item_shares
+from .features import require_features as require_features
 from .pareto import common_range as common_range
 from .pareto import concave_hull as concave_hull
 from .pareto import direction as direction

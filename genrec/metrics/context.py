@@ -222,7 +222,7 @@ def _read_only_catalogue(catalogue: Catalogue) -> Catalogue:
             user_counts=read_only_view(catalogue.user_counts),
             vectors=read_only_view(catalogue.vectors),
         )
-        for computed in (found.popularity, found.known):
+        for computed in (found.popularity, found.known, found.feature_counts):
             computed.setflags(write=False)
         _READ_ONLY[catalogue] = found
         _MADE_READ_ONLY.add(found)

@@ -1,5 +1,6 @@
 """A comparison as a picture: accuracy against the rewarded metric."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import cycle
@@ -17,7 +18,7 @@ from genrec.config.text import printable
 from genrec.config.writing import replacing
 from genrec.report.rows import Rows, axes_of, by_method, column, lower_is_better
 from genrec.report.wording import family_of, name_of, title_of
-from genrec.results import Comparison
+from genrec.results import Comparison, ComparisonRow
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,15 @@ class Style:
 
 
 # Okabe and Ito's colours, which colour-blind readers can distinguish. Their yellow has a contrast
-# of 1.3 on white; DPP has Tol's wine red instead.
+# of 1.3 on white; DPP has Tol's wine red instead. The rest are as far from these as possible.
 STYLES = {
     "mmr": Style("#0072B2", "o"),
     "sog": Style("#009E73", "s"),
     "dpp": Style("#882255", "h"),
+    "msd": Style("#9832FF", "d"),
+    "ssd": Style("#330099", "H"),
+    "steck": Style("#513D14", "p"),
+    "xquad": Style("#32003D", ">"),
     "greedy": Style("#E69F00", "^"),
     "aligned": Style("#D55E00", "*"),
     "teacher": Style("#000000", "D"),
@@ -49,6 +54,7 @@ STYLES = {
     "popularity": Style("#7F7F7F", "v"),
 }
 SPARE_STYLES = (Style("#56B4E9", "p"), Style("#7F7F7F", "<"), Style("#56B4E9", ">"))
+MOST_CURVES = 12  # that readers can distinguish; their legend fits beside the plot
 LINES = {"": "-", "calibrated": "--", "raw": ":", "sorted": "-."}
 BAND = 1.96  # standard errors; the middle 95 % of a normal distribution
 
@@ -70,8 +76,10 @@ class Curve(Protocol):
 def plot(comparison: Comparison, path: Path, x: str | None = None) -> None:
     """Draw accuracy against the rewarded metric as a PNG of 1200 x 800 pixels.
 
-    A method is one curve or one point. Bands and bars are 95 % intervals of NDCG over the users,
-    of each point by itself: curves whose bands overlap may still differ in a paired test.
+    A method is one curve or one point. Of many curves only one per re-ranker is drawn: the variant
+    of its relevance with the largest hypervolume. Bands and bars are 95 % intervals of NDCG over
+    the users, of each point by itself: curves whose bands overlap may still differ in a paired
+    test.
 
     Args:
         comparison: with at least one row.
@@ -85,7 +93,7 @@ def plot(comparison: Comparison, path: Path, x: str | None = None) -> None:
     x, y = axes_of(comparison, x)
     figure, axes = _new_figure()
     styles = _styles(comparison.rows)
-    for method, rows in by_method(comparison.rows).items():
+    for method, rows in _shown(comparison.rows, _areas(comparison)).items():
         _draw(axes, rows, names=(x, y), style=styles[method], label=_label(rows))
     reverse = lower_is_better(comparison.rows, x)
     if reverse:
@@ -175,6 +183,25 @@ def _styles(rows: Rows) -> dict[str, Style]:
         style = families[family]
         styles[method] = Style(style.colour, style.marker, LINES[variant])
     return styles
+
+
+def _shown(rows: Rows, areas: Mapping[str, float]) -> dict[str, list[ComparisonRow]]:
+    """Method -> its rows, of too many curves the variant of each re-ranker with the largest area."""
+    every = by_method(rows)
+    curves = [method for method in every if len(every[method]) > 1]
+    if len(curves) <= MOST_CURVES:
+        return every
+    best: dict[str, str] = {}
+    for method in sorted(curves, key=lambda name: areas.get(name, -math.inf)):
+        best[family_of(method)[0]] = method
+    kept = set(best.values()) | (every.keys() - set(curves))
+    return {method: group for method, group in every.items() if method in kept}
+
+
+def _areas(comparison: Comparison) -> dict[str, float]:
+    """Method -> area under its hull minus that of the policy, where they have a common range."""
+    tested = comparison.hull_areas.methods
+    return {each.method: -each.difference for each in tested if each.difference is not None}
 
 
 def _draw(axes: Axes, rows: Rows, *, names: tuple[str, str], style: Style, label: str) -> None:

@@ -3,7 +3,16 @@
 from genrec.report.rows import Rows, lower_is_better
 from genrec.results import Comparison, ComparisonRow
 
-FAMILIES = {"mmr": "MMR", "sog": "SOG", "dpp": "DPP", "aligned": "aligned policy"}
+FAMILIES = {
+    "mmr": "MMR",
+    "msd": "MSD",
+    "sog": "SOG",
+    "dpp": "DPP",
+    "ssd": "SSD",
+    "steck": "Steck's calibration",
+    "xquad": "xQuAD",
+    "aligned": "aligned policy",
+}
 VARIANTS = {"raw": "raw scores", "calibrated": "calibrated", "sorted": "sorted"}
 SIGNIFICANT = 0.05
 

@@ -1,7 +1,7 @@
 """Re-rankers: functions that choose a list from a pool of candidates.
 
-MMR, SOG, DPP and a popularity penalty trade relevance against one other property; greedy selection,
-lookahead and local search work on any reward.
+MMR, MSD, SOG, DPP, SSD, xQuAD, calibration of genres and a popularity penalty trade relevance
+against one other property; greedy selection, lookahead and local search work on any reward.
 """
 
 import lazy_loader

@@ -1,7 +1,10 @@
+from .aspects import xquad as xquad
 from .determinants import dpp as dpp
+from .dispersion import msd as msd
 from .exchanges import local_search as local_search
 from .exchanges import sort_by_relevance as sort_by_relevance
 from .exchanges import swap_values as swap_values
+from .genre_calibration import calibrate as calibrate
 from .greedy_selection import gain_deficits as gain_deficits
 from .greedy_selection import greedy as greedy
 from .greedy_selection import greedy_choices as greedy_choices
@@ -17,5 +20,6 @@ from .registry import Reranker as Reranker
 from .registry import available_rerankers as available_rerankers
 from .registry import resolve_reranker as resolve_reranker
 from .serendipity import sog as sog
+from .spectrum import ssd as ssd
 from .surrogates import HasSurrogate as HasSurrogate
 from .surrogates import with_surrogates as with_surrogates

@@ -11,11 +11,15 @@ from genrec.config.errors import GenrecError
 from genrec.config.trust import name_code
 from genrec.metrics.context import Slates, read_only, read_only_view
 from genrec.recommender import errors_of
+from genrec.rerankers.aspects import xquad
 from genrec.rerankers.determinants import dpp
+from genrec.rerankers.dispersion import msd
+from genrec.rerankers.genre_calibration import calibrate
 from genrec.rerankers.marginal_relevance import mmr
 from genrec.rerankers.penalty import popularity_penalised
 from genrec.rerankers.pool import Pool
 from genrec.rerankers.serendipity import sog
+from genrec.rerankers.spectrum import ssd
 
 
 class Reranker(Protocol):
@@ -110,10 +114,11 @@ def as_reranker(found: object, name: str, place: str) -> Reranker:
     return CheckedReranker(found, name)
 
 
+BUILT_IN = (mmr, msd, sog, dpp, ssd, calibrate, xquad, popularity_penalised)
 RERANKERS: Registry[Reranker] = Registry(
     "re-ranker",
     "genrec.rerankers",
-    built_in={function.__name__: function for function in (mmr, sog, dpp, popularity_penalised)},
+    built_in={function.__name__: function for function in BUILT_IN},
     convert=as_reranker,
 )
 """The re-rankers with a name."""

@@ -10,6 +10,7 @@ from .contract import Reward as Reward
 from .contract import WeightedSum as WeightedSum
 from .contract import require_times as require_times
 from .diversity import Diversity as Diversity
+from .genre_calibration import GenreCalibration as GenreCalibration
 from .novelty import Novelty as Novelty
 from .objective import ACCURACY as ACCURACY
 from .objective import RewardObjective as RewardObjective
@@ -31,10 +32,12 @@ from .registry import REWARDS as REWARDS
 from .registry import Entry as Entry
 from .registry import as_reward as as_reward
 from .registry import available as available
+from .registry import list_metrics as list_metrics
 from .registry import resolve as resolve
 from .registry import reward as reward
 from .relevance import Relevance as Relevance
 from .sampling import sample_lists as sample_lists
+from .serendipity import Serendipity as Serendipity
 from .specs import RewardLike as RewardLike
 from .specs import Weight as Weight
 from .specs import WeightedReward as WeightedReward

@@ -7,13 +7,16 @@ from typing import overload
 from genrec.config.components import Component, Modules, Registry
 from genrec.config.errors import GenrecError
 from genrec.config.trust import name_code
+from genrec.data.dataset import Catalogue
 from genrec.metrics.context import Context, Floats, Slates
 from genrec.rewards.accuracy import Ndcg
 from genrec.rewards.contract import FunctionReward, Reward
 from genrec.rewards.diversity import Diversity
+from genrec.rewards.genre_calibration import GenreCalibration
 from genrec.rewards.novelty import Novelty
 from genrec.rewards.popularity import Popularity
 from genrec.rewards.relevance import Relevance
+from genrec.rewards.serendipity import Serendipity
 
 FACTS = frozenset({"targets", "probabilities", "times"})
 
@@ -114,7 +117,15 @@ REWARDS: Registry[Reward] = Registry(
     "genrec.rewards",
     built_in={
         built_in.name: built_in
-        for built_in in (Ndcg(), Relevance(), Diversity(), Novelty(), Popularity())
+        for built_in in (
+            Ndcg(),
+            Relevance(),
+            Diversity(),
+            Novelty(),
+            Popularity(),
+            GenreCalibration(),
+            Serendipity(),
+        )
     },
     convert=as_reward,
     proposes=lambda value: isinstance(value, Reward),
@@ -148,6 +159,20 @@ def available() -> list[Entry]:
     A plugin that cannot be loaded is reported in its row, not raised.
     """
     return [_entry(row) for row in REWARDS.available()]
+
+
+def list_metrics(catalogue: Catalogue) -> list[Reward]:
+    """The rewards that every evaluation measures, whatever was rewarded.
+
+    Diversity, novelty and, where the items have features, the calibration of genres. The popularity
+    of lists is measured anyway (``genrec.metrics.measure``).
+
+    >>> from genrec.data import make_catalogue
+    >>> [metric.name for metric in list_metrics(make_catalogue(["a"], features={"a": ["x"]}))]
+    ['diversity', 'novelty', 'genre_calibration']
+    """
+    metrics: list[Reward] = [Diversity(), Novelty()]
+    return [*metrics, GenreCalibration()] if catalogue.feature_names else metrics
 
 
 def _entry(row: Component[Reward]) -> Entry:

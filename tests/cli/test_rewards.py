@@ -90,7 +90,7 @@ def test_a_plugin_that_prints_and_breaks_over_several_lines_leaves_the_answer_re
     sys.modules.pop("my_reward", None)
     result = run("list")
     rows = [line.split("\t") for line in result.stdout.splitlines()]
-    assert [len(row) for row in rows] == [4] * 7
+    assert [len(row) for row in rows] == [4] * 9
     assert rows[-2][3].endswith("ValueError: two lines")
     assert rows[-1][3] == "The later half of the catalogue is fresh."
     assert "loud" in result.stderr

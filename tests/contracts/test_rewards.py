@@ -21,6 +21,8 @@ BOUNDS = {
     "diversity": (0, 1),
     "novelty": (0, 1),
     "popularity": (-1, 0),
+    "genre_calibration": (np.log(0.01), 0),
+    "serendipity": (0, 1),
 }
 # Whether the sum depends on the order of the list.
 ORDERED = {
@@ -29,6 +31,8 @@ ORDERED = {
     "diversity": False,
     "novelty": False,
     "popularity": False,
+    "genre_calibration": False,
+    "serendipity": True,
 }
 
 

@@ -57,11 +57,20 @@ def test_rows_and_columns(content):
         *(("mmr", weight) for weight in (0, 0.5, 1)),
         *(("mmr-calibrated", weight) for weight in (0, 0.5, 1)),
         *(("mmr-raw", weight) for weight in (0, 0.25, 1)),
+        *(("msd", weight) for weight in (0, 0.5, 1)),
+        *(("msd-calibrated", weight) for weight in (0, 0.5, 1)),
         *(("sog", weight) for weight in (0, 0.5, 1)),
         *(("sog-calibrated", weight) for weight in (0, 0.5, 1)),
         *(("sog-raw", weight) for weight in (0, 0.75, 1)),
         *(("dpp", weight) for weight in (0, 0.5, 1)),
         *(("dpp-calibrated", weight) for weight in (0, 0.5, 1)),
+        *(("ssd", weight) for weight in (0, 0.5, 1)),
+        *(("ssd-calibrated", weight) for weight in (0, 0.5, 1)),
+        *(("steck", weight) for weight in (0, 0.5, 1)),
+        *(("steck-calibrated", weight) for weight in (0, 0.5, 1)),
+        *(("steck-raw", weight) for weight in (0, 0.25, 1)),
+        *(("xquad", weight) for weight in (0, 0.5, 1)),
+        *(("xquad-calibrated", weight) for weight in (0, 0.5, 1)),
         *(("popularity-sort", weight) for weight in (0, 0.5, 1)),
         *(("popularity-sort-calibrated", weight) for weight in (0, 0.5, 1)),
         *(("greedy", share) for share in (0, 0.5, 1)),
@@ -78,6 +87,8 @@ def test_rows_and_columns(content):
             "popularity",
             "diversity",
             "novelty",
+            "genre_calibration",
+            "serendipity",
             "coverage",
             "distinct",
         )
@@ -112,6 +123,9 @@ TOP_K = [
         ("greedy", 0),
     ),
     ("greedy-sorted", 0),
+    *((name, 1) for name in ("msd", "msd-calibrated", "ssd", "ssd-calibrated")),
+    *((name, 1) for name in ("steck", "steck-calibrated", "steck-raw")),
+    *((name, 1) for name in ("xquad", "xquad-calibrated")),
 ]
 
 
@@ -195,6 +209,9 @@ def test_a_higher_weight_gives_more_of_the_goal(content):
     rows = [row(content, "popularity-sort", weight) for weight in (0, 0.5, 1)]
     assert rows[0]["popularity@5"] > rows[1]["popularity@5"] > rows[2]["popularity@5"]
     assert row(content, "greedy", 1)["diversity@5"] > row(content, "greedy", 0)["diversity@5"]
+    for name in ("steck", "steck-calibrated", "steck-raw"):
+        calibration = [row(content, name, weight)["genre_calibration@5"] for weight in (0, 1)]
+        assert calibration[0] > calibration[1]
     pure = [
         row(content, method, 0)["diversity@5"] for method in ("mmr", "mmr-calibrated", "mmr-raw")
     ]

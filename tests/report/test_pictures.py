@@ -103,7 +103,22 @@ def test_variants_of_a_method_share_its_colour_and_differ_in_the_line(
     assert len({style.line for style in styles.values()}) == 3
 
 
-@pytest.mark.parametrize("method", ["mmr", "sog", "dpp", "aligned", "teacher", "student"])
+def test_of_many_curves_the_best_variant_of_each_re_ranker_is_drawn(comparison, make_row):
+    """Families a to g with two variants each; the areas say which one is better."""
+    names = [f"{family}{variant}" for family in "abcdefg" for variant in ("", "-calibrated")]
+    rows = [make_row(name, weight, 0.05, 0.3) for name in names for weight in (0.0, 1.0)]
+    rows.append(make_row("teacher", None, 0.05, 0.3))
+    areas = {name: 0.1 * len(name) for name in names} | {"c": 2.0}
+    drawn = pictures._shown(rows, areas)
+    kept = [f"{family}-calibrated" for family in "abdefg"]
+    assert set(drawn) == {"teacher", "c", *kept}
+    assert list(pictures._shown(rows[:24], areas)) == names[:12]  # these still fit
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["mmr", "sog", "dpp", "msd", "ssd", "steck", "xquad", "aligned", "teacher", "student"],
+)
 def test_colours_stand_out_on_white(method):
     """Graphics need a contrast of 3 [WCAG 2.1, 1.4.11]."""
     assert contrast_on_white(STYLES[method].colour) >= 3
@@ -112,7 +127,8 @@ def test_colours_stand_out_on_white(method):
 @pytest.mark.parametrize("deficiency", DEFICIENCIES)
 def test_colours_can_be_distinguished_by_colour_blind_readers(deficiency):
     """CIELAB distances of at least 15 between curves; 2.3 is just noticeable side by side."""
-    colours = [STYLES[method].colour for method in ("mmr", "sog", "dpp", "greedy", "aligned")]
+    curves = ("mmr", "sog", "dpp", "msd", "ssd", "steck", "xquad", "greedy", "aligned")
+    colours = [STYLES[method].colour for method in curves]
     for one, other in combinations(colours, 2):
         seen = [lab(DEFICIENCIES[deficiency] @ linear(colour)) for colour in (one, other)]
         assert np.linalg.norm(seen[0] - seen[1]) >= 15, (one, other)

@@ -16,14 +16,18 @@ from genrec.recommender import TopK
 from genrec.rerankers import (
     Pool,
     Reranked,
+    calibrate,
     dpp,
     draw_pool,
     greedy,
     greedy_lookahead,
     local_search,
     mmr,
+    msd,
     popularity_penalised,
     sog,
+    ssd,
+    xquad,
 )
 from genrec.rerankers import pool as pools
 from genrec.rewards import Relevance, weighted
@@ -57,12 +61,21 @@ AT_TOP_K = {
     "mmr": partial(mmr, weight=1.0),
     "sog": partial(sog, weight=0.0),
     "dpp": partial(dpp, weight=1.0),
+    "msd": partial(msd, weight=1.0),
+    "ssd": partial(ssd, weight=1.0),
+    "calibrate": partial(calibrate, weight=1.0),
+    "xquad": partial(xquad, weight=1.0),
     "popularity_penalised": partial(popularity_penalised, weight=0.0),
 }
 MIXED = {
     "mmr": partial(mmr, weight=0.4),
     "sog": partial(sog, weight=0.4),
     "dpp": partial(dpp, weight=0.4),
+    "msd": partial(msd, weight=0.4),
+    "ssd": partial(ssd, weight=0.4),
+    "ssd of three": partial(ssd, weight=0.4, window=3),
+    "calibrate": partial(calibrate, weight=0.4),
+    "xquad": partial(xquad, weight=0.4),
     "popularity_penalised": partial(popularity_penalised, weight=0.4),
     "greedy": partial(greedy, reward=weighted(["relevance", "diversity"])),
     "greedy_lookahead": partial(greedy_lookahead, reward=weighted(["relevance", "diversity"])),
@@ -144,7 +157,9 @@ def test_too_few_candidates_is_an_error(function: Function, make_pool: Pools) ->
 
 
 @pytest.mark.parametrize("weight", [-0.1, 1.1, float("nan")])
-@pytest.mark.parametrize("function", [mmr, sog, dpp, popularity_penalised])
+@pytest.mark.parametrize(
+    "function", [mmr, msd, sog, dpp, ssd, calibrate, xquad, popularity_penalised]
+)
 def test_weights_lie_between_0_and_1(
     function: Callable[..., object], weight: float, make_pool: Pools
 ) -> None:

@@ -14,11 +14,15 @@ from genrec.metrics import Context
 from genrec.rerankers import (
     Pool,
     available_rerankers,
+    calibrate,
     dpp,
     mmr,
+    msd,
     popularity_penalised,
     resolve_reranker,
     sog,
+    ssd,
+    xquad,
 )
 
 FILE = """
@@ -97,14 +101,18 @@ def make_pool() -> Pool:
 
 
 def test_built_in_names() -> None:
-    functions = [mmr, sog, dpp, popularity_penalised]
-    assert [row.name for row in available_rerankers()][:4] == [
+    functions = [mmr, msd, sog, dpp, ssd, calibrate, xquad, popularity_penalised]
+    assert [row.name for row in available_rerankers()][:8] == [
         "mmr",
+        "msd",
         "sog",
         "dpp",
+        "ssd",
+        "calibrate",
+        "xquad",
         "popularity_penalised",
     ]
-    assert [row.value for row in available_rerankers()][:4] == functions
+    assert [row.value for row in available_rerankers()][:8] == functions
 
 
 def test_a_function_of_a_file(file: Path) -> None:
@@ -154,7 +162,7 @@ def test_lists_that_are_none_are_refused(file: Path, attribute: str, message: st
             "./mine.py:other",
             "has no re-ranker 'other'; give one of reversed_pool, too_short, twice, masked,",
         ),
-        ("mnr", r"unknown re-ranker 'mnr'\. Did you mean 'mmr'\? Known: dpp, mmr, popularity_pen"),
+        ("mnr", r"unknown re-ranker 'mnr'\. Did you mean 'mmr'\? Known: calibrate, dpp, mmr, msd"),
     ],
 )
 def test_what_is_not_found_is_named(file: Path, target: str, message: str) -> None:

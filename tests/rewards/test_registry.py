@@ -127,7 +127,7 @@ def test_every_row_says_what_it_is() -> None:
 def test_unknown_name_lists_the_names_and_the_close_match() -> None:
     with pytest.raises(
         ValueError,
-        match=r"Did you mean 'diversity'\? Known: diversity, ndcg, novelty, popularity, rel",
+        match=r"Did you mean 'diversity'\? Known: diversity, genre_calibration, ndcg, novelty, pop",
     ):
         resolve("diversty")
     with pytest.raises(ValueError, match=r"unknown reward 'xyzzy'\. Known"):
