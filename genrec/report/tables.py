@@ -164,10 +164,11 @@ def _gap_sentence(comparison: Comparison, kind: str, gaps: Sequence[Gap]) -> str
 
 
 def _area_sentences(found: HullAreas, goal: str) -> list[str]:
-    """One sentence, about the re-ranker against which the policy does worst; none without one."""
+    """One sentence, about the re-ranker against which the policy does worst."""
     compared = [each for each in found.methods if each.difference is not None]
     if not compared:
-        return []
+        none = f"area under the mixing hull: no re-ranker reaches the {goal} of the aligned policy"
+        return [none] if found.methods else []
     worst = min(compared, key=lambda each: each.difference or 0.0)
     low, high = worst.common_range or (None, None)
     where = f"at {goal} {number(low)}" if low == high else f"for {goal} {interval(low, high)}"

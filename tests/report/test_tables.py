@@ -120,6 +120,10 @@ def test_a_policy_of_one_weight_is_compared_at_its_goal(full):
     line = report.sentences(full.model_copy(update={"hull_areas": areas}))[-1]
     assert "mean NDCG@10 at diversity .4500: aligned policy" in line
     assert "DPP, the strongest re-ranker" in line
+    alone = full.hull_areas.model_copy(update={"methods": (unreached,)})
+    assert report.sentences(full.model_copy(update={"hull_areas": alone}))[-1] == (
+        "area under the mixing hull: no re-ranker reaches the diversity of the aligned policy"
+    )
 
 
 def test_sentences_are_about_what_was_measured(comparison):
