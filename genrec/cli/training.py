@@ -118,8 +118,8 @@ def align(
             "-r",
             help="NAME=WEIGHT, repeatable; NAME alone has the weight align.weight, NAME=LOW:HIGH"
             " trains one policy for all weights in the range. NAME is diversity, novelty,"
-            " popularity (its negative), genre_calibration, serendipity, ndcg, relevance, the name of"
-            " a plugin, module:attribute, or file.py:attribute.",
+            " popularity (its negative), genre_calibration, serendipity, ndcg, relevance, a"
+            " plugin's name, module:attribute, or file.py:attribute.",
         ),
     ] = None,
     dataset: Dataset = None,

@@ -36,7 +36,7 @@ def test_json_alone_is_on_stdout(chain):
     aligned = json.loads(chain["aligned"].stdout)
     assert (aligned["run"], aligned["kind"]) == ("aligned", "aligned")
     assert aligned["rewards"] == ["relevance=1", "diversity=0.3"]
-    assert len(json.loads(chain["compare"].stdout)["rows"]) == 3 + 8 * 2 + 2 * 3 + 3
+    assert len(json.loads(chain["compare"].stdout)["rows"]) == 3 + 17 * 2 + 2 * 3 + 3
 
 
 def test_run_directories(runs):
