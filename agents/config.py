@@ -97,8 +97,9 @@ class PPOConfig(PrecisionConfig, PolicyOptimizationConfig):
     baseline: Literal["group", "critic"] = "group"
     """What a return is compared with: the mean return of the history's other lists, or a learnt
     value (GAE)."""
-    kl: Weight = 0.0
-    """Weight of the KL divergence from the policy that alignment starts from, per position."""
+    kl: Weight = 0.1
+    """Weight of the KL divergence from the policy that alignment starts from, per position. Without
+    it the ends of lists become the same for everybody."""
     kl_target: Annotated[float, Field(gt=0, le=1_000)] | None = None
     """KL divergence per position that the penalty is adapted to; kl is then its initial weight."""
 

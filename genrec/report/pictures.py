@@ -77,7 +77,7 @@ def plot(comparison: Comparison, path: Path, x: str | None = None) -> None:
     """Draw accuracy against the rewarded metric as a PNG of 1200 x 800 pixels.
 
     A method is one curve or one point. Of many curves only one per re-ranker is drawn: the variant
-    of its relevance with the largest hypervolume. Bands and bars are 95 % intervals of NDCG over
+    of its relevance with the largest area. Bands and bars are 95 % intervals of NDCG over
     the users, of each point by itself: curves whose bands overlap may still differ in a paired
     test.
 
@@ -186,7 +186,7 @@ def _styles(rows: Rows) -> dict[str, Style]:
 
 
 def _shown(rows: Rows, areas: Mapping[str, float]) -> dict[str, list[ComparisonRow]]:
-    """Method -> its rows, of too many curves the variant of each re-ranker with the largest area."""
+    """Method -> its rows; of too many curves, each re-ranker's variant of the largest area."""
     every = by_method(rows)
     curves = [method for method in every if len(every[method]) > 1]
     if len(curves) <= MOST_CURVES:
