@@ -75,7 +75,9 @@ def column_names(path: Path, separator: str | None) -> tuple[list[str], str]:
                 " .parquet"
             ) from error
     header = first_line(path)
-    best_guess = max(SEPARATORS, key=header.count)
+    # Names may contain blanks, so a blank separates only where nothing else does.
+    counts = {mark: header.count(mark) for mark in SEPARATORS if mark != " "}
+    best_guess = max(counts, key=counts.__getitem__) if any(counts.values()) else " "
     chosen = SPELLED_SEPARATORS.get(separator, separator) if separator else best_guess
     if len(chosen) != 1:
         raise DataError(

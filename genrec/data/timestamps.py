@@ -52,6 +52,18 @@ def read_times(
     return microseconds, microseconds // MICROSECONDS, ()
 
 
+def time_range(seconds: NDArray[np.int64] | None) -> tuple[str, ...]:
+    """A note with the first and the last time, in UTC; none without times.
+
+    Args:
+        seconds: (M,) seconds since 1970, or None.
+    """
+    if seconds is None or not len(seconds):
+        return ()
+    first, last = (np.datetime64(int(moment), "s") for moment in (seconds.min(), seconds.max()))
+    return (f"times from {first} to {last} (UTC)",)
+
+
 def _microseconds(dates: pd.Series) -> NDArray[np.int64]:
     """Microseconds since 1970; dates without a time zone are UTC."""
     aware = dates if dates.dt.tz is not None else dates.dt.tz_localize("UTC")
