@@ -3,6 +3,7 @@
 import csv
 import difflib
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import pyarrow
@@ -168,6 +169,7 @@ def read_text(
             na_values=MISSING,
             skip_blank_lines=False,  # so that the index is the line in the file
             skipinitialspace=True,
+            quoting=_quoting(path, separator),
             encoding=text_encoding(path),
             encoding_errors="replace",
         )
@@ -186,6 +188,18 @@ def read_text(
             " give the file a header line that names all columns"
         )
     return table[columns or names]
+
+
+def _quoting(path: Path, separator: str) -> Literal[0, 3]:
+    """Quotes are plain characters in a tab-separated file in which they do not pair on each line.
+
+    Otherwise a name such as ``"Heroes`` would swallow the lines up to the next quote.
+    """
+    if separator != "\t":
+        return csv.QUOTE_MINIMAL
+    with path.open(encoding=text_encoding(path), errors="replace") as file:
+        paired = all(line.count('"') % 2 == 0 for line in file)
+    return csv.QUOTE_MINIMAL if paired else csv.QUOTE_NONE
 
 
 def choose_column(

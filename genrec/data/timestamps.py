@@ -72,11 +72,11 @@ def _microseconds(dates: pd.Series) -> NDArray[np.int64]:
 
 
 def _from_epoch(numbers: pd.Series) -> tuple[Numbers, NDArray[np.int64], tuple[str, ...]]:
-    """Epoch numbers; the largest one tells which unit they have."""
+    """Epoch numbers; the median tells which unit they have, so that a wrong one changes nothing."""
     values = numbers.to_numpy()
-    largest = float(np.abs(values).max(initial=0))
+    usual = float(np.median(np.abs(values))) if len(values) else 0.0
     for bound, per_second, unit in EPOCH_UNITS:
-        if largest >= bound:
+        if usual >= bound:
             note = f"times are so large that they were read as {unit}"
             return values, (values // per_second).astype(np.int64), (note,)
     return values, np.floor(values).astype(np.int64), ()

@@ -64,3 +64,26 @@ def test_blanks_in_names_do_not_hide_the_separator(tmp_path):
     options = ReadConfig(user="Customer ID", item="Product ID", time="Order Date")
     dataset = load(log, options).dataset
     assert dataset.catalogue.item_ids[dataset.sequences[0]].tolist() == ["y", "x"]
+
+
+def test_an_open_quote_in_a_tab_separated_file_joins_no_lines(tmp_path):
+    log = tmp_path / "log.tsv"
+    log.write_text('user\titem\tname\na\tx\t"Heroes\na\ty\tLow\nb\tx\t"Heroes\nb\tz\tLow\n')
+    loaded = load(log)
+    assert loaded.report.rows == 4
+    assert loaded.dataset.catalogue.item_ids.tolist() == ["", "x", "y", "z"]
+
+
+def test_paired_quotes_in_a_tab_separated_file_stay_quotes(tmp_path):
+    log = tmp_path / "log.tsv"
+    log.write_text('user\titem\na\t"x\t1"\na\ty\n')
+    assert load(log).dataset.catalogue.item_ids.tolist() == ["", "x\t1", "y"]
+
+
+def test_one_time_in_milliseconds_does_not_change_the_unit_of_all():
+    rows = plain()
+    rows[3] = (*rows[3][:2], 253_370_764_800_000)
+    frame = pd.DataFrame(rows, columns=["user", "item", "time"])
+    dataset, report = clean(Log("toy", frame))
+    assert sorted(dataset.timestamps.tolist())[:19] == sorted(row[2] for row in rows)[:19]
+    assert any("of 19 and 1 event(s)" in text for text in report.warnings)
