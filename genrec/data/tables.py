@@ -127,6 +127,8 @@ def read_table(path: Path, separator: str | None, columns: list[str] | None = No
             table = pd.read_parquet(path, columns=columns)
         except UNREADABLE as error:
             raise DataError(f"{path} is not a sound Parquet file: {error}") from error
+        if any(name in table.index.names for name in names):  # a column written as the index
+            table = table.reset_index()
         table.index = pd.RangeIndex(1, len(table) + 1)
     else:
         table = read_text(path, separator, names, columns=columns)

@@ -87,3 +87,11 @@ def test_one_time_in_milliseconds_does_not_change_the_unit_of_all():
     dataset, report = clean(Log("toy", frame))
     assert sorted(dataset.timestamps.tolist())[:19] == sorted(row[2] for row in rows)[:19]
     assert any("of 19 and 1 event(s)" in text for text in report.warnings)
+
+
+def test_the_index_of_a_parquet_file_is_a_column(tmp_path):
+    frame = pd.DataFrame([("a", "x"), ("a", "y"), ("b", "y")], columns=["user", "item"])
+    frame.set_index("user").to_parquet(tmp_path / "log.parquet")
+    dataset = load(tmp_path / "log.parquet").dataset
+    assert dataset.users.tolist() == ["a", "b"]
+    assert dataset.sequences.items.tolist() == [1, 2, 2]
