@@ -13,15 +13,15 @@ from genrec.data.tables import choose_column, column_names, first_line, read_tab
 # Usual names of columns, compared without case; the first one that a table has is used.
 USER_NAMES = (
     "user", "user_id", "userid", "customer_id", "customerid", "reviewerid", "session_id",
-    "visitorid", "uid",
+    "visitorid", "uid", "sessionid",
 )  # fmt: skip
 ITEM_NAMES = (
     "item", "item_id", "itemid", "movie_id", "movieid", "product_id", "productid", "article_id",
     "parent_asin", "asin", "track_id", "book_id", "business_id", "sku", "iid",
 )  # fmt: skip
 TIME_NAMES = (
-    "time", "timestamp", "datetime", "date", "unixreviewtime", "event_time", "created_at",
-    "t_dat", "ts",
+    "time_ms", "time", "timestamp", "time_stamp", "datetime", "unixreviewtime", "event_time",
+    "created_at", "ts", "date", "t_dat", "eventdate",
 )  # fmt: skip
 LOG_SUFFIXES = (".txt", ".csv", ".tsv", ".inter", ".parquet")
 # Beginnings of the names of other files that come with logs.
@@ -95,7 +95,8 @@ def _may_be_log(file: Path) -> bool:
 def _read_events(file: Path, options: ReadConfig) -> tuple[pd.DataFrame, str]:
     """Events with columns user, item and maybe time; a note on the format."""
     if file.suffix == ".parquet":
-        return _read_columns(file, options), "read as Parquet" + _about_time(file, options)
+        frame, columns = _read_columns(file, options)
+        return frame, f"read as Parquet: {columns}{_about_time(file, options)}"
     header = first_line(file)
     if file.name == "u.data":
         return _read_u_data(file), "read as MovieLens 100k"
@@ -105,8 +106,8 @@ def _read_events(file: Path, options: ReadConfig) -> tuple[pd.DataFrame, str]:
         return _read_double_colons(file), "read as MovieLens user::item::rating::time"
     if _is_pair(header) and not has_options and not _is_header(header):
         return _read_pairs(file), "read as SASRec text: user item, in the order of the file"
-    note = "read as a table with a header" + _about_time(file, options)
-    return _read_columns(file, options), note
+    frame, columns = _read_columns(file, options)
+    return frame, f"read as a table with a header: {columns}{_about_time(file, options)}"
 
 
 def _about_time(file: Path, options: ReadConfig) -> str:
@@ -159,8 +160,8 @@ def _read_double_colons(file: Path) -> pd.DataFrame:
     return frame
 
 
-def _read_columns(file: Path, options: ReadConfig) -> pd.DataFrame:
-    """The user, item and time columns of a table."""
+def _read_columns(file: Path, options: ReadConfig) -> tuple[pd.DataFrame, str]:
+    """The user, item and time columns of a table; which columns they are, and which are ignored."""
     names, _ = column_names(file, options.separator)
     user = choose_column(file, names, options.user, role="user", usual=USER_NAMES)
     item = choose_column(file, names, options.item, role="item", usual=ITEM_NAMES)
@@ -175,4 +176,8 @@ def _read_columns(file: Path, options: ReadConfig) -> pd.DataFrame:
             " different ones"
         )
     table = read_table(file, options.separator, columns)[columns]
-    return table.set_axis(["user", "item", "time"][: len(columns)], axis=1)
+    roles = ["user", "item", "time"][: len(columns)]
+    ignored = ", ".join(name for name in names if name not in columns)
+    taken = ", ".join(f"{role} from {name}" for role, name in zip(roles, columns, strict=True))
+    note = f"{taken}; ignored: {ignored}" if ignored else taken
+    return table.set_axis(roles, axis=1), note

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from genrec.config.errors import DataError
 from genrec.data.dataset import Dataset, make_catalogue
+from genrec.data.oddities import oddities
 from genrec.data.sequences import Sequences
-from genrec.data.timestamps import read_times
+from genrec.data.timestamps import read_times, time_range
 
 LIST_LENGTH = 10  # the usual list length; a catalogue too small for it causes a warning
 
@@ -149,8 +150,8 @@ def clean(
         order="time" if timed else "the order of the file (no times)",
         titled_items=sum(raw in log.titles for raw in dataset.catalogue.index),
         featured_items=int(dataset.catalogue.features.any(axis=1).sum()),
-        notes=log.notes + notes,
-        warnings=_warnings(log, dataset),
+        notes=log.notes + notes + time_range(dataset.timestamps),
+        warnings=_warnings(log, dataset) + oddities(dataset),
     )
     return dataset, report
 

@@ -3,6 +3,7 @@
 import csv
 import difflib
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import pyarrow
@@ -75,7 +76,9 @@ def column_names(path: Path, separator: str | None) -> tuple[list[str], str]:
                 " .parquet"
             ) from error
     header = first_line(path)
-    best_guess = max(SEPARATORS, key=header.count)
+    # Names may contain blanks, so a blank separates only where nothing else does.
+    counts = {mark: header.count(mark) for mark in SEPARATORS if mark != " "}
+    best_guess = max(counts, key=counts.__getitem__) if any(counts.values()) else " "
     chosen = SPELLED_SEPARATORS.get(separator, separator) if separator else best_guess
     if len(chosen) != 1:
         raise DataError(
@@ -124,6 +127,8 @@ def read_table(path: Path, separator: str | None, columns: list[str] | None = No
             table = pd.read_parquet(path, columns=columns)
         except UNREADABLE as error:
             raise DataError(f"{path} is not a sound Parquet file: {error}") from error
+        if any(name in table.index.names for name in names):  # a column written as the index
+            table = table.reset_index()
         table.index = pd.RangeIndex(1, len(table) + 1)
     else:
         table = read_text(path, separator, names, columns=columns)
@@ -166,6 +171,7 @@ def read_text(
             na_values=MISSING,
             skip_blank_lines=False,  # so that the index is the line in the file
             skipinitialspace=True,
+            quoting=_quoting(path, separator),
             encoding=text_encoding(path),
             encoding_errors="replace",
         )
@@ -184,6 +190,18 @@ def read_text(
             " give the file a header line that names all columns"
         )
     return table[columns or names]
+
+
+def _quoting(path: Path, separator: str) -> Literal[0, 3]:
+    """Quotes are plain characters in a tab-separated file in which they do not pair on each line.
+
+    Otherwise a name such as ``"Heroes`` would swallow the lines up to the next quote.
+    """
+    if separator != "\t":
+        return csv.QUOTE_MINIMAL
+    with path.open(encoding=text_encoding(path), errors="replace") as file:
+        paired = all(line.count('"') % 2 == 0 for line in file)
+    return csv.QUOTE_MINIMAL if paired else csv.QUOTE_NONE
 
 
 def choose_column(

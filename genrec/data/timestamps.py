@@ -52,6 +52,18 @@ def read_times(
     return microseconds, microseconds // MICROSECONDS, ()
 
 
+def time_range(seconds: NDArray[np.int64] | None) -> tuple[str, ...]:
+    """A note with the first and the last time, in UTC; none without times.
+
+    Args:
+        seconds: (M,) seconds since 1970, or None.
+    """
+    if seconds is None or not len(seconds):
+        return ()
+    first, last = (np.datetime64(int(moment), "s") for moment in (seconds.min(), seconds.max()))
+    return (f"times from {first} to {last} (UTC)",)
+
+
 def _microseconds(dates: pd.Series) -> NDArray[np.int64]:
     """Microseconds since 1970; dates without a time zone are UTC."""
     aware = dates if dates.dt.tz is not None else dates.dt.tz_localize("UTC")
@@ -60,11 +72,11 @@ def _microseconds(dates: pd.Series) -> NDArray[np.int64]:
 
 
 def _from_epoch(numbers: pd.Series) -> tuple[Numbers, NDArray[np.int64], tuple[str, ...]]:
-    """Epoch numbers; the largest one tells which unit they have."""
+    """Epoch numbers; the median tells which unit they have, so that a wrong one changes nothing."""
     values = numbers.to_numpy()
-    largest = float(np.abs(values).max(initial=0))
+    usual = float(np.median(np.abs(values))) if len(values) else 0.0
     for bound, per_second, unit in EPOCH_UNITS:
-        if largest >= bound:
+        if usual >= bound:
             note = f"times are so large that they were read as {unit}"
             return values, (values // per_second).astype(np.int64), (note,)
     return values, np.floor(values).astype(np.int64), ()
