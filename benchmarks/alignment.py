@@ -124,8 +124,8 @@ def largest_differences(
         )
         with torch.no_grad():
             for each in made.values():
-                found, _, _ = each.actor(replace(written, slates=slates), with_entropy=False)
-                largest = max(largest, float((found - logp).abs().max()))
+                found, _ = each.actor(replace(written, slates=slates), with_entropy=False)
+                largest = max(largest, float((found.logp - logp).abs().max()))
     losses = torch.tensor(
         [each.update(each.compute_advantages(written, exact), exact) for each in made.values()]
     )

@@ -24,6 +24,7 @@ from genrec.agents import ppo, rollout
 from genrec.agents.actor_critic import ActorCritic
 from genrec.agents.config import PPOConfig
 from genrec.agents.gptrec import decoding
+from genrec.agents.gptrec.head import Choices, Reference
 from genrec.agents.gptrec.model import GPTRec
 from genrec.agents.gptrec.prefix import Prefix
 from genrec.data import Sequences
@@ -63,18 +64,23 @@ class SeparateActor(ActorCritic):
     """Actor and critic of ``ppo`` without shared histories; the output layer is the same."""
 
     def forward(
-        self, written: rollout.Rollout, *, with_entropy: bool
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Log-probabilities, entropies and values along the lists of a rollout, (H, G, K)."""
+        self, written: rollout.Rollout, *, with_entropy: bool, reference: Reference | None = None
+    ) -> tuple[Choices, torch.Tensor]:
+        """Statistics of the policy along the lists of a rollout, and values, each (H, G, K)."""
         policy, slates = self.policy, written.slates
         states = separate_states(policy, written.histories, slates[:, :, :-1])
         visible = torch.ones(len(slates), 0, dtype=torch.bool)
         blocked = policy.blocked(written.histories)
         prefix = Prefix(DynamicCache(), visible, state=states[:, 0, 0], blocked=blocked)
-        logp, entropies = policy.evaluate_items(
-            prefix, states, slates, items=slates[..., None], with_entropy=with_entropy
+        found = policy.evaluate_items(
+            prefix,
+            states,
+            slates,
+            items=slates[..., None],
+            with_entropy=with_entropy,
+            reference=reference,
         )
-        return logp.squeeze(3), entropies, self.critic(states)
+        return found._replace(logp=found.logp.squeeze(3)), self.critic(states)
 
 
 @torch.no_grad()

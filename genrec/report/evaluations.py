@@ -11,12 +11,13 @@ from genrec.results import CalibrationRow, EvaluationResult, SeedSummary
 
 def evaluation_table(result: EvaluationResult) -> Table:
     """One row per run: recipe or kind, seed, metrics, minutes of training."""
-    view = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    view = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     title = f"{result.dataset} · {result.cases:,} test users · lists of {result.k}"
     view.title = Text(printable(title, kept=""))
     names = list(result.runs[0].metrics)
+    # Which run it is must stay readable where the table is too wide.
     for name in ("run", "name"):
-        view.add_column(name)
+        view.add_column(name, no_wrap=True)
     for name in ("seed", *names, "minutes"):
         view.add_column(Text(printable(name, kept="")), justify="right")
     for row in result.runs:

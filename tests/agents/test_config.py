@@ -59,7 +59,7 @@ def test_a_kl_target_needs_a_penalty_to_adapt():
         ValidationError,
         match=r"align\.kl_target is 0\.05, but there is no penalty .* align\.kl, .* to 0\.1",
     ):
-        PPOConfig(kl_target=0.05)
+        PPOConfig(kl=0.0, kl_target=0.05)
     assert PPOConfig(kl=0.1, kl_target=0.05).kl_target == 0.05
 
 

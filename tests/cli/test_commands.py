@@ -81,7 +81,7 @@ def test_the_table(runs, run):
     assert {"popularity", "teacher", "aligned", "greedy"} <= {
         line.split()[0] for line in result.stdout.splitlines() if line.split()
     }
-    assert len(result.stdout.splitlines()) < 50
+    assert len(result.stdout.splitlines()) < 65
     assert "picture: aligned/comparison.png" in result.stderr
     assert "all tables: aligned/comparison.md" in result.stderr
     assert run("compare", "aligned", "--quiet").stderr == ""

@@ -127,7 +127,7 @@ def test_ranges_and_recommending_for_a_weight(folder, monkeypatch):
     where = ("--teacher", "runs/teacher", "--student", "runs/student", "--out", "ranges")
     found = CliRunner().invoke(app, ["sweep", "-r", "diversity=0:2", *where, "--quiet", "--json"])
     assert found.exit_code == 0, found.output
-    content = json.loads(found.output)
+    content = json.loads(found.stdout)
     assert content["runs"] == ["run/seed-0"]
     assert [row["weight"] for row in content["rows"] if row["method"] == "aligned"] == [0, 2]
     asked = ["recommend", "ranges/run/seed-0", "--history", "i01,i02"]

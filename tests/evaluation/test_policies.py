@@ -1,5 +1,7 @@
 """Policies of many weights in a comparison: a conditioned run, and several runs as one curve."""
 
+import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from genrec.evaluation.methods import Method, average_over_seeds
 from genrec.evaluation.policies import AlignedRuns
 from genrec.metrics.exposure import ItemCounts
 from genrec.metrics.ranking import evaluate
-from genrec.pipeline import loading, stages
+from genrec.pipeline import list_tasks, loading, stages
 from genrec.pipeline.settings import settings_of
 from genrec.pipeline.workspace import Workspace
 from genrec.results import Comparison, ComparisonRow
@@ -55,8 +57,17 @@ def workspace() -> Workspace:
 
 
 @pytest.fixture(scope="module")
-def folder(workspace, tmp_path_factory) -> Path:
-    """One conditioned run, and two fixed weights with two seeds each."""
+def folder(workspace, tmp_path_factory) -> Iterator[Path]:
+    """One conditioned run, and two fixed weights with two seeds each.
+
+    Tails are not limited: one update of so small a policy would not be kept.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(list_tasks, "TAIL_FACTOR", math.inf)
+        yield _folder(workspace, tmp_path_factory)
+
+
+def _folder(workspace, tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("policies")
     teacher = stages.train_teacher(workspace, root / "teacher")
     student = stages.train_student(workspace, teacher, root / "student")

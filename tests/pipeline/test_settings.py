@@ -257,7 +257,7 @@ def test_choices_that_do_not_fit_are_refused_with_a_remedy(changes: list[str], m
     ("changes", "message"),
     [
         (["group_size=1"], "the group baseline needs at least 2 lists per history"),
-        (["kl_target=0.1"], "there is no penalty to adapt"),
+        (["kl=0", "kl_target=0.1"], "there is no penalty to adapt"),
         (["agent=grpo", "group_size=1"], "raise align.group_size to 2 or more"),
         (["agent=grpo", "minibatches=3"], "TRL cuts 256 lists into equal minibatches"),
     ],
