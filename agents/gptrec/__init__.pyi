@@ -2,6 +2,8 @@ from .conditioning import Conditioning as Conditioning
 from .decoding import NextK as NextK
 from .decoding import beam as beam
 from .decoding import sample as sample
+from .head import Choices as Choices
+from .head import Reference as Reference
 from .initialization import initialize_from_teacher as initialize_from_teacher
 from .model import GPTRec as GPTRec
 from .network import ListTransformer as ListTransformer
