@@ -97,7 +97,7 @@ class PPOConfig(PrecisionConfig, PolicyOptimizationConfig):
     baseline: Literal["group", "critic"] = "group"
     """What a return is compared with: the mean return of the history's other lists, or a learnt
     value (GAE)."""
-    kl: Weight = 0.1
+    kl: Weight = 0.2
     """Weight of the KL divergence from the policy that alignment starts from, per position. Without
     it the ends of lists become the same for everybody."""
     kl_target: Annotated[float, Field(gt=0, le=1_000)] | None = None

@@ -18,7 +18,7 @@ from genrec.training.run_directory import read_json
     [
         (["novelty"], {}, "rewards"),
         (["diversity=0.4"], {}, "rewards"),
-        (["diversity"], {"align": {"kl": 0.2}}, "align"),
+        (["diversity"], {"align": {"kl": 0.3}}, "align"),
     ],
 )
 def test_other_settings_are_refused(make_workspace, run, rewards, changes, differs):
