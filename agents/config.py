@@ -99,7 +99,7 @@ class PPOConfig(PrecisionConfig, PolicyOptimizationConfig):
     value (GAE)."""
     kl: Weight = 0.2
     """Weight of the KL divergence from the policy that alignment starts from, per position. Without
-    it the ends of lists become the same for everybody."""
+    it the ends of lists can become the same for everybody."""
     kl_target: Annotated[float, Field(gt=0, le=1_000)] | None = None
     """KL divergence per position that the penalty is adapted to; kl is then its initial weight."""
 
